@@ -1,0 +1,31 @@
+"""What a user can run into. Each message is one sentence that says what is wrong and what to do."""
+
+from __future__ import annotations
+
+
+class WsiIdcError(Exception):
+    """Base of all errors that this package raises on purpose; the command line prints it and exits with 2."""
+
+
+class DataNotFoundError(WsiIdcError, FileNotFoundError):
+    """No data were named, or nothing is there."""
+
+
+class NotIdcDataError(WsiIdcError, ValueError):
+    """The data are there, but they are not named patches of the IDC set."""
+
+
+class UnknownCaseError(WsiIdcError, LookupError):
+    """The data set holds no such case."""
+
+
+class ModelError(WsiIdcError, ValueError):
+    """The file is not a model that this package can run."""
+
+
+class OutputError(WsiIdcError, OSError):
+    """Results cannot be written where they should go."""
+
+
+class TrainingError(WsiIdcError, ValueError):
+    """The data or options given cannot train a network."""

@@ -1,0 +1,101 @@
+"""Patch-level figures of a binary classifier: numbers in, numbers out. What is undefined is None, never 0."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Counts and figures at one threshold; positive means IDC.
+
+    ``precision`` is the positive predictive value, ``npv`` the negative one; ``auc`` is the area under the ROC
+    curve; ``brier`` the mean squared distance of the probability from the label.
+    """
+
+    n: int
+    tn: int
+    fp: int
+    fn: int
+    tp: int
+    threshold: float
+    accuracy: float | None
+    balanced_accuracy: float | None
+    sensitivity: float | None
+    specificity: float | None
+    precision: float | None
+    npv: float | None
+    f1: float | None
+    auc: float | None
+    average_precision: float | None
+    brier: float | None
+
+    def as_dict(self) -> dict[str, float | None]:
+        """The figures by name, in the order of ``metrics.json``."""
+        return asdict(self)
+
+
+def compute_metrics(label: ArrayLike, prob: ArrayLike, threshold: float) -> Metrics:
+    """Compare probabilities with labels.
+
+    Parameters
+    ----------
+    label : array_like of int, shape (n,)
+        1 for IDC, 0 for none.
+    prob : array_like of float, shape (n,)
+        Probability of IDC, 0-1.
+    threshold : float
+        A patch is called IDC where ``prob >= threshold``.
+    """
+    truth = np.asarray(label).astype(bool)
+    scores = np.asarray(prob, dtype=np.float64)
+    called = scores >= threshold
+    tp, fp = int(np.sum(called & truth)), int(np.sum(called & ~truth))
+    fn, tn = int(np.sum(~called & truth)), int(np.sum(~called & ~truth))
+    sensitivity, specificity = _share(tp, tp + fn), _share(tn, tn + fp)
+    both = sensitivity is not None and specificity is not None
+    return Metrics(
+        n=truth.size,
+        tn=tn,
+        fp=fp,
+        fn=fn,
+        tp=tp,
+        threshold=float(threshold),
+        accuracy=_share(tp + tn, truth.size),
+        balanced_accuracy=(sensitivity + specificity) / 2 if both else None,  # type: ignore[operator]
+        sensitivity=sensitivity,
+        specificity=specificity,
+        precision=_share(tp, tp + fp),
+        npv=_share(tn, tn + fn),
+        f1=_share(2 * tp, 2 * tp + fp + fn),
+        auc=float(roc_auc_score(truth, scores)) if both else None,
+        average_precision=float(average_precision_score(truth, scores)) if truth.any() else None,
+        brier=float(np.mean((scores - truth) ** 2)) if truth.size else None,
+    )
+
+
+def best_threshold(label: ArrayLike, prob: ArrayLike) -> float:
+    """The threshold of highest balanced accuracy, in the middle between the two probabilities that it parts.
+
+    Both classes must be present, else ValueError. Among equals the lowest is taken. Rounded to 4 decimals.
+    """
+    truth = np.asarray(label).astype(bool)
+    scores = np.asarray(prob, dtype=np.float64)
+    if truth.all() or not truth.any():
+        raise ValueError("a threshold needs patches of both classes")
+    order = np.argsort(scores, kind="stable")
+    ranked: NDArray[np.float64] = scores[order]
+    below_positive = np.concatenate([[0], np.cumsum(truth[order])])
+    below_negative = np.concatenate([[0], np.cumsum(~truth[order])])
+    balanced = (1 - below_positive / truth.sum() + below_negative / (~truth).sum()) / 2
+    edges = np.concatenate([[0.0], (ranked[1:] + ranked[:-1]) / 2, [1.0]])
+    parts = np.concatenate([[True], ranked[1:] > ranked[:-1], [True]])
+    return round(float(edges[np.argmax(np.where(parts, balanced, -1))]), 4)
+
+
+def _share(part: int, whole: int) -> float | None:
+    return part / whole if whole else None

@@ -1,0 +1,51 @@
+"""CancerNet: the layers, and what the network is shown of a patch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers
+from numpy.typing import NDArray
+
+from wsi_idc.geometry import INPUT_PX, MARGIN_PX
+
+
+def build_cancernet() -> keras.Model:
+    """Build CancerNet with fresh weights.
+
+    Three blocks of separable 3x3 convolutions (32; 64, 64; 128, 128, 128 filters), each block closed by
+    2x2 max-pooling and dropout, then a dense layer of 256 and a softmax over (no IDC, IDC).
+
+    Returns
+    -------
+    keras.Model
+        Input ``(n, 48, 48, 3)`` float32 in 0-1, output ``(n, 2)`` probabilities; 1,235,133 parameters.
+
+    References
+    ----------
+    A. Rosebrock, "Breast cancer classification with Keras and Deep Learning", 2019.
+    """
+    net: list[Any] = [keras.Input((INPUT_PX, INPUT_PX, 3), name="patch")]
+    for filters, depth in ((32, 1), (64, 2), (128, 3)):
+        for _ in range(depth):
+            net += [
+                layers.SeparableConv2D(filters, 3, padding="same", activation="relu"),
+                layers.BatchNormalization(),
+            ]
+        net += [layers.MaxPooling2D(2), layers.Dropout(0.25)]
+    net += [
+        layers.Flatten(),
+        layers.Dense(256, activation="relu"),
+        layers.BatchNormalization(),
+        layers.Dropout(0.5),
+        layers.Dense(2, activation="softmax", dtype="float32"),
+    ]
+    return keras.Sequential(net, name="cancernet")
+
+
+def preprocess(patches: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Crop uint8 patches ``(n, 50, 50, 3)`` to their central 48x48 and scale them to 0-1, as float32."""
+    inner = slice(MARGIN_PX, MARGIN_PX + INPUT_PX)
+    return patches[:, inner, inner].astype(np.float32) / np.float32(255)

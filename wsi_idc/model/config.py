@@ -1,0 +1,101 @@
+"""The ``.json`` beside a model: wsinfer's model configuration, and where the weights come from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from wsi_idc.errors import ModelError
+from wsi_idc.files import write_json
+from wsi_idc.geometry import INPUT_PX, PATCH_MPP, PATCH_PX
+
+CLASS_NAMES = ("no_idc", "idc")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What has to be known of a model beside its weights.
+
+    Attributes
+    ----------
+    name : str
+        Name under which the model appears on sheets.
+    sha256 : str
+        Of the ``.keras`` file that this belongs to.
+    threshold : float
+        A patch is called IDC where its probability is at least this.
+    training : dict
+        How the weights were made: data fingerprint, cases trained and tuned on, split, seed, epochs, metrics.
+    """
+
+    name: str
+    sha256: str
+    threshold: float
+    version: str = ""
+    architecture: str = "cancernet"
+    calibration: dict[str, float] | None = None
+    training: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def trained_on(self) -> tuple[str, ...]:
+        """Cases that the weights were fitted to."""
+        return tuple(self.training.get("cases_train", ()))
+
+    def write(self, path: Path) -> None:
+        """Write the configuration in the shape of wsinfer's, with what is our own behind it."""
+        write_json(
+            path,
+            {
+                "spec_version": "1.0",
+                "architecture": self.architecture,
+                "num_classes": len(CLASS_NAMES),
+                "class_names": list(CLASS_NAMES),
+                "patch_size_pixels": PATCH_PX,
+                "spacing_um_px": PATCH_MPP,
+                "transform": [{"name": "CenterCrop", "arguments": {"size": INPUT_PX}}, {"name": "ToTensor"}],
+                "name": self.name,
+                "version": self.version,
+                "sha256": self.sha256,
+                "threshold": self.threshold,
+                "calibration": self.calibration,
+                "training": self.training,
+            },
+        )
+
+
+def read_config(path: Path) -> ModelConfig:
+    """Read the ``.json`` beside a model; ModelError where it is missing or does not describe one."""
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        config = ModelConfig(
+            name=str(raw["name"]),
+            sha256=str(raw["sha256"]),
+            threshold=float(raw["threshold"]),
+            version=str(raw.get("version", "")),
+            architecture=str(raw["architecture"]),
+            calibration=raw.get("calibration"),
+            training=dict(raw.get("training", {})),
+        )
+        fits = (tuple(raw["class_names"]), raw["patch_size_pixels"], raw["spacing_um_px"]) == (
+            CLASS_NAMES,
+            PATCH_PX,
+            PATCH_MPP,
+        )
+    except FileNotFoundError as error:
+        raise ModelError(f"{path} is missing: a model is a .keras file and the .json beside it.") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"{path} does not describe a model ({error!r}): write it with `wsi-idc train`.") from error
+    if not fits:
+        raise ModelError(f"{path} describes a model of other classes, patch size or scale than IDC patches have.")
+    if not 0 <= config.threshold <= 1:
+        raise ModelError(f"{path} has the threshold {config.threshold}, which is not between 0 and 1.")
+    return config
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,52 @@
+"""The IDC patch name, both ways: ``8863_idx5_x451_y1451_class0.png``."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+MAX_COORDINATE_PX = 1_000_000
+"""Positions beyond this (4 m of glass) are not taken for real."""
+
+_NAME = re.compile(r"(\d{1,9})_idx5_x([1-9]\d{0,6})_y([1-9]\d{0,6})(?:_class([01]))?\.png", re.ASCII)
+_ALMOST = re.compile(r"\d+_idx\d|_x-?\d+_y-?\d+", re.ASCII | re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class PatchName:
+    """What a patch's name says: case, 1-based position of its top-left pixel in the slide, and label.
+
+    Attributes
+    ----------
+    case : str
+        Case number, as written.
+    x, y : int
+        Column and row of the top-left pixel, counted from 1.
+    label : int or None
+        1 for IDC, 0 for none, None where the name does not say.
+    """
+
+    case: str
+    x: int
+    y: int
+    label: int | None = None
+
+    def __str__(self) -> str:
+        label = "" if self.label is None else f"_class{self.label}"
+        return f"{self.case}_idx5_x{self.x}_y{self.y}{label}.png"
+
+
+def parse_patch_name(name: str) -> PatchName | None:
+    """Read a file name (no folders); None where it is not exactly a patch's name."""
+    match = _NAME.fullmatch(name)
+    if match is None:
+        return None
+    case, x, y, label = match.groups()
+    if max(int(x), int(y)) > MAX_COORDINATE_PX:
+        return None
+    return PatchName(case, int(x), int(y), None if label is None else int(label))
+
+
+def almost_a_patch_name(name: str) -> bool:
+    """Whether somebody seems to have meant a patch's name: worth a word when it cannot be read."""
+    return parse_patch_name(name) is None and _ALMOST.search(name) is not None

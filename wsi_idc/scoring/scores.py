@@ -1,0 +1,143 @@
+"""The scores of one slide: a row per patch, and ``scores.csv``."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsi_idc.files import replacing
+from wsi_idc.metrics import Metrics, compute_metrics
+from wsi_idc.sources.base import Patch
+
+COLUMNS = (
+    "minx",
+    "miny",
+    "width",
+    "height",
+    "prob_no_idc",
+    "prob_idc",
+    "label",
+    "pred",
+    "status",
+)
+DECIMALS = 6
+UNKNOWN = -1
+"""Label of a patch whose truth is not known."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What the model says of every patch of a slide, in row-major order.
+
+    Attributes
+    ----------
+    slide : str
+    minx, miny, width, height : ndarray of int64, shape (n,)
+        Box of each patch in 0-based pixels of level 0.
+    prob_no_idc, prob_idc : ndarray of float64, shape (n,)
+        Probabilities as written, to 6 decimals; NaN where the patch is unreadable.
+    label : ndarray of int8, shape (n,)
+        1 for IDC, 0 for none, -1 where unknown.
+    threshold : float
+        A patch is called IDC where ``prob_idc >= threshold``.
+    """
+
+    slide: str
+    minx: NDArray[np.int64]
+    miny: NDArray[np.int64]
+    width: NDArray[np.int64]
+    height: NDArray[np.int64]
+    prob_no_idc: NDArray[np.float64]
+    prob_idc: NDArray[np.float64]
+    label: NDArray[np.int8]
+    threshold: float
+
+    def __len__(self) -> int:
+        return len(self.minx)
+
+    @cached_property
+    def readable(self) -> NDArray[np.bool_]:
+        """Which patches have a probability."""
+        return ~np.isnan(self.prob_idc)
+
+    @cached_property
+    def pred(self) -> NDArray[np.bool_]:
+        """Which patches are called IDC; never an unreadable one."""
+        return np.greater_equal(self.prob_idc, self.threshold)
+
+    @cached_property
+    def labelled(self) -> NDArray[np.bool_]:
+        """Which patches have a probability and a label to compare it with."""
+        return self.readable & (self.label != UNKNOWN)
+
+    @cached_property
+    def metrics(self) -> Metrics | None:
+        """Patch-level figures over the labelled patches; None where there is none."""
+        if not self.labelled.any():
+            return None
+        return compute_metrics(self.label[self.labelled], self.prob_idc[self.labelled], self.threshold)
+
+    def with_threshold(self, threshold: float) -> Scores:
+        """The same probabilities, called at another threshold."""
+        return replace(self, threshold=threshold)
+
+
+def make_scores(slide: str, patches: Sequence[Patch], probs: NDArray[np.float32], threshold: float) -> Scores:
+    """Join patches with their probabilities, shape ``(n, 2)`` of (no IDC, IDC), NaN where unreadable."""
+    rounded: NDArray[np.float64] = np.round(probs.astype(np.float64), DECIMALS)
+    return Scores(
+        slide,
+        minx=np.array([patch.x for patch in patches], dtype=np.int64),
+        miny=np.array([patch.y for patch in patches], dtype=np.int64),
+        width=np.array([patch.width for patch in patches], dtype=np.int64),
+        height=np.array([patch.height for patch in patches], dtype=np.int64),
+        prob_no_idc=rounded[:, 0],
+        prob_idc=rounded[:, 1],
+        label=np.array([UNKNOWN if patch.label is None else patch.label for patch in patches], dtype=np.int8),
+        threshold=threshold,
+    )
+
+
+def write_scores(path: Path, scores: Scores) -> None:
+    """Write ``scores.csv``, whole or not at all."""
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for i in range(len(scores)):
+            ok = bool(scores.readable[i])
+            writer.writerow(
+                (
+                    scores.minx[i],
+                    scores.miny[i],
+                    scores.width[i],
+                    scores.height[i],
+                    f"{scores.prob_no_idc[i]:.{DECIMALS}f}" if ok else "",
+                    f"{scores.prob_idc[i]:.{DECIMALS}f}" if ok else "",
+                    "" if scores.label[i] == UNKNOWN else scores.label[i],
+                    int(scores.pred[i]) if ok else "",
+                    "ok" if ok else "unreadable",
+                )
+            )
+
+
+def read_scores(path: Path, slide: str, threshold: float) -> Scores:
+    """Read ``scores.csv`` back; ValueError where it is not whole."""
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = csv.reader(file)
+        header = next(rows, [])
+        if tuple(header[: len(COLUMNS)]) != COLUMNS:
+            raise ValueError(f"{path} has other columns than {', '.join(COLUMNS)}")
+        table = list(rows)
+    if any(len(row) != len(header) for row in table):
+        raise ValueError(f"{path} has a row that is cut off")
+    column = dict(zip(COLUMNS, zip(*table, strict=True), strict=False)) if table else dict.fromkeys(COLUMNS, ())
+    boxes = [np.array(column[name], dtype=np.int64) for name in COLUMNS[:4]]
+    probs = [np.array([float(cell or "nan") for cell in column[name]]) for name in COLUMNS[4:6]]
+    label = np.array([int(cell) if cell else UNKNOWN for cell in column["label"]], dtype=np.int8)
+    return Scores(slide, *boxes, *probs, label, threshold)

@@ -1,0 +1,93 @@
+"""What every source of patches answers, whatever stands behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+SourceKind = Literal["idc", "slide", "phantom"]
+MppSource = Literal["file", "option", "nominal"]
+
+
+@dataclass(frozen=True)
+class Patch:
+    """One patch of a slide: its box in 0-based pixels of level 0, and its label where it is known."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+    label: int | None = None
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something in the data that the user should hear of: where, and what."""
+
+    path: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Block:
+    """Pixels of consecutive patches.
+
+    Attributes
+    ----------
+    pixels : ndarray of uint8, shape (n, 50, 50, 3)
+        RGB at 4 µm/px; white right of and below patches that are smaller, and where a patch is unreadable.
+    readable : ndarray of bool, shape (n,)
+    problems : tuple of Problem
+        One for each patch that is unreadable.
+    """
+
+    pixels: NDArray[np.uint8]
+    readable: NDArray[np.bool_]
+    problems: tuple[Problem, ...] = ()
+
+
+class PatchSource(Protocol):
+    """A slide as a grid of patches in row-major order."""
+
+    @property
+    def slide(self) -> str:
+        """Name of the slide: for an IDC case its number."""
+
+    @property
+    def kind(self) -> SourceKind: ...
+
+    @property
+    def path(self) -> str:
+        """Where the data lie."""
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over the encoded data that the pixels come from."""
+
+    @property
+    def mpp(self) -> tuple[float, float]:
+        """Scale of level 0 along x and y, in µm/px."""
+
+    @property
+    def mpp_source(self) -> MppSource: ...
+
+    @property
+    def size_px(self) -> tuple[int, int]:
+        """Width and height of level 0."""
+
+    @property
+    def patches(self) -> Sequence[Patch]: ...
+
+    @property
+    def problems(self) -> Sequence[Problem]:
+        """What was odd when the source was opened."""
+
+    def read(self, start: int, stop: int) -> Block:
+        """Read the patches ``start`` to ``stop - 1``."""

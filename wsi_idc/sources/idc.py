@@ -1,0 +1,361 @@
+"""IDC patches in a folder or an unopened zip: found by name, each counted once, every oddity told."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import zipfile
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsi_idc.errors import DataNotFoundError, NotIdcDataError, UnknownCaseError
+from wsi_idc.geometry import PATCH_MPP, PATCH_PX
+from wsi_idc.naming import PatchName, almost_a_patch_name, parse_patch_name
+from wsi_idc.sources.base import Block, MppSource, Patch, Problem, SourceKind
+from wsi_idc.sources.png import PngError, decode_png, png_size
+
+MAX_PATCH_BYTES = 1_000_000
+"""No 50x50 PNG comes near this; a larger file is not opened."""
+
+PHANTOM_MARKER = "phantom.json"
+"""A file of this name at the top says that the patches are synthetic."""
+
+NESTED_COPY = "IDC_regular_ps50_idx5"
+"""Kaggle's archive holds every patch a second time under a folder of this name."""
+
+
+class Container(ABC):
+    """Files by their relative POSIX path, wherever they lie."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @abstractmethod
+    def files(self, case: str | None = None) -> Iterator[str]:
+        """Paths of all files; with `case`, folders named as another case's number may be passed over."""
+
+    @abstractmethod
+    def read(self, path: str) -> bytes:
+        """Bytes of one file; OSError where that cannot be done."""
+
+    def close(self) -> None:  # noqa: B027  (a folder has nothing to close)
+        """Let go of what is open."""
+
+
+class Folder(Container):
+    """Files under a folder. Links are not followed out of it."""
+
+    def files(self, case: str | None = None) -> Iterator[str]:
+        yield from self._walk("", case)
+
+    def _walk(self, prefix: str, case: str | None) -> Iterator[str]:
+        with os.scandir(self.path / prefix) as entries:
+            found = sorted(entries, key=lambda entry: entry.name)
+        for entry in found:
+            if entry.is_dir(follow_symlinks=False):
+                if case is None or _case_folder(entry.name) in (None, case):
+                    yield from self._walk(f"{prefix}{entry.name}/", case)
+            elif entry.is_file(follow_symlinks=False):
+                yield prefix + entry.name
+
+    def read(self, path: str) -> bytes:
+        with (self.path / path).open("rb") as file:
+            data = file.read(MAX_PATCH_BYTES + 1)
+        _refuse_large(len(data))
+        return data
+
+
+class Zip(Container):
+    """Files in a zip archive, read in place."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        try:
+            self._zip = zipfile.ZipFile(path)
+        except zipfile.BadZipFile as error:
+            raise NotIdcDataError(
+                f"{path} is not a whole zip archive ({error}): fetch it again, or name a folder."
+            ) from error
+
+    def files(self, case: str | None = None) -> Iterator[str]:
+        return (info.filename for info in self._zip.infolist() if not info.is_dir())
+
+    def read(self, path: str) -> bytes:
+        info = self._zip.getinfo(path)
+        _refuse_large(info.file_size)
+        if info.flag_bits & 0x1:
+            raise OSError("encrypted in the zip")
+        try:
+            with self._zip.open(info) as file:
+                data = file.read(MAX_PATCH_BYTES + 1)
+        except (zipfile.BadZipFile, NotImplementedError, EOFError, ValueError) as error:
+            raise OSError(str(error)) from error
+        _refuse_large(len(data))
+        return data
+
+    def close(self) -> None:
+        self._zip.close()
+
+
+def _refuse_large(size: int) -> None:
+    if size > MAX_PATCH_BYTES:
+        raise OSError(f"larger than {MAX_PATCH_BYTES:,} bytes, so no {PATCH_PX}x{PATCH_PX} patch")
+
+
+def _case_folder(name: str) -> str | None:
+    """The case that a folder is named after: digits alone, but for the class folders 0 and 1."""
+    return name if name.isascii() and name.isdigit() and name not in ("0", "1") else None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A sound patch name and where its file lies in the container."""
+
+    path: str
+    name: PatchName
+
+
+@dataclass
+class Index:
+    """What a container holds: patches by case, odd files by case, and how many files were passed over."""
+
+    cases: dict[str, list[Entry]] = field(default_factory=dict)
+    problems: dict[str, list[Problem]] = field(default_factory=dict)
+    copies: int = 0
+    foreign: int = 0
+    phantom: bool = False
+    patch_camelyon: bool = False
+
+    def report(self, case: str, path: str, reason: str) -> None:
+        self.problems.setdefault(case, []).append(Problem(path, reason))
+
+
+def index_files(paths: Iterable[str]) -> Index:
+    """Sort files into cases by their names alone.
+
+    Parameters
+    ----------
+    paths : iterable of str
+        Relative POSIX paths, in any order.
+
+    Returns
+    -------
+    Index
+        Each case's patches in row-major order (y, then x), one for each position. A position named twice
+        keeps the file whose path is shortest, then first in the alphabet.
+    """
+    index = Index()
+    by_position: dict[tuple[str, int, int], list[Entry]] = {}
+    for path in paths:
+        *folders, name = path.split("/")
+        if name.startswith(".") or "__MACOSX" in folders:
+            continue
+        parsed = parse_patch_name(name)
+        folder_case = next((c for c in map(_case_folder, reversed(folders)) if c), None)
+        if parsed is None:
+            if almost_a_patch_name(name):
+                case = folder_case or name.partition("_")[0]
+                index.report(case, path, "almost an IDC patch's name, so it was left out")
+            else:
+                index.foreign += 1
+                index.phantom |= path == PHANTOM_MARKER
+                index.patch_camelyon |= _is_patch_camelyon(name)
+        elif folder_case not in (None, parsed.case):
+            index.report(folder_case or parsed.case, path, f"lies in the folder of case {folder_case}: left out")
+        else:
+            by_position.setdefault((parsed.case, parsed.y, parsed.x), []).append(Entry(path, parsed))
+    for (case, _, _), entries in sorted(by_position.items()):
+        entries.sort(key=lambda entry: (entry.path.count("/"), entry.path))
+        kept = entries[0]
+        index.cases.setdefault(case, []).append(kept)
+        _check_class_folder(index, kept)
+        for other in entries[1:]:
+            if other.name == kept.name:
+                index.copies += 1
+            else:
+                index.report(case, other.path, f"at the same place as {kept.path}: left out")
+    return index
+
+
+def _check_class_folder(index: Index, entry: Entry) -> None:
+    folder = entry.path.split("/")[-2:-1]
+    if folder in (["0"], ["1"]) and entry.name.label is not None and int(folder[0]) != entry.name.label:
+        reason = f"lies in class folder {folder[0]}, but its name says class {entry.name.label}: the name counts"
+        index.report(entry.name.case, entry.path, reason)
+
+
+def _is_patch_camelyon(name: str) -> bool:
+    stem, _, ending = name.rpartition(".")
+    is_hash = len(stem) == 40 and all(c in "0123456789abcdef" for c in stem)
+    return name == "train_labels.csv" or (ending == "tif" and is_hash) or name.startswith("camelyonpatch_level_2")
+
+
+class IdcDataset:
+    """IDC patches of any number of cases, in a folder or a zip. Close it, or use it in a ``with``."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        if self.path.is_dir():
+            self._container: Container = Folder(self.path)
+        elif self.path.is_file():
+            self._container = Zip(self.path)
+        else:
+            raise DataNotFoundError(f"There are no data at {path}: name a folder or a zip of IDC patches.")
+
+    @cached_property
+    def index(self) -> Index:
+        """All files by case. Walks the whole folder."""
+        return self._indexed()
+
+    def _indexed(self, case: str | None = None) -> Index:
+        try:
+            index = index_files(self._container.files(case))
+        except OSError as error:
+            raise DataNotFoundError(f"{self.path} cannot be read ({error}): check its permissions.") from error
+        if not index.cases and (index.patch_camelyon or case is None):
+            raise NotIdcDataError(_not_idc(self.path, index))
+        return index
+
+    @property
+    def cases(self) -> list[str]:
+        """Case numbers in ascending order."""
+        return sorted(self.index.cases, key=int)
+
+    @property
+    def kind(self) -> SourceKind:
+        return "phantom" if self.index.phantom else "idc"
+
+    def case(self, case: str) -> IdcCase:
+        """Open one case; UnknownCaseError where the data hold none of that number."""
+        index = self.__dict__.get("index") or self._indexed(case)
+        if case not in index.cases:
+            index = self.index
+        if case not in index.cases:
+            raise UnknownCaseError(_unknown_case(case, self.cases, self.path))
+        return IdcCase(
+            case,
+            self._container,
+            index.cases[case],
+            index.problems.get(case, []),
+            kind="phantom" if index.phantom else "idc",
+        )
+
+    def close(self) -> None:
+        self._container.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class IdcCase:
+    """One case of the IDC set: a `PatchSource` that holds the encoded patches (at most some 20 MB).
+
+    Slide pixels are at a nominal 4 µm/px; a name's 1-based ``x451`` is column 450.
+    """
+
+    mpp = (PATCH_MPP, PATCH_MPP)
+    mpp_source: MppSource = "nominal"
+
+    def __init__(
+        self,
+        case: str,
+        container: Container,
+        entries: Sequence[Entry],
+        problems: Sequence[Problem],
+        kind: SourceKind = "idc",
+    ) -> None:
+        self.slide = case
+        self.path = str(container.path)
+        self.kind = kind
+        self.problems = tuple(problems)
+        self._entries = tuple(entries)
+        self._encoded = [_read_or_reason(container, entry.path) for entry in entries]
+        self.patches = tuple(map(_patch, self._entries, self._encoded))
+        self.size_px = (
+            max(patch.x + patch.width for patch in self.patches),
+            max(patch.y + patch.height for patch in self.patches),
+        )
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over names and encoded patches: the same for a folder and a zip of it."""
+        digest = hashlib.sha256()
+        for entry, data in zip(self._entries, self._encoded, strict=True):
+            content = data if isinstance(data, bytes) else data.encode()
+            digest.update(f"{entry.name} {len(content)}\n".encode())
+            digest.update(content)
+        return digest.hexdigest()
+
+    def read(self, start: int, stop: int) -> Block:
+        """Decode the patches ``start`` to ``stop - 1``: see `Block`."""
+        entries = self._entries[start:stop]
+        pixels = np.full((len(entries), PATCH_PX, PATCH_PX, 3), 255, dtype=np.uint8)
+        readable = np.ones(len(entries), dtype=np.bool_)
+        problems = []
+        for i, (entry, data) in enumerate(zip(entries, self._encoded[start:stop], strict=True)):
+            try:
+                rgb = _decode(data)
+                pixels[i, : rgb.shape[0], : rgb.shape[1]] = rgb
+            except PngError as error:
+                readable[i] = False
+                problems.append(Problem(entry.path, f"unreadable: {error}"))
+        return Block(pixels, readable, tuple(problems))
+
+
+def _read_or_reason(container: Container, path: str) -> bytes | str:
+    try:
+        return container.read(path)
+    except OSError as error:
+        return error.strerror or str(error)
+
+
+def _patch(entry: Entry, data: bytes | str) -> Patch:
+    try:
+        width, height = png_size(data) if isinstance(data, bytes) else (PATCH_PX, PATCH_PX)
+    except PngError:
+        width, height = PATCH_PX, PATCH_PX
+    if max(width, height) > PATCH_PX:
+        width, height = PATCH_PX, PATCH_PX
+    return Patch(entry.name.x - 1, entry.name.y - 1, width, height, entry.name.label)
+
+
+def _decode(data: bytes | str) -> NDArray[np.uint8]:
+    if isinstance(data, str):
+        raise PngError(data)
+    width, height = png_size(data)
+    if max(width, height) > PATCH_PX:
+        raise PngError(f"{width}x{height} px, where a patch has at most {PATCH_PX}x{PATCH_PX}")
+    return decode_png(data)
+
+
+def _unknown_case(case: str, cases: list[str], path: Path) -> str:
+    wanted = int(case) if case.isascii() and case.isdigit() else 0
+    nearest = sorted(cases, key=lambda other: abs(int(other) - wanted))[:3] if wanted else cases[:3]
+    total = "1 case" if len(cases) == 1 else f"{len(cases)} cases"
+    return f"There is no case {case!r} among the {total} of {path}: the nearest are {', '.join(nearest)}."
+
+
+def _not_idc(path: Path, index: Index) -> str:
+    if index.patch_camelyon:
+        return (
+            f"{path} is PatchCamelyon (Kaggle's histopathologic-cancer-detection): 96x96 lymph node patches without "
+            "coordinates, from which no slide can be rebuilt; take the IDC set, Kaggle's "
+            "paultimothymooney/breast-histopathology-images (`wsi-idc download`)."
+        )
+    return (
+        f"{path} holds no patches named like 8863_idx5_x451_y1451_class0.png among its {index.foreign:,} files: "
+        "name the folder or zip of Kaggle's paultimothymooney/breast-histopathology-images."
+    )

@@ -1,0 +1,93 @@
+"""Which patch trains, which tunes and which tests."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from functools import cache
+from importlib import resources
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+SplitName = Literal["official", "patient", "patch"]
+SPLIT_NAMES: tuple[str, ...] = get_args(SplitName)
+PARTS = ("train", "val", "test")
+SHARES = (0.8, 0.1, 0.1)
+
+
+@cache
+def official_parts() -> dict[str, str]:
+    """Part of each case of the published lists: 84 train, 29 val, 49 test.
+
+    References
+    ----------
+    A. Janowczyk and A. Madabhushi, "Deep learning for digital pathology image analysis", J Pathol Inform 2016.
+    """
+    table = resources.files("wsi_idc").joinpath("official_split.csv").read_text(encoding="utf-8")
+    return {row["case"]: row["part"] for row in csv.DictReader(table.splitlines())}
+
+
+def split_patches(
+    case: Sequence[str] | NDArray[np.str_],
+    label: NDArray[np.int8],
+    split: SplitName,
+    seed: int,
+    *,
+    extra_train: bool = False,
+) -> NDArray[np.str_]:
+    """Name the part of every patch.
+
+    Parameters
+    ----------
+    case : sequence of str, length n
+        Case of each patch.
+    label : ndarray of int8, shape (n,)
+    split : {"official", "patient", "patch"}
+        By the published lists of cases; by case, 80/10/10, stratified by the case's share of IDC; or by patch,
+        which puts neighbours of one slide on both sides and so flatters every figure.
+    seed : int
+    extra_train : bool
+        With "official": cases in no list train. Else they are left out.
+
+    Returns
+    -------
+    ndarray of str, shape (n,)
+        "train", "val", "test", or "" for a patch that is left out.
+    """
+    names = np.asarray(case)
+    if split == "official":
+        known, rest = official_parts(), "train" if extra_train else ""
+        return np.array([known.get(name, rest) for name in names], dtype="U5")
+    rng = np.random.default_rng(seed)
+    if split == "patch":
+        strata = [np.flatnonzero(label == value) for value in np.unique(label)]
+        part = np.empty(len(names), dtype="U5")
+        for members in strata:
+            part[rng.permutation(members)] = np.repeat(PARTS, _sizes(len(members)))
+        return part
+    row = np.unique(names, return_inverse=True)[1]
+    share = np.bincount(row, weights=label == 1) / np.bincount(row)
+    return _deal(share, rng)[row]
+
+
+def _deal(share: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.str_]:
+    """Deal cases to the parts so that each part sees the whole range of IDC shares."""
+    n = len(share)
+    ranked = np.lexsort((rng.random(n), share))
+    _, val, test = _sizes(n)
+    part = np.full(n, "train", dtype="U5")
+    # One case from each of `held` equal runs of ranks; which run tunes and which tests is drawn.
+    held = val + test
+    runs = np.array_split(ranked, held) if held else []
+    roles = rng.permutation(np.repeat(["val", "test"], [val, test]))
+    for run, role in zip(runs, roles, strict=True):
+        part[rng.choice(run)] = role
+    return part
+
+
+def _sizes(n: int) -> tuple[int, int, int]:
+    """How many of `n` train, tune and test: 80/10/10, with one at least to tune and test where there are three."""
+    held = max(round(n * SHARES[1]), 1) if n >= 3 else 0
+    return n - 2 * held, held, held
