@@ -27,5 +27,9 @@ class OutputError(WsiIdcError, OSError):
     """Results cannot be written where they should go."""
 
 
+class OptionError(WsiIdcError, ValueError):
+    """An option has a value that cannot be used."""
+
+
 class TrainingError(WsiIdcError, ValueError):
     """The data or options given cannot train a network."""

@@ -81,7 +81,7 @@ def compute_metrics(label: ArrayLike, prob: ArrayLike, threshold: float) -> Metr
 def best_threshold(label: ArrayLike, prob: ArrayLike) -> float:
     """The threshold of highest balanced accuracy, in the middle between the two probabilities that it parts.
 
-    Both classes must be present, else ValueError. Among equals the lowest is taken. Rounded to 4 decimals.
+    Both classes must be present, else ValueError. Among equals the lowest is taken.
     """
     truth = np.asarray(label).astype(bool)
     scores = np.asarray(prob, dtype=np.float64)
@@ -92,9 +92,9 @@ def best_threshold(label: ArrayLike, prob: ArrayLike) -> float:
     below_positive = np.concatenate([[0], np.cumsum(truth[order])])
     below_negative = np.concatenate([[0], np.cumsum(~truth[order])])
     balanced = (1 - below_positive / truth.sum() + below_negative / (~truth).sum()) / 2
-    edges = np.concatenate([[0.0], (ranked[1:] + ranked[:-1]) / 2, [1.0]])
-    parts = np.concatenate([[True], ranked[1:] > ranked[:-1], [True]])
-    return round(float(edges[np.argmax(np.where(parts, balanced, -1))]), 4)
+    edges = np.concatenate([[0.0], (ranked[1:] + ranked[:-1]) / 2])
+    parts = np.concatenate([[True], ranked[1:] > ranked[:-1]])
+    return float(edges[np.argmax(np.where(parts, balanced[:-1], -1))])
 
 
 def _share(part: int, whole: int) -> float | None:

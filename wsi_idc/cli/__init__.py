@@ -1,0 +1,90 @@
+"""The command line: parsing, printing and exit codes. Commands are loaded when they are called."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+import click
+
+from wsi_idc import __version__
+from wsi_idc.errors import WsiIdcError
+
+COMMANDS = {
+    "heatmap": "Score a slide and draw its sheet: probability of IDC over the tissue.",
+    "score": "Score a slide: a row per patch in scores.csv.",
+    "train": "Train CancerNet on labelled patches.",
+    "download": "Fetch the IDC set from Kaggle.",
+    "info": "Show versions, devices, model and data.",
+}
+"""Each command's module in this package, and what ``--help`` says of it without loading it."""
+
+DONE, INCOMPLETE, UNUSABLE, INTERRUPTED = 0, 1, 2, 130
+
+
+class LateGroup(click.Group):
+    """A group whose commands are imported when they are called, not when they are listed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"wsi_idc.cli.{name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=LateGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="wsi-idc")
+def cli() -> None:
+    """Find invasive ductal carcinoma (IDC) in whole-slide images of breast tissue.
+
+    For research use only. Not for use in diagnostic procedures.
+    """
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command line and give its exit code: 0 done, 1 incomplete, 2 unusable input, 130 interrupted."""
+    warnings.showwarning = _show_warning
+    try:
+        status = cli.main(args, prog_name="wsi-idc", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return UNUSABLE
+    except click.ClickException as error:
+        error.show()
+        return UNUSABLE
+    except WsiIdcError as error:
+        _say(f"Error: {error}")
+        return UNUSABLE
+    except (click.Abort, KeyboardInterrupt):
+        _say("Interrupted: what is finished is kept, the same command goes on.")
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        _say("Error: the disk is full; finished slides are whole, so make room and run the same command again.")
+        return UNUSABLE
+    return status if isinstance(status, int) else DONE
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    if isinstance(message, UserWarning):
+        _say(f"Warning: {message}")

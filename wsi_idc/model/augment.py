@@ -16,6 +16,7 @@ RGB_FROM_HED = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.
 HED_FROM_RGB = np.linalg.inv(RGB_FROM_HED)
 
 
+@keras.saving.register_keras_serializable("wsi_idc")
 class Augment(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
     """Turn uint8 patches into the network's input, varied at random while training.
 

@@ -9,7 +9,7 @@ from importlib import metadata, resources
 from pathlib import Path
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras  # the two settings above only count before this
 import numpy as np
@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 from wsi_idc.errors import ModelError
 from wsi_idc.geometry import INPUT_PX
 from wsi_idc.model.cancernet import preprocess
-from wsi_idc.model.config import CLASS_NAMES, ModelConfig, file_sha256, read_config
+from wsi_idc.model.config import CLASS_NAMES, DEFAULT_BATCH, ModelConfig, file_sha256, read_config
 
-DEFAULT_BATCH = 256
 MIN_BATCH = 8
 """A batch of fewer takes other code in TensorFlow and differs in the last bit."""
 
@@ -38,8 +37,15 @@ class Classifier:
 
     @cached_property
     def runtime(self) -> str:
-        """What computes: for ``run.json``, and part of its key."""
-        return runtime()
+        """Name and version of what runs the network, like ``keras-tensorflow 2.21.0``."""
+        backend = keras.backend.backend()
+        return f"keras-{backend} {metadata.version(backend)}"
+
+    @cached_property
+    def device(self) -> str:
+        """The device that Keras computes on: ``gpu:0`` where there is one, else ``cpu``."""
+        devices = keras.distribution.list_devices()
+        return next((name for name in devices if not name.startswith("cpu")), "cpu")
 
 
 def predict(network: keras.Model, patches: NDArray[np.uint8], batch_size: int = DEFAULT_BATCH) -> NDArray[np.float32]:
@@ -74,7 +80,7 @@ def load_model(path: str | Path | None = None) -> Classifier:
         two classes, has weights that are not finite, or does not belong to the ``.json``.
     """
     path = bundled_model() if path is None else Path(path)
-    if not path.is_file():
+    if not path.is_file() or path.suffix != ".keras":
         raise ModelError(f"There is no model at {path}: name a .keras file with its .json beside it.")
     config = read_config(path.with_suffix(".json"))
     if config.sha256 != file_sha256(path):
@@ -92,15 +98,3 @@ def load_model(path: str | Path | None = None) -> Classifier:
     if not all(np.isfinite(weights).all() for weights in network.get_weights()):
         raise ModelError(f"{path} has weights that are not finite numbers.")
     return Classifier(network, config)
-
-
-def runtime() -> str:
-    """Name and version of what runs the network, like ``keras-tensorflow 2.21.0``."""
-    backend = keras.backend.backend()
-    return f"keras-{backend} {metadata.version(backend)}"
-
-
-def device() -> str:
-    """The device that Keras computes on: ``gpu:0`` where there is one, else ``cpu``."""
-    devices = keras.distribution.list_devices()
-    return next((name for name in devices if not name.startswith("cpu")), "cpu")

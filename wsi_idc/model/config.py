@@ -14,6 +14,9 @@ from wsi_idc.geometry import INPUT_PX, PATCH_MPP, PATCH_PX
 
 CLASS_NAMES = ("no_idc", "idc")
 
+DEFAULT_BATCH = 256
+"""Patches given to the network at once: TensorFlow is at its fastest from here on."""
+
 
 @dataclass(frozen=True)
 class ModelConfig:

@@ -72,6 +72,14 @@ class Recipe:
 
 
 @dataclass(frozen=True)
+class Trained:
+    """The model that was made, and how training went."""
+
+    model: Path
+    history: tuple[Epoch, ...]
+
+
+@dataclass(frozen=True)
 class Epoch:
     """A row of ``history.csv``."""
 
@@ -117,7 +125,7 @@ def train(
     resume: bool = False,
     on_batch: Callable[[int, int, int], None] | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
-) -> Path:
+) -> Trained:
     """Train CancerNet and keep the epoch of the best validation AUC.
 
     Parameters
@@ -134,8 +142,8 @@ def train(
 
     Returns
     -------
-    Path
-        The model. Its threshold is the one of best balanced accuracy on the validation part.
+    Trained
+        The model's threshold is the one of best balanced accuracy on the validation part.
 
     Raises
     ------
@@ -154,7 +162,7 @@ def train(
         row = run.epoch(epoch, on_batch)
         if on_epoch:
             on_epoch(row)
-    return run.finish()
+    return Trained(run.finish(), tuple(run.history))
 
 
 def _check_classes(data: LabelledPatches, members: dict[str, NDArray[np.intp]]) -> None:
@@ -199,7 +207,7 @@ class _Run:
                     f"{self.folder} holds a training of other data or options: give the same, another --out, "
                     "or no --resume."
                 )
-            self.model = keras.models.load_model(checkpoint, custom_objects={"Augment": Augment})
+            self.model = keras.models.load_model(checkpoint)
             self.network = self.model.get_layer("cancernet")
             done = int(self.model.optimizer.iterations) // self.steps
             self.history = read_history(self.folder / HISTORY_FILE)[:done]

@@ -64,17 +64,17 @@ class Scores:
     @cached_property
     def readable(self) -> NDArray[np.bool_]:
         """Which patches have a probability."""
-        return ~np.isnan(self.prob_idc)
+        return np.asarray(~np.isnan(self.prob_idc))
 
     @cached_property
     def pred(self) -> NDArray[np.bool_]:
         """Which patches are called IDC; never an unreadable one."""
-        return np.greater_equal(self.prob_idc, self.threshold)
+        return np.asarray(self.prob_idc >= self.threshold)
 
     @cached_property
     def labelled(self) -> NDArray[np.bool_]:
         """Which patches have a probability and a label to compare it with."""
-        return self.readable & (self.label != UNKNOWN)
+        return np.asarray(self.readable & (self.label != UNKNOWN))
 
     @cached_property
     def metrics(self) -> Metrics | None:
@@ -90,15 +90,15 @@ class Scores:
 
 def make_scores(slide: str, patches: Sequence[Patch], probs: NDArray[np.float32], threshold: float) -> Scores:
     """Join patches with their probabilities, shape ``(n, 2)`` of (no IDC, IDC), NaN where unreadable."""
-    rounded: NDArray[np.float64] = np.round(probs.astype(np.float64), DECIMALS)
+    rounded = np.round(probs.astype(np.float64), DECIMALS)
     return Scores(
         slide,
         minx=np.array([patch.x for patch in patches], dtype=np.int64),
         miny=np.array([patch.y for patch in patches], dtype=np.int64),
         width=np.array([patch.width for patch in patches], dtype=np.int64),
         height=np.array([patch.height for patch in patches], dtype=np.int64),
-        prob_no_idc=rounded[:, 0],
-        prob_idc=rounded[:, 1],
+        prob_no_idc=np.array(rounded[:, 0], dtype=np.float64),
+        prob_idc=np.array(rounded[:, 1], dtype=np.float64),
         label=np.array([UNKNOWN if patch.label is None else patch.label for patch in patches], dtype=np.int8),
         threshold=threshold,
     )
@@ -137,7 +137,7 @@ def read_scores(path: Path, slide: str, threshold: float) -> Scores:
     if any(len(row) != len(header) for row in table):
         raise ValueError(f"{path} has a row that is cut off")
     column = dict(zip(COLUMNS, zip(*table, strict=True), strict=False)) if table else dict.fromkeys(COLUMNS, ())
-    boxes = [np.array(column[name], dtype=np.int64) for name in COLUMNS[:4]]
-    probs = [np.array([float(cell or "nan") for cell in column[name]]) for name in COLUMNS[4:6]]
+    minx, miny, width, height = (np.array(column[name], dtype=np.int64) for name in COLUMNS[:4])
+    no_idc, idc = (np.array([float(cell or "nan") for cell in column[name]]) for name in COLUMNS[4:6])
     label = np.array([int(cell) if cell else UNKNOWN for cell in column["label"]], dtype=np.int8)
-    return Scores(slide, *boxes, *probs, label, threshold)
+    return Scores(slide, minx, miny, width, height, no_idc, idc, label, threshold)

@@ -233,13 +233,22 @@ class IdcDataset:
     def kind(self) -> SourceKind:
         return "phantom" if self.index.phantom else "idc"
 
+    def check(self, cases: Iterable[str]) -> None:
+        """UnknownCaseError for the first of these that the data do not hold."""
+        for case in cases:
+            self._index_of(case)
+
+    def _index_of(self, case: str) -> Index:
+        """An index that holds at least this case, without a walk over all others where that can be spared."""
+        if "index" not in self.__dict__ and case in (index := self._indexed(case)).cases:
+            return index
+        if case not in self.index.cases:
+            raise UnknownCaseError(_unknown_case(case, self.cases, self.path))
+        return self.index
+
     def case(self, case: str) -> IdcCase:
         """Open one case; UnknownCaseError where the data hold none of that number."""
-        index = self.__dict__.get("index") or self._indexed(case)
-        if case not in index.cases:
-            index = self.index
-        if case not in index.cases:
-            raise UnknownCaseError(_unknown_case(case, self.cases, self.path))
+        index = self._index_of(case)
         return IdcCase(
             case,
             self._container,

@@ -1,0 +1,1 @@
+"""Scores to pictures: the mosaic, the overlay, the sheet, the confusion matrix and the training curve."""

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from tests.conftest import make_patch_set, tissue_like
+from wsi_idc.errors import TrainingError
+from wsi_idc.model.classifier import load_model
+from wsi_idc.model.training import (
+    CHECKPOINT_FILE,
+    Epoch,
+    LabelledPatches,
+    Recipe,
+    load_patches,
+    read_history,
+    train,
+    write_history,
+)
+from wsi_idc.sources.idc import IdcDataset
+
+
+class InterruptionError(Exception):
+    pass
+
+
+def easy_patches(n: int = 160, cases: int = 8, positive: float = 0.5) -> LabelledPatches:
+    """Patches whose class is their darkness, spread evenly over the cases."""
+    pixels = np.stack([tissue_like(seed) for seed in range(n)])
+    label = (np.arange(n) // cases < n / cases * positive).astype(np.int8)
+    pixels[label == 1] //= 2
+    case = np.array([str(9000 + i % cases) for i in range(n)])
+    return LabelledPatches(pixels, label, case, hashlib.sha256(pixels.tobytes()).hexdigest())
+
+
+RECIPE = Recipe(seed=3, epochs=2, batch_size=16)
+
+
+def weights(path: Path) -> list[np.ndarray]:
+    return keras.models.load_model(path, compile=False).get_weights()
+
+
+def test_an_interrupted_training_ends_like_an_unbroken_one(tmp_path: Path) -> None:
+    data = easy_patches()
+
+    def stop(row: Epoch) -> None:
+        raise InterruptionError
+
+    whole = train(data, RECIPE, tmp_path / "whole")
+    with pytest.raises(InterruptionError):
+        train(data, RECIPE, tmp_path / "broken", on_epoch=stop)
+    assert len(read_history(tmp_path / "broken" / "history.csv")) == 1
+    broken = train(data, RECIPE, tmp_path / "broken", resume=True)
+    for one, other in zip(weights(whole.model), weights(broken.model), strict=True):
+        np.testing.assert_array_equal(one, other)
+    for one, other in zip(
+        weights(whole.model.with_name(CHECKPOINT_FILE)), weights(broken.model.with_name(CHECKPOINT_FILE)), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+    assert [replace(row, seconds=0) for row in whole.history] == [replace(row, seconds=0) for row in broken.history]
+    with pytest.raises(TrainingError, match="other data or options"):
+        train(data, replace(RECIPE, seed=4), tmp_path / "broken", resume=True)
+
+
+def test_what_is_written_beside_the_weights(tmp_path: Path) -> None:
+    data = easy_patches()
+    trained = train(data, RECIPE, tmp_path)
+    model = load_model(trained.model)
+    training = model.config.training
+    sides = [set(training[f"cases_{part}"]) for part in ("train", "val", "test")]
+    assert sum(map(len, sides)) == len(set.union(*sides)) == 8
+    assert training["fingerprint"] == data.fingerprint
+    assert (training["seed"], training["epochs"], training["split"]) == (3, 2, "patient")
+    assert training["metrics_val"]["threshold"] == model.config.threshold
+    assert training["best_epoch"] == max(trained.history, key=lambda row: row.val_auc).epoch
+    assert read_history(tmp_path / "history.csv") == list(trained.history)
+
+
+def test_class_weights_take_effect(tmp_path: Path) -> None:
+    """The first batches' loss is the weighted one: with one positive in ten, positives count nine times as much."""
+    data = easy_patches(positive=0.1)
+    part = data.label[np.isin(data.case, data.case)]
+    keras.utils.set_random_seed(0)
+    trained = train(data, replace(RECIPE, epochs=1), tmp_path)
+    counts = np.bincount(part)
+    assert counts[0] > 5 * counts[1]
+    # With weights the classes balance, so a network that has learned nothing calls both about equally often.
+    probs = load_model(trained.model).predict(data.pixels)[:, 1]
+    assert probs.mean() > 0.2
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_training_needs_both_classes(tmp_path: Path, label: int) -> None:
+    data = replace(easy_patches(), label=np.full(160, label, np.int8))
+    with pytest.raises(TrainingError, match="needs both"):
+        train(data, RECIPE, tmp_path)
+
+
+def test_early_stopping(tmp_path: Path) -> None:
+    data = easy_patches()
+    noise = replace(data, label=np.random.default_rng(0).integers(0, 2, 160).astype(np.int8))
+    trained = train(noise, replace(RECIPE, epochs=30, patience=1), tmp_path)
+    assert len(trained.history) < 30
+    best = max(trained.history, key=lambda row: row.val_auc)
+    assert len(trained.history) == best.epoch + 1
+
+
+def test_load_patches_leaves_out_what_is_excluded_unlabelled_or_unreadable(tmp_path: Path) -> None:
+    root = make_patch_set(tmp_path, cases=("8863", "9022", "9035"))
+    (root / "9022" / "1" / "9022_idx5_x1_y1_class1.png").write_bytes(b"")
+    one = root / "9022" / "0" / "9022_idx5_x51_y1_class0.png"
+    one.rename(one.with_name("9022_idx5_x51_y1.png"))
+    with IdcDataset(root) as dataset:
+        data = load_patches(dataset, exclude=["8863"])
+    assert sorted(set(data.case.tolist())) == ["9022", "9035"]
+    assert len(data) == len(data.pixels) == 22
+    np.testing.assert_array_equal(data.pixels[-1][:42, :38], tissue_like(9035 + 203, 42, 38))
+
+
+def test_history_survives_the_round_trip(tmp_path: Path) -> None:
+    rows = [Epoch(1, 0.5, 0.75, 0.625, float("nan"), 0.5, 1.5)]
+    write_history(tmp_path / "history.csv", rows)
+    assert repr(read_history(tmp_path / "history.csv")) == repr(rows)

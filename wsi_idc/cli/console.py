@@ -1,0 +1,119 @@
+"""What the user sees on stderr while a command works."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from tempfile import TemporaryFile
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from wsi_idc.errors import WsiIdcError
+from wsi_idc.sources.base import Problem
+
+MOST_PROBLEMS = 20
+"""Lines of problems that are printed for one slide; all of them stand in ``run.json``."""
+
+console = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def warn(line: str) -> None:
+    """Print a warning."""
+    console.print(f"[yellow]Warning:[/] {escape(line)}")
+
+
+def list_problems(problems: Iterable[Problem]) -> None:
+    """Print problems, one a line, the rest counted."""
+    shown = list(problems)
+    for problem in shown[:MOST_PROBLEMS]:
+        warn(str(problem))
+    if len(shown) > MOST_PROBLEMS:
+        warn(f"and {len(shown) - MOST_PROBLEMS:,} more, all in run.json")
+
+
+class _Speed(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text("" if task.speed is None else f"{task.speed:,.0f} patches/s")
+
+
+class Bar:
+    """One line of progress: what, how far, how fast."""
+
+    def __init__(self, progress: Progress, description: str, total: int | None) -> None:
+        self._progress = progress
+        self._description = description
+        self._task = progress.add_task(escape(description), total=total)
+
+    def advance(self, patches: int) -> None:
+        """Count patches as done."""
+        self._progress.advance(self._task, patches)
+
+    def move_to(self, done: int) -> None:
+        """Say how many are done in all."""
+        self._progress.update(self._task, completed=done)
+
+    def show(self, description: str, done: int, total: int) -> None:
+        """Say what is under way and how far it is; another description begins anew."""
+        if description != self._description:
+            self._description = description
+            self._progress.reset(self._task, description=escape(description), total=total)
+        self.move_to(done)
+
+
+@contextmanager
+def progress_bar(description: str, total: int | None, quiet: bool) -> Iterator[Bar]:
+    """Show a bar over patches with patches/s and time left, where stderr is a terminal and `quiet` is off.
+
+    Without a `total` the bar only shows that something is under way.
+    """
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Speed(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=quiet or not console.is_terminal,
+        transient=True,
+    ) as progress:
+        yield Bar(progress, description, total)
+
+
+@contextmanager
+def hushed() -> Iterator[None]:
+    """Keep what TensorFlow's libraries write to stderr while they load from the user, unless loading fails.
+
+    They do so before any setting of theirs is read. Set ``TF_CPP_MIN_LOG_LEVEL`` to see it all.
+    """
+    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+        yield
+        return
+    sys.stderr.flush()
+    real = os.dup(2)
+    with TemporaryFile() as kept:
+        os.dup2(kept.fileno(), 2)
+        try:
+            yield
+        except WsiIdcError:
+            raise
+        except BaseException:
+            kept.seek(0)
+            os.write(real, kept.read())
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(real, 2)
+            os.close(real)

@@ -1,0 +1,81 @@
+"""``wsi-idc info``."""
+
+from __future__ import annotations
+
+import platform
+from importlib import metadata
+from pathlib import Path
+
+import click
+
+from wsi_idc import __version__
+from wsi_idc.cli import DONE, options
+
+PACKAGES = (
+    "tensorflow",
+    "keras",
+    "numpy",
+    "scikit-image",
+    "tifffile",
+    "zarr",
+    "dask",
+    "matplotlib",
+    "openslide-python",
+)
+
+
+@click.command("info")
+@options.data
+@options.model
+def command(data: str | None, model: Path | None) -> int:
+    """Show versions, devices, and the model and data that would be used; with --data, its cases and counts."""
+    from wsi_idc.cli.console import hushed
+    from wsi_idc.errors import DataNotFoundError
+    from wsi_idc.sources.locate import locate_data
+
+    with hushed():
+        from wsi_idc.model.classifier import load_model
+
+        classifier = load_model(model)
+        device = classifier.device
+    config = classifier.config
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in PACKAGES)
+    click.echo(f"wsi-idc {__version__}, Python {platform.python_version()}, {platform.platform()}")
+    click.echo(f"packages: {versions}")
+    click.echo(f"device: {device} ({classifier.runtime})")
+    click.echo(
+        f"model: {config.name} {config.sha256[:8]}, threshold {config.threshold:g}, "
+        f"trained on {len(config.trained_on)} cases, {model or 'bundled'}"
+    )
+    try:
+        path = locate_data(data)
+    except DataNotFoundError as error:
+        if data is not None:
+            raise
+        click.echo(f"data: none. {error}")
+        return DONE
+    click.echo(f"data: {path}")
+    if data is not None:
+        _describe(path)
+    return DONE
+
+
+def _describe(path: Path) -> None:
+    """Print a line a case, then what was passed over."""
+    from wsi_idc.cli.console import list_problems
+    from wsi_idc.sources.idc import IdcDataset
+
+    with IdcDataset(path) as dataset:
+        index = dataset.index
+        total = [0, 0]
+        click.echo("case,patches,no_idc,idc,unlabelled")
+        for case in dataset.cases:
+            labels = [entry.name.label for entry in index.cases[case]]
+            counts = [labels.count(0), labels.count(1)]
+            total = [total[0] + counts[0], total[1] + counts[1]]
+            click.echo(f"{case},{len(labels)},{counts[0]},{counts[1]},{labels.count(None)}")
+        click.echo(
+            f"{len(index.cases):,} cases, {total[0]:,} patches without and {total[1]:,} with IDC; "
+            f"left out: {index.copies:,} second copies, {index.foreign:,} other files"
+        )
+        list_problems(problem for found in index.problems.values() for problem in found)

@@ -1,0 +1,83 @@
+"""``wsi-idc train``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from wsi_idc.cli import DONE, options
+from wsi_idc.splits import SPLIT_NAMES, SplitName
+
+
+@click.command("train")
+@options.data
+@options.out
+@click.option(
+    "--split",
+    type=click.Choice(SPLIT_NAMES),
+    default="patient",
+    show_default=True,
+    help="official: the published lists of cases; patient: 80/10/10 by case; patch: 80/10/10 by patch, which leaks.",
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, metavar="N")
+@click.option("--epochs", type=click.IntRange(1), default=30, show_default=True, metavar="N", help="At most.")
+@click.option("--exclude", default="", metavar="IDS", help="Cases to leave out, separated by commas.")
+@click.option("--extra-train", is_flag=True, help="With --split official: train on cases in no list, too.")
+@click.option("--batch-size", type=click.IntRange(1, 65_536), default=64, show_default=True, metavar="N")
+@click.option("--resume", is_flag=True, help="Go on after an interruption, to the same outcome.")
+@options.quiet
+def command(
+    data: str | None,
+    out: Path,
+    split: SplitName,
+    seed: int,
+    epochs: int,
+    exclude: str,
+    extra_train: bool,
+    batch_size: int,
+    resume: bool,
+    quiet: bool,
+) -> int:
+    """Train CancerNet; make OUT/cancernet.keras with its .json, history.csv and history.png.
+
+    The epoch of the best validation AUC is kept, and the threshold is chosen on the validation part.
+    """
+    from wsi_idc.cli.console import console, hushed, list_problems, progress_bar, warn
+    from wsi_idc.files import make_folder
+    from wsi_idc.sources.locate import open_dataset
+
+    make_folder(out)
+    with open_dataset(data) as dataset:
+        excluded = tuple(sorted({case.strip() for case in exclude.split(",") if case.strip()}))
+        dataset.check(excluded)
+        if split == "patch":
+            warn("--split patch puts patches of one slide on both sides, so every figure flatters")
+        with hushed():
+            from wsi_idc.model.training import Epoch, Recipe, load_patches, train
+        from wsi_idc.views.curves import save_history
+
+        with progress_bar("Reading cases", len(dataset.cases) - len(excluded), quiet) as bar:
+            patches = load_patches(dataset, excluded, on_case=lambda done, _: bar.move_to(done))
+        list_problems(problem for found in dataset.index.problems.values() for problem in found)
+
+    def show(row: Epoch) -> None:
+        if not quiet:
+            console.print(
+                f"Epoch {row.epoch}: loss {row.loss:.4f}, validation loss {row.val_loss:.4f}, "
+                f"validation AUC {row.val_auc:.4f}, {row.seconds:.0f} s"
+            )
+
+    recipe = Recipe(split, extra_train, excluded, seed, epochs, batch_size)
+    with progress_bar("Training", None, quiet) as bar:
+        trained = train(
+            patches,
+            recipe,
+            out,
+            resume=resume,
+            on_batch=lambda epoch, done, total: bar.show(f"Epoch {epoch}/{epochs}", done, total),
+            on_epoch=show,
+        )
+    save_history(trained.history, out / "history.png")
+    click.echo(trained.model)
+    return DONE

@@ -1,0 +1,68 @@
+"""Score one slide: every patch of a source through the classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from wsi_idc.model.config import DEFAULT_BATCH
+from wsi_idc.scoring.scores import Scores, make_scores
+from wsi_idc.sources.base import PatchSource, Problem
+
+if TYPE_CHECKING:
+    from wsi_idc.model.classifier import Classifier
+
+BLOCK_PATCHES = 1_024
+"""Patches held as pixels at a time, at least."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Scores, and why patches without a probability are unreadable."""
+
+    scores: Scores
+    problems: tuple[Problem, ...]
+
+
+def score(
+    source: PatchSource,
+    model: Classifier,
+    *,
+    threshold: float | None = None,
+    batch_size: int = DEFAULT_BATCH,
+    on_patches: Callable[[int], None] | None = None,
+) -> Scored:
+    """Classify every patch of a slide.
+
+    Parameters
+    ----------
+    source : PatchSource
+    model : Classifier
+    threshold : float, optional
+        By default the model's own.
+    batch_size : int
+        Patches given to the network at once; it does not change what comes out.
+    on_patches : callable, optional
+        Told after each block how many patches it held.
+
+    Returns
+    -------
+    Scored
+        Probabilities to 6 decimals, in row-major order; NaN for unreadable patches.
+    """
+    patches = source.patches
+    probs = np.full((len(patches), 2), np.nan, dtype=np.float32)
+    problems: list[Problem] = []
+    step = max(BLOCK_PATCHES // batch_size, 1) * batch_size
+    for start in range(0, len(patches), step):
+        block = source.read(start, start + step)
+        rows = start + np.flatnonzero(block.readable)
+        probs[rows] = model.predict(block.pixels[block.readable], batch_size)
+        problems += block.problems
+        if on_patches:
+            on_patches(len(block.readable))
+    chosen = model.config.threshold if threshold is None else threshold
+    return Scored(make_scores(source.slide, patches, probs, chosen), tuple(problems))

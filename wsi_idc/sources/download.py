@@ -1,0 +1,53 @@
+"""Fetch the IDC set from Kaggle."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from wsi_idc.errors import DataNotFoundError, OutputError
+from wsi_idc.sources.locate import downloaded_data
+
+DATASET = "paultimothymooney/breast-histopathology-images"
+NEEDED_BYTES = 5_000_000_000
+"""The archive (1.6 GB) and the patches that come out of it (3 GB), side by side while it is unpacked."""
+
+
+def download() -> Path:
+    """Fetch the set with kagglehub, which shows progress and goes on where it stopped.
+
+    Returns
+    -------
+    Path
+        The folder of patches, in the cache, where it is found from then on.
+
+    Raises
+    ------
+    OutputError
+        Where the disk is too full.
+    DataNotFoundError
+        Where Kaggle cannot be reached.
+    """
+    final = downloaded_data()
+    if final.is_dir():
+        return final
+    final.parent.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(final.parent).free
+    if free < NEEDED_BYTES:
+        raise OutputError(
+            f"{final.parent} has {free / 1e9:.1f} GB free and the IDC set needs {NEEDED_BYTES / 1e9:.0f}: make room, "
+            "or set XDG_CACHE_HOME to a larger disk."
+        )
+    import kagglehub
+
+    os.environ["KAGGLEHUB_CACHE"] = str(final.parent / "kagglehub")
+    try:
+        fetched = kagglehub.dataset_download(DATASET)
+    except Exception as error:  # kagglehub raises whatever its HTTP library raises
+        reason = " ".join(str(error).split())[:200]
+        raise DataNotFoundError(
+            f"Kaggle did not give {DATASET} ({type(error).__name__}: {reason}): try again, or fetch the archive "
+            "in a browser and name it with --data."
+        ) from error
+    return Path(fetched).rename(final)

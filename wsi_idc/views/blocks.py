@@ -1,0 +1,153 @@
+"""Parts of the sheet beside its panels: scale bar, key, confusion matrix, figures."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from wsi_idc.metrics import Metrics
+from wsi_idc.scoring.scores import Scores
+from wsi_idc.views.agreement import OUTCOMES, outcome_colour, outcomes
+from wsi_idc.views.caption import Caption, threshold_text
+from wsi_idc.views.confusion import draw_confusion
+from wsi_idc.views.layout import Box
+from wsi_idc.views.overlay import bar_colours, crossed_tile
+from wsi_idc.views.page import FRAME, INK, QUIET, Page
+from wsi_idc.views.style import Style
+
+_DASH = "\N{EN DASH}"
+_ROW = 0.2
+_SWATCH_W, _SWATCH_H = 0.24, 0.13
+
+_LEAST_BAR_IN = 1.0
+"""The scale bar may grow to this even where the panel is narrower."""
+
+
+def draw_scale_bar(page: Page, box: Box, inch_per_mm: float, panel_w: float, caption: Caption) -> None:
+    """Draw a bar of round length under the first panel; it holds for all panels."""
+    length_mm = round_length(max(panel_w * 0.4, _LEAST_BAR_IN) / inch_per_mm)
+    width = length_mm * inch_per_mm
+    y = box.y + 0.14
+    page.rectangle(box.x, y, width, 0.045, facecolor=INK)
+    told = f"{length_mm:g} mm"
+    if caption.mpp_source == "nominal":
+        told += " (nominal scale)"
+    page.text(box.x + width + 0.1, y + 0.06, told, size=8)
+
+
+def round_length(at_most: float) -> float:
+    """The largest of 1, 2, 5 times a power of ten that is not longer."""
+    power = 10.0 ** math.floor(math.log10(at_most))
+    return max(step * power for step in (1, 2, 5) if step * power <= at_most * (1 + 1e-9))
+
+
+def draw_key(page: Page, box: Box, scores: Scores, style: Style, tissue_grey: float) -> None:
+    """Draw the colour bar, 0 to 1 with the threshold marked, and what the panels' signs mean."""
+    page.text(box.x, box.y + 0.12, "Probability of IDC (panel B)", size=8.5, weight="bold")
+    bar = Box(box.x, box.y + 0.42, box.width - 0.1, 0.2)
+    _draw_colour_bar(page, bar, scores.threshold, bar_colours(tissue_grey, style))
+    top = bar.y + bar.height + 0.46
+    middle = box.x + box.width / 2
+    colour = bar_colours(tissue_grey, style)[230] / 255
+    page.text(box.x, top, "Panel B", size=8, weight="bold")
+    _entry(page, box.x, top + _ROW, "outline: predicted IDC", facecolor=colour, edgecolor=INK, lw=1.3)
+    _entry(page, box.x, top + 2 * _ROW, "white: not scored", facecolor="white", edgecolor=FRAME, lw=0.6)
+    unreadable = int((~scores.readable).sum())
+    if unreadable:
+        _entry(page, box.x, top + 3 * _ROW, f"unreadable ({unreadable:,})", facecolor="none")
+        side = round(_SWATCH_H * page.dpi)
+        page.picture(box.x + (_SWATCH_W - _SWATCH_H) / 2, top + 3 * _ROW - 0.11, crossed_tile(side, side))
+    if scores.metrics is not None:
+        _draw_outcome_key(page, middle, top, scores, tissue_grey)
+
+
+def _draw_outcome_key(page: Page, x: float, top: float, scores: Scores, tissue_grey: float) -> None:
+    page.text(x, top, "Panel C", size=8, weight="bold")
+    rows = 1
+    for name, which in outcomes(scores).items():
+        label = f"{OUTCOMES[name][0]} ({int(which.sum()):,})"
+        _entry(page, x, top + rows * _ROW, label, facecolor=outcome_colour(name, tissue_grey))
+        rows += 1
+    _entry(page, x, top + rows * _ROW, "outline: labelled IDC", facecolor="white", edgecolor=INK, lw=1.3)
+
+
+def _entry(page: Page, x: float, y: float, label: str, **swatch: object) -> None:
+    page.rectangle(x, y - 0.11, _SWATCH_W, _SWATCH_H, **swatch)
+    page.text(x + _SWATCH_W + 0.1, y, label, size=8)
+
+
+def _draw_colour_bar(page: Page, box: Box, threshold: float, colours: np.ndarray) -> None:
+    axes = page.axes(box.x, box.y, box.width, box.height)
+    axes.imshow(colours[None], extent=(0, 1, 0, 1), aspect="auto", interpolation="nearest")
+    axes.set_yticks([])
+    ticks = [0, 0.25, 0.5, 0.75, 1]
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.tick_params(labelsize=8, length=2.5, pad=2, color=QUIET, labelcolor=INK)
+    for spine in axes.spines.values():
+        spine.set(color=FRAME, linewidth=0.6)
+    at = min(max(threshold, 0.0), 1.0)
+    axes.axvline(at, color="white", linewidth=3.5)
+    axes.axvline(at, color=INK, linewidth=1.5)
+    # Near an end the words would leave the bar, so they lean inwards.
+    side = "left" if at < 0.15 else "right" if at > 0.85 else "center"
+    page.text(box.x + at * box.width, box.y - 0.07, f"threshold {threshold_text(threshold)}", size=8, ha=side)
+
+
+def draw_matrix(page: Page, box: Box, scores: Scores) -> None:
+    """Draw the confusion matrix with its heading."""
+    assert scores.metrics is not None
+    page.text(box.x, box.y + 0.12, "Confusion matrix (patches, row %)", size=8.5, weight="bold")
+    axes = page.axes(box.x + 0.45, box.y + 0.25, min(box.width - 0.5, 2.8), box.height - 0.68)
+    draw_confusion(axes, scores.metrics, size=8)
+
+
+def draw_figures(page: Page, box: Box, scores: Scores, mpp_l0: tuple[float, float], caption: Caption) -> None:
+    """Write the table of figures; what is undefined is a dash."""
+    page.text(box.x, box.y + 0.12, "Figures", size=8.5, weight="bold")
+    rows = figure_rows(scores, mpp_l0, caption)
+    pitch = min(0.23, (box.height - 0.2) / len(rows))
+    for i, (name, value) in enumerate(rows):
+        y = box.y + 0.15 + (i + 1) * pitch
+        page.text(box.x, y, name, size=8)
+        page.text(box.x + box.width, y, value, size=8, ha="right", weight="bold")
+        page.rectangle(box.x, y + 0.045, box.width, 0.004, facecolor="#e3e3e3")
+
+
+def figure_rows(scores: Scores, mpp_l0: tuple[float, float], caption: Caption) -> list[tuple[str, str]]:
+    """Names and values of the sheet's figures, in reading order.
+
+    Parameters
+    ----------
+    scores : Scores
+    mpp_l0 : tuple of float
+        Scale of level 0 along x and y in µm/px.
+    caption : Caption
+    """
+    rows = [("Patches scored", f"{int(scores.readable.sum()):,}")]
+    if not scores.readable.all():
+        rows.append(("Unreadable patches", f"{int((~scores.readable).sum()):,}"))
+    rows += _metric_rows(scores.metrics) if scores.metrics else [("Agreement with labels", "no labels")]
+    nominal = ", nominal" if caption.mpp_source == "nominal" else ""
+    area_mm2 = scores.width * scores.height * (mpp_l0[0] * mpp_l0[1] / 1e6)
+    tissue, idc = float(area_mm2[scores.readable].sum()), float(area_mm2[scores.pred].sum())
+    share = f" ({idc / tissue:.1%})".replace("%", " %") if tissue else ""
+    rows.append((f"Tissue scored{nominal}", _area_text(tissue)))
+    rows.append((f"Predicted IDC{nominal}", _area_text(idc) + share))
+    return rows
+
+
+def _area_text(area_mm2: float) -> str:
+    return f"{area_mm2:,.{1 if area_mm2 >= 10 else 2}f} mm²"
+
+
+def _metric_rows(metrics: Metrics) -> list[tuple[str, str]]:
+    named = {
+        "Balanced accuracy": metrics.balanced_accuracy,
+        "Sensitivity": metrics.sensitivity,
+        "Specificity": metrics.specificity,
+        "F1": metrics.f1,
+        "AUC": metrics.auc,
+    }
+    rows = [("Patches with label, n", f"{metrics.n:,}")]
+    return rows + [(name, _DASH if value is None else f"{value:.3f}") for name, value in named.items()]

@@ -1,0 +1,66 @@
+"""How a training went."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from wsi_idc.views.page import FONT, FRAME, INK, QUIET, Page, save_page
+
+if TYPE_CHECKING:
+    from wsi_idc.model.training import Epoch
+
+_TRAIN, _VALIDATION = "#E69F00", "#0072B2"
+_DPI = 150
+
+
+def build_history(history: Sequence[Epoch]) -> Page:
+    """Loss and AUC over the epochs, training and validation, with the epoch of highest validation AUC marked."""
+    page = Page(9, 3.8, _DPI)
+    best = max(history, key=lambda epoch: (epoch.val_auc, -epoch.epoch)) if history else None
+    told = f"best epoch {best.epoch}: validation AUC {best.val_auc:.4f}" if best else "no epoch was finished"
+    page.text(0.15, 0.3, "Training", size=11, weight="bold")
+    page.text(8.85, 0.3, told, size=9, color=QUIET, ha="right")
+    left, right = page.axes(0.75, 0.5, 3.6, 2.75), page.axes(5.2, 0.5, 3.6, 2.75)
+    _draw(left, history, "loss", lambda epoch: epoch.loss, lambda epoch: epoch.val_loss)
+    _draw(right, history, "AUC", lambda epoch: epoch.auc, lambda epoch: epoch.val_auc)
+    if best:
+        for axes, value in ((left, best.val_loss), (right, best.val_auc)):
+            axes.axvline(best.epoch, color=QUIET, linewidth=0.8, linestyle=":")
+            axes.plot([best.epoch], [value], "o", color=_VALIDATION, markeredgecolor="white", label="best epoch")
+        right.legend(fontsize=8, frameon=False, loc="lower right")
+    return page
+
+
+def _draw(
+    axes: Axes,
+    history: Sequence[Epoch],
+    name: str,
+    train: Callable[[Epoch], float],
+    validation: Callable[[Epoch], float],
+) -> None:
+    epochs = [epoch.epoch for epoch in history]
+    # A single epoch is no line: markers show it.
+    marker = "o" if len(epochs) < 3 else None
+    axes.plot(epochs, [train(epoch) for epoch in history], color=_TRAIN, marker=marker, ms=4, label="training")
+    axes.plot(
+        epochs, [validation(epoch) for epoch in history], color=_VALIDATION, marker=marker, ms=4, label="validation"
+    )
+    axes.set_xlabel("epoch", size=9, color=INK, family=FONT)
+    axes.set_ylabel(name, size=9, color=INK, family=FONT)
+    axes.tick_params(labelsize=8, color=FRAME, labelcolor=INK)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(color="#ebebeb", linewidth=0.6)
+    axes.set_axisbelow(True)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set(color=FRAME)
+
+
+def save_history(history: Sequence[Epoch], path: Path) -> None:
+    """Write the training curve as a PNG."""
+    save_page(path, build_history(history))
