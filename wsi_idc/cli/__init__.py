@@ -68,7 +68,7 @@ def main(args: Sequence[str] | None = None) -> int:
         _say(f"Error: {error}")
         return UNUSABLE
     except (click.Abort, KeyboardInterrupt):
-        _say("Interrupted: what is finished is kept, the same command goes on.")
+        _say("Interrupted: what is finished is kept, and the same command goes on (train: with --resume).")
         return INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -12,7 +12,7 @@ import click
 
 from wsi_idc import __version__
 from wsi_idc.cli import DONE, INCOMPLETE
-from wsi_idc.cli.console import hushed, list_problems, progress_bar, warn
+from wsi_idc.cli.console import list_problems, loading, progress_bar, warn
 from wsi_idc.files import make_folder
 from wsi_idc.model.config import ModelConfig
 from wsi_idc.sources.idc import IdcCase
@@ -37,12 +37,15 @@ def score_cases(
 ) -> int:
     """Score cases one after the other, and draw them where a `style` is given; print a path for each."""
     make_folder(out)
+    command = ["wsi-idc", *sys.argv[1:]]
     unscored = 0
-    with open_dataset(data) as dataset:
+    with progress_bar("Looking for the data (the demo is painted on first use)", None, quiet):
+        dataset = open_dataset(data)
         dataset.check(ids)
-        with hushed():
+    with dataset:
+        with loading(quiet):
             from wsi_idc.model.classifier import load_model
-            from wsi_idc.scoring.results import score_into
+            from wsi_idc.scoring.results import score_into, write_run
 
             classifier = load_model(model)
         for number in dict.fromkeys(ids):
@@ -56,21 +59,22 @@ def score_cases(
                     threshold=threshold,
                     batch_size=batch_size,
                     restart=restart,
-                    command=["wsi-idc", *sys.argv[1:]],
+                    command=command,
                     on_patches=bar.advance,
                 )
             if style is None:
                 click.echo(result.scores_path)
             else:
                 with progress_bar(f"Drawing case {number}", None, quiet):
-                    click.echo(_draw(case, result, classifier.config, style, started))
+                    sheet = _draw(case, result, classifier.config, style, started)
+                write_run(result, started, command)
+                click.echo(sheet)
             _report(result, classifier.config)
             unscored += result.unreadable
     return INCOMPLETE if unscored else DONE
 
 
 def _draw(case: IdcCase, result: SlideResult, model: ModelConfig, style: Style, started: datetime) -> Path:
-    from wsi_idc.scoring.results import write_run
     from wsi_idc.views.pictures import draw_all
     from wsi_idc.views.sheet import Caption
 
@@ -82,10 +86,9 @@ def _draw(case: IdcCase, result: SlideResult, model: ModelConfig, style: Style, 
         mpp_source=case.mpp_source,
         version=__version__,
         date=started.date().isoformat(),
+        trained_on=case.slide in model.trained_on,
     )
-    path = draw_all(case, result.scores, caption, style, result.folder)
-    write_run(result, started)
-    return path
+    return draw_all(case, result.scores, caption, style, result.folder)
 
 
 def _report(result: SlideResult, model: ModelConfig) -> None:

@@ -45,8 +45,12 @@ def list_problems(problems: Iterable[Problem]) -> None:
 
 
 class _Speed(ProgressColumn):
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self._unit = unit
+
     def render(self, task: Task) -> Text:
-        return Text("" if task.speed is None else f"{task.speed:,.0f} patches/s")
+        return Text("" if task.speed is None else f"{task.speed:,.0f} {self._unit}/s")
 
 
 class Bar:
@@ -74,26 +78,27 @@ class Bar:
 
 
 @contextmanager
-def progress_bar(description: str, total: int | None, quiet: bool) -> Iterator[Bar]:
-    """Show a bar over patches with patches/s and time left, where stderr is a terminal and `quiet` is off.
+def progress_bar(
+    description: str, total: int | None, quiet: bool, unit: str = "patches", to: Console = console
+) -> Iterator[Bar]:
+    """Show a bar with speed and time left, where stderr is a terminal and `quiet` is off.
 
     Without a `total` the bar only shows that something is under way.
     """
+    counted = [] if total is None else [MofNCompleteColumn(), _Speed(unit), TimeRemainingColumn()]
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
-        MofNCompleteColumn(),
-        _Speed(),
-        TimeRemainingColumn(),
-        console=console,
-        disable=quiet or not console.is_terminal,
+        *counted,
+        console=to,
+        disable=quiet or not to.is_terminal,
         transient=True,
     ) as progress:
         yield Bar(progress, description, total)
 
 
 @contextmanager
-def hushed() -> Iterator[None]:
+def loading(quiet: bool) -> Iterator[None]:
     """Keep what TensorFlow's libraries write to stderr while they load from the user, unless loading fails.
 
     They do so before any setting of theirs is read. Set ``TF_CPP_MIN_LOG_LEVEL`` to see it all.
@@ -102,18 +107,17 @@ def hushed() -> Iterator[None]:
         yield
         return
     sys.stderr.flush()
-    real = os.dup(2)
-    with TemporaryFile() as kept:
+    with os.fdopen(os.dup(2), "w") as stderr, TemporaryFile() as kept:
         os.dup2(kept.fileno(), 2)
         try:
-            yield
-        except WsiIdcError:
-            raise
-        except BaseException:
-            kept.seek(0)
-            os.write(real, kept.read())
+            with progress_bar("Loading the model", None, quiet, to=Console(file=stderr)):
+                yield
+        except Exception as error:
+            if not isinstance(error, WsiIdcError):
+                kept.seek(0)
+                stderr.write(kept.read().decode(errors="replace"))
             raise
         finally:
             sys.stderr.flush()
-            os.dup2(real, 2)
-            os.close(real)
+            stderr.flush()
+            os.dup2(stderr.fileno(), 2)

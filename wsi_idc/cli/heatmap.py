@@ -18,12 +18,11 @@ def command() -> None:
 @click.argument("ids", nargs=-1, required=True, metavar="ID...")
 @options.scoring
 @click.option("--colormap", default="cividis", show_default=True, metavar="NAME", help="A colormap of matplotlib.")
-@click.option("--opacity", type=click.FloatRange(0, 1), metavar="A", help="Of the colour over the tissue.")
-@click.option("--dpi", type=click.IntRange(50, 1200), default=200, show_default=True, metavar="N", help="Of the sheet.")
-def patient(ids: tuple[str, ...], colormap: str, opacity: float | None, dpi: int, **given: Any) -> int:
+@click.option("--opacity", type=float, default=0.55, show_default=True, metavar="A", help="Of colour over tissue.")
+@click.option("--dpi", type=int, default=200, show_default=True, metavar="N", help="Of the sheet and the matrix.")
+def patient(ids: tuple[str, ...], colormap: str, opacity: float, dpi: int, **given: Any) -> int:
     """Draw cases of the IDC set."""
     from wsi_idc.cli.cases import score_cases
     from wsi_idc.views.style import Style
 
-    chosen = {} if opacity is None else {"opacity": opacity}
-    return score_cases(ids, style=Style(colormap=colormap, dpi=dpi, **chosen), **given)
+    return score_cases(ids, style=Style(colormap, opacity, dpi), **given)

@@ -29,11 +29,11 @@ PACKAGES = (
 @options.model
 def command(data: str | None, model: Path | None) -> int:
     """Show versions, devices, and the model and data that would be used; with --data, its cases and counts."""
-    from wsi_idc.cli.console import hushed
+    from wsi_idc.cli.console import loading
     from wsi_idc.errors import DataNotFoundError
     from wsi_idc.sources.locate import locate_data
 
-    with hushed():
+    with loading(quiet=False):
         from wsi_idc.model.classifier import load_model
 
         classifier = load_model(model)

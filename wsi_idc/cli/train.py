@@ -43,7 +43,7 @@ def command(
 
     The epoch of the best validation AUC is kept, and the threshold is chosen on the validation part.
     """
-    from wsi_idc.cli.console import console, hushed, list_problems, progress_bar, warn
+    from wsi_idc.cli.console import console, list_problems, loading, progress_bar, warn
     from wsi_idc.files import make_folder
     from wsi_idc.sources.locate import open_dataset
 
@@ -53,11 +53,11 @@ def command(
         dataset.check(excluded)
         if split == "patch":
             warn("--split patch puts patches of one slide on both sides, so every figure flatters")
-        with hushed():
+        with loading(quiet):
             from wsi_idc.model.training import Epoch, Recipe, load_patches, train
         from wsi_idc.views.curves import save_history
 
-        with progress_bar("Reading cases", len(dataset.cases) - len(excluded), quiet) as bar:
+        with progress_bar("Reading cases", len(dataset.cases) - len(excluded), quiet, "cases") as bar:
             patches = load_patches(dataset, excluded, on_case=lambda done, _: bar.move_to(done))
         list_problems(problem for found in dataset.index.problems.values() for problem in found)
 
@@ -69,7 +69,7 @@ def command(
             )
 
     recipe = Recipe(split, extra_train, excluded, seed, epochs, batch_size)
-    with progress_bar("Training", None, quiet) as bar:
+    with progress_bar("Training", 0, quiet) as bar:
         trained = train(
             patches,
             recipe,

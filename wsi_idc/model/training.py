@@ -68,7 +68,7 @@ class Recipe:
     epochs: int = 30
     batch_size: int = 64
     learning_rate: float = 1e-3
-    patience: int = 10
+    patience: int = 15
 
 
 @dataclass(frozen=True)

@@ -112,26 +112,27 @@ def score_into(
     else:
         scored = score(source, model, threshold=chosen, batch_size=batch_size, on_patches=on_patches)
         scores, problems = scored.scores, (*source.problems, *scored.problems)
-    run = _provenance(source, model, scores, problems, key, started, command)
+    run = _provenance(source, model, scores, problems, key)
     for name in (RUN_FILE, METRICS_FILE, *PICTURES):
         (folder / name).unlink(missing_ok=True)
     write_scores(folder / SCORES_FILE, scores)
     if scores.metrics is not None:
         write_json(folder / METRICS_FILE, scores.metrics.as_dict())
     result = SlideResult(scores, folder, problems, run)
-    write_run(result, started)
+    write_run(result, started, command)
     return result
 
 
-def write_run(result: SlideResult, started: datetime) -> None:
+def write_run(result: SlideResult, started: datetime, command: Sequence[str]) -> None:
     """Write ``run.json``, the mark of a finished slide; call it again when more files have been added."""
     finished = datetime.now(UTC)
-    times = {
+    ran = {
+        "command": list(command),
         "started": started.isoformat(timespec="seconds"),
         "finished": finished.isoformat(timespec="seconds"),
         "seconds": round((finished - started).total_seconds(), 3),
     }
-    write_json(result.folder / RUN_FILE, result.run | times)
+    write_json(result.folder / RUN_FILE, result.run | ran)
 
 
 def _finished(folder: Path, slide: str, key: str) -> SlideResult | None:
@@ -154,16 +155,11 @@ def _provenance(
     scores: Scores,
     problems: Sequence[Problem],
     key: str,
-    started: datetime,
-    command: Sequence[str],
 ) -> dict[str, Any]:
     readable = int(scores.readable.sum())
     return {
         "wsi_idc_version": __version__,
-        "command": list(command),
-        "started": started.isoformat(timespec="seconds"),
-        "finished": "",
-        "seconds": 0.0,
+        **dict.fromkeys(("command", "started", "finished", "seconds")),
         "slide": source.slide,
         "source": {
             "kind": source.kind,

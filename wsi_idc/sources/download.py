@@ -45,9 +45,8 @@ def download() -> Path:
     try:
         fetched = kagglehub.dataset_download(DATASET)
     except Exception as error:  # kagglehub raises whatever its HTTP library raises
-        reason = " ".join(str(error).split())[:200]
         raise DataNotFoundError(
-            f"Kaggle did not give {DATASET} ({type(error).__name__}: {reason}): try again, or fetch the archive "
-            "in a browser and name it with --data."
+            f"Kaggle did not give {DATASET} ({type(error).__name__}): check the network and try again, or fetch the "
+            "archive in a browser and name it with --data."
         ) from error
     return Path(fetched).rename(final)

@@ -28,6 +28,8 @@ class Caption:
         ISO date of the scoring.
     context : float or None
         Sigma of the smoothing over neighbours, where it is on.
+    trained_on : bool
+        Whether the model was trained on this very slide, so that the figures flatter.
     """
 
     slide: str
@@ -38,6 +40,7 @@ class Caption:
     version: str
     date: str
     context: float | None = None
+    trained_on: bool = False
 
     @property
     def title(self) -> str:
@@ -62,7 +65,8 @@ class Caption:
 
     def provenance(self, threshold: float) -> str:
         """What the footer says but for the slide: model, threshold, context where on, version and date."""
-        parts = [f"model {self.model}", f"threshold {threshold_text(threshold)}"]
+        seen = " (trained on this case)" if self.trained_on else ""
+        parts = [f"model {self.model}{seen}", f"threshold {threshold_text(threshold)}"]
         if self.context is not None:
             parts.append(f"context {self.context:g}")
         parts += [f"wsi-idc {self.version}", self.date]

@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 
 from wsi_idc.views.page import FONT, FRAME, INK, QUIET, Page, save_page
 
@@ -32,7 +34,8 @@ def build_history(history: Sequence[Epoch]) -> Page:
         for axes, value in ((left, best.val_loss), (right, best.val_auc)):
             axes.axvline(best.epoch, color=QUIET, linewidth=0.8, linestyle=":")
             axes.plot([best.epoch], [value], "o", color=_VALIDATION, markeredgecolor="white", label="best epoch")
-        right.legend(fontsize=8, frameon=False, loc="lower right")
+        # Opaque, so that the line at the best epoch does not strike through the text.
+        right.legend(fontsize=8, facecolor="white", edgecolor="none", framealpha=1, loc="lower right")
     return page
 
 
@@ -46,10 +49,10 @@ def _draw(
     epochs = [epoch.epoch for epoch in history]
     # A single epoch is no line: markers show it.
     marker = "o" if len(epochs) < 3 else None
-    axes.plot(epochs, [train(epoch) for epoch in history], color=_TRAIN, marker=marker, ms=4, label="training")
-    axes.plot(
-        epochs, [validation(epoch) for epoch in history], color=_VALIDATION, marker=marker, ms=4, label="validation"
-    )
+    curves = [[curve(epoch) for epoch in history] for curve in (train, validation)]
+    axes.plot(epochs, curves[0], color=_TRAIN, marker=marker, ms=4, label="training")
+    axes.plot(epochs, curves[1], color=_VALIDATION, marker=marker, ms=4, label="validation")
+    _fit(axes, np.array(curves, dtype=np.float64).ravel())
     axes.set_xlabel("epoch", size=9, color=INK, family=FONT)
     axes.set_ylabel(name, size=9, color=INK, family=FONT)
     axes.tick_params(labelsize=8, color=FRAME, labelcolor=INK)
@@ -59,6 +62,21 @@ def _draw(
     for side, spine in axes.spines.items():
         spine.set_visible(side in ("left", "bottom"))
         spine.set(color=FRAME)
+
+
+def _fit(axes: Axes, values: NDArray[np.float64]) -> None:
+    """Scale the axis to the bulk of the values, and say how many lie outside: a first epoch is often far off."""
+    finite = values[np.isfinite(values)]
+    if not finite.size:
+        return
+    low, middle, high = np.percentile(finite, (0, 50, 100))
+    reach = 7 * max(np.percentile(np.abs(finite - middle), 80), 1e-3)
+    low, high = max(low, middle - reach), min(high, middle + reach)
+    axes.set_ylim(low - 0.06 * (high - low), high + 0.06 * (high - low))
+    outside = int(((finite < low) | (finite > high)).sum())
+    if outside:
+        note = f"{outside} point{'s' if outside > 1 else ''} off the scale"
+        axes.text(1, 1.01, note, transform=axes.transAxes, ha="right", va="bottom", size=8, color=QUIET, family=FONT)
 
 
 def save_history(history: Sequence[Epoch], path: Path) -> None:

@@ -18,7 +18,8 @@ from wsi_idc.files import make_folder, replacing
 from wsi_idc.geometry import PATCH_MPP, PATCH_PX
 from wsi_idc.naming import PatchName
 from wsi_idc.sources.idc import PHANTOM_MARKER
-from wsi_idc.sources.tissue_paint import Frame, paint_tissue
+from wsi_idc.sources.phantom.frame import Frame
+from wsi_idc.sources.phantom.paint import paint_tissue
 
 DEMO_CASES = 3
 """Cases of the demo set."""
