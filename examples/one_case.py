@@ -1,0 +1,40 @@
+"""Score one case from Python and draw its sheet: ``python examples/one_case.py [CASE [DATA [OUT.png]]]``."""
+
+from __future__ import annotations
+
+import sys
+from datetime import date
+from pathlib import Path
+
+from wsi_idc import __version__, draw_sheet, load_model, open_case, score
+from wsi_idc.views.mosaic import rebuild_mosaic
+from wsi_idc.views.sheet import Caption
+from wsi_idc.views.style import Style
+
+
+def main(case: str = "90001", data: str = "demo", out: str = "heatmap.png") -> None:
+    """Score `case` of `data` and draw its sheet."""
+    source = open_case(case, data)
+    model = load_model()
+    scored = score(source, model)
+    for problem in (*source.problems, *scored.problems):
+        print(problem, file=sys.stderr)
+    scores = scored.scores
+    print(f"{len(scores)} patches, {scores.pred.sum()} of them called IDC")
+    if scores.metrics is not None:
+        print(scores.metrics)
+    caption = Caption(
+        slide=source.slide,
+        kind=source.kind,
+        model_name=model.config.name,
+        model_sha256=model.config.sha256,
+        mpp_source=source.mpp_source,
+        version=__version__,
+        date=date.today().isoformat(),
+    )
+    draw_sheet(rebuild_mosaic(source), scores, caption, Style(), Path(out))
+    print(out)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
