@@ -43,9 +43,8 @@ class Classifier:
 
     @cached_property
     def device(self) -> str:
-        """The device that Keras computes on: ``gpu:0`` where there is one, else ``cpu``."""
-        devices = keras.distribution.list_devices()
-        return next((name for name in devices if not name.startswith("cpu")), "cpu")
+        """Where the weights lie: ``cpu`` or ``gpu``."""
+        return "cpu" if "cpu" in str(self.network.weights[0].value.device).lower() else "gpu"
 
 
 def predict(network: keras.Model, patches: NDArray[np.uint8], batch_size: int = DEFAULT_BATCH) -> NDArray[np.float32]:
