@@ -76,12 +76,11 @@ def _deal(share: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.st
     """Deal cases to the parts so that each part sees the whole range of IDC shares."""
     n = len(share)
     ranked = np.lexsort((rng.random(n), share))
-    _, val, test = _sizes(n)
+    held = _sizes(n)[1]
     part = np.full(n, "train", dtype="U5")
-    # One case from each of `held` equal runs of ranks; which run tunes and which tests is drawn.
-    held = val + test
-    runs = np.array_split(ranked, held) if held else []
-    roles = rng.permutation(np.repeat(["val", "test"], [val, test]))
+    # One case from each of equal runs of ranks; of two runs side by side, one tunes and one tests.
+    runs = np.array_split(ranked, 2 * held) if held else []
+    roles = rng.permuted(np.tile(["val", "test"], (held, 1)), axis=1).ravel()
     for run, role in zip(runs, roles, strict=True):
         part[rng.choice(run)] = role
     return part
