@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import sys
-from datetime import date
 from pathlib import Path
 
-from wsi_idc import __version__, draw_sheet, load_model, open_case, score
+from wsi_idc import draw_sheet, load_model, open_case, score
+from wsi_idc.views.caption import make_caption
 from wsi_idc.views.mosaic import rebuild_mosaic
-from wsi_idc.views.sheet import Caption
 from wsi_idc.views.style import Style
 
 
@@ -23,15 +22,7 @@ def main(case: str = "90001", data: str = "demo", out: str = "heatmap.png") -> N
     print(f"{len(scores)} patches, {scores.pred.sum()} of them called IDC")
     if scores.metrics is not None:
         print(scores.metrics)
-    caption = Caption(
-        slide=source.slide,
-        kind=source.kind,
-        model_name=model.config.name,
-        model_sha256=model.config.sha256,
-        mpp_source=source.mpp_source,
-        version=__version__,
-        date=date.today().isoformat(),
-    )
+    caption = make_caption(source, model.config)
     draw_sheet(rebuild_mosaic(source), scores, caption, Style(), Path(out))
     print(out)
 

@@ -13,10 +13,12 @@ from sklearn.model_selection import LeaveOneGroupOut, cross_val_predict
 
 from tests.conftest import Ran
 from wsi_idc import load_model, open_case, score
+from wsi_idc.naming import PHANTOM_CASES
 from wsi_idc.sources.locate import demo_data, open_dataset
-from wsi_idc.sources.phantom import DEMO_CASES, FIRST_CASE
+from wsi_idc.sources.phantom import DEMO_CASES
 
 Run = Callable[..., Ran]
+FIRST_CASE = PHANTOM_CASES[0]
 
 
 def test_heatmap_of_a_demo_case(run: Run, tmp_path: Path) -> None:

@@ -33,3 +33,8 @@ class OptionError(WsiIdcError, ValueError):
 
 class TrainingError(WsiIdcError, ValueError):
     """The data or options given cannot train a network."""
+
+
+def printable(text: str) -> str:
+    """A text on one line, with a space for each sign that could steer a terminal, as file names may hold them."""
+    return "".join(sign if sign.isprintable() else " " for sign in text)

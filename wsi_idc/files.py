@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import tempfile
@@ -11,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from wsi_idc.errors import OutputError
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+"""No room on the disk, or none left of the user's share of it."""
 
 
 @contextmanager
@@ -25,6 +29,8 @@ def replacing(path: Path) -> Iterator[Path]:
         os.fchmod(handle, 0o666 & ~_umask())
         os.close(handle)
     except OSError as error:
+        if error.errno in DISK_FULL:
+            raise
         raise OutputError(f"{path.parent} cannot be written ({error.strerror}): choose another --out.") from error
     temporary = Path(name)
     try:

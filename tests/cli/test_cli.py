@@ -58,6 +58,7 @@ def test_data_are_found_by_variable(run: Run, patch_set: Path, monkeypatch: pyte
         (["8863", "9999"], ["9999"]),
         (["8863", "--model", "nothing.keras"], ["nothing.keras"]),
         (["8863", "--threshold", "2"], ["threshold"]),
+        (["8863", "--threshold", "nan"], ["threshold"]),
         (["8863", "--out", "{file}/below"], ["--out"]),
         (["8863", "--out", "{file}"], ["--out"]),
         (["8863", "--data", "{file}"], ["zip"]),
@@ -76,7 +77,12 @@ def test_what_the_user_can_mend_is_one_sentence(
     assert (ran.code, ran.out) == (2, "")
     assert all(word in ran.err for word in words), ran.err
     assert "Traceback" not in ran.err
-    assert list(Path().glob("wsi-idc-results/*/*")) == []
+    assert not Path("wsi-idc-results/8863/scores.csv").exists()
+
+
+def test_a_mistyped_case_leaves_nothing(run: Run, patch_set: Path) -> None:
+    assert run("heatmap", "patient", "9999", "--data", patch_set).code == 2
+    assert list(Path().iterdir()) == []
 
 
 def test_a_model_that_is_no_model(run: Run, patch_set: Path, tmp_path: Path) -> None:
@@ -100,10 +106,17 @@ def test_patch_camelyon(run: Run, tmp_path: Path) -> None:
     assert "paultimothymooney/breast-histopathology-images" in ran.err
 
 
-def test_score_prints_one_path_a_case_and_nothing_else(run_apart: Run, patch_set: Path, tmp_path: Path) -> None:
-    ran = run_apart("score", "patient", "8863", "9022", "8863", "--data", patch_set, "--out", tmp_path / "out")
+def test_score_prints_one_path_a_case_and_nothing_else(run_apart: Run, tmp_path: Path) -> None:
+    data = make_patch_set(tmp_path / "idc", cases=("8863", "14082"))
+    ran = run_apart("score", "patient", "8863", "14082", "8863", "--data", data, "--out", tmp_path / "out")
     assert (ran.code, ran.err) == (0, "")
-    assert ran.out.splitlines() == [str(tmp_path / "out" / case / "scores.csv") for case in ("8863", "9022")]
+    assert ran.out.splitlines() == [str(tmp_path / "out" / case / "scores.csv") for case in ("8863", "14082")]
+
+
+def test_a_case_that_the_model_has_seen_is_said_to_flatter(run: Run, patch_set: Path) -> None:
+    ran = run("score", "patient", "9022", "--data", patch_set)
+    assert ran.code == 0
+    assert "trained or tuned on case 9022" in ran.err
 
 
 def test_rows_are_those_of_the_names_for_every_layout(run: Run, patch_set: Path, tmp_path: Path) -> None:
@@ -145,6 +158,43 @@ def test_heatmap_of_a_case(run: Run, patch_set: Path, tmp_path: Path) -> None:
     run_json = folder / "run.json"
     assert run_json.stat().st_mtime_ns == max(file.stat().st_mtime_ns for file in folder.iterdir())
     assert json.loads(run_json.read_text())["slide"] == "8863"
+
+
+def test_interrupted_while_drawing_the_slide_is_unfinished(
+    run: Run, patch_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    args = ("heatmap", "patient", "8863", "--data", patch_set, "--out", tmp_path / "out", "--dpi", "80")
+    assert run(*args).code == 0
+    with monkeypatch.context() as patched:
+        patched.setattr("wsi_idc.views.pictures.draw_sheet", interrupt)
+        assert run(*args, "--colormap", "viridis").code == 130
+    assert not (tmp_path / "out" / "8863" / "run.json").exists()
+    assert run(*args, "--colormap", "viridis").code == 0
+    assert (tmp_path / "out" / "8863" / "run.json").exists()
+
+
+def test_unreadable_patches_are_named_last_and_control_signs_taken_out(run: Run, patch_set: Path) -> None:
+    for i in range(25):
+        (patch_set / "8863" / "0" / f"8863_idx5_x{i}_y1_class7\x1b[31m.png").write_bytes(b"x")
+    (patch_set / "8863" / "1" / "8863_idx5_x1_y1_class1.png").write_bytes(b"")
+    ran = run("score", "patient", "8863", "9022", "--data", patch_set)
+    assert ran.code == 1
+    assert "and 5 more, all in run.json" in ran.err
+    assert "\x1b[31m" not in ran.err
+    assert ran.err.endswith(
+        "8863/1/8863_idx5_x1_y1_class1.png: unreadable: the file is empty "
+        "Warning: 1 of the 12 patches of case 8863 could not be scored"
+    )
+
+
+def test_results_that_cannot_be_replaced(run: Run, patch_set: Path, tmp_path: Path) -> None:
+    (tmp_path / "out" / "8863" / "scores.csv").mkdir(parents=True)
+    ran = run("score", "patient", "8863", "--data", patch_set, "--out", tmp_path / "out")
+    assert ran.code == 2
+    assert "scores.csv" in ran.err
 
 
 def test_an_unknown_colormap_names_the_nearest(run: Run, patch_set: Path) -> None:

@@ -16,6 +16,8 @@ from wsi_idc.model.training import (
     Epoch,
     LabelledPatches,
     Recipe,
+    cases_to_read,
+    class_weights,
     load_patches,
     read_history,
     train,
@@ -80,17 +82,18 @@ def test_what_is_written_beside_the_weights(tmp_path: Path) -> None:
     assert read_history(tmp_path / "history.csv") == list(trained.history)
 
 
-def test_class_weights_take_effect(tmp_path: Path) -> None:
-    """The first batches' loss is the weighted one: with one positive in ten, positives count nine times as much."""
+def test_class_weights_take_effect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where one patch in ten is positive, the weights alone make a hardly trained network call positives as often."""
     data = easy_patches(positive=0.1)
-    part = data.label[np.isin(data.case, data.case)]
-    keras.utils.set_random_seed(0)
-    trained = train(data, replace(RECIPE, epochs=1), tmp_path)
-    counts = np.bincount(part)
-    assert counts[0] > 5 * counts[1]
-    # With weights the classes balance, so a network that has learned nothing calls both about equally often.
-    probs = load_model(trained.model).predict(data.pixels)[:, 1]
-    assert probs.mean() > 0.2
+    assert class_weights(data.label) == pytest.approx({0: 160 / 288, 1: 5.0})
+
+    def mean_probability(folder: str) -> float:
+        trained = train(data, replace(RECIPE, epochs=1), tmp_path / folder)
+        return float(load_model(trained.model).predict(data.pixels)[:, 1].mean())
+
+    weighted = mean_probability("weighted")
+    monkeypatch.setattr("wsi_idc.model.training.class_weights", lambda label: {0: 1.0, 1: 1.0})
+    assert weighted > mean_probability("unweighted") + 0.1
 
 
 @pytest.mark.parametrize("label", [0, 1])
@@ -109,16 +112,32 @@ def test_early_stopping(tmp_path: Path) -> None:
     assert len(trained.history) == best.epoch + 1
 
 
-def test_load_patches_leaves_out_what_is_excluded_unlabelled_or_unreadable(tmp_path: Path) -> None:
+def test_load_patches_leaves_out_what_is_unlabelled_or_unreadable(tmp_path: Path) -> None:
     root = make_patch_set(tmp_path, cases=("8863", "9022", "9035"))
     (root / "9022" / "1" / "9022_idx5_x1_y1_class1.png").write_bytes(b"")
     one = root / "9022" / "0" / "9022_idx5_x51_y1_class0.png"
     one.rename(one.with_name("9022_idx5_x51_y1.png"))
     with IdcDataset(root) as dataset:
-        data = load_patches(dataset, exclude=["8863"])
+        data = load_patches(dataset, ["9022", "9035"])
     assert sorted(set(data.case.tolist())) == ["9022", "9035"]
     assert len(data) == len(data.pixels) == 22
+    assert [problem.path for problem in data.problems] == ["9022/1/9022_idx5_x1_y1_class1.png"]
     np.testing.assert_array_equal(data.pixels[-1][:42, :38], tissue_like(9035 + 203, 42, 38))
+
+
+def test_published_test_cases_are_not_even_read() -> None:
+    cases = ["8863", "8864", "8865", "8867", "9035"]
+    everything = Recipe(split="official", extra_train=True, exclude=("8863",))
+    assert cases_to_read(cases, everything) == ["8865", "8867", "9035"]
+    assert cases_to_read(cases, replace(everything, extra_train=False)) == ["8865", "8867"]
+    assert cases_to_read(cases, Recipe()) == cases
+
+
+def test_a_damaged_checkpoint_is_one_sentence(tmp_path: Path) -> None:
+    train(easy_patches(), replace(RECIPE, epochs=1), tmp_path)
+    (tmp_path / CHECKPOINT_FILE).write_bytes(b"half")
+    with pytest.raises(TrainingError, match="damaged"):
+        train(easy_patches(), replace(RECIPE, epochs=1), tmp_path, resume=True)
 
 
 def test_history_survives_the_round_trip(tmp_path: Path) -> None:

@@ -3,11 +3,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.conftest import make_patch_set
 from wsi_idc.model.classifier import Classifier, load_model
-from wsi_idc.scoring.results import score_into
+from wsi_idc.scoring.results import SlideResult, score_into
 from wsi_idc.sources.idc import IdcCase, IdcDataset
 
 
@@ -53,7 +54,7 @@ def test_a_finished_slide_is_taken_as_it_is(case: IdcCase, model: Classifier, tm
     again = score_into(case, model, tmp_path, on_patches=seen.append)
     assert {file: stamp(file) for file in first.folder.iterdir()} == before
     assert seen == [12]
-    assert again.run == json.loads((first.folder / "run.json").read_text())
+    np.testing.assert_array_equal(again.scores.prob_idc, first.scores.prob_idc)
     score_into(case, model, tmp_path, restart=True)
     assert stamp(first.scores_path) > before[first.scores_path]
 
@@ -78,6 +79,10 @@ def test_another_threshold_calls_again_and_drops_stale_pictures(
         lambda folder: (folder / "scores.csv").unlink(),
         lambda folder: (folder / "run.json").write_text("{"),
         lambda folder: (folder / "run.json").write_text("[]"),
+        lambda folder: (folder / "metrics.json").write_text("{}"),
+        lambda folder: (folder / "scores.csv").write_text(
+            (folder / "scores.csv").read_text().replace(",1,ok", ",0,ok")
+        ),
         lambda folder: (folder / "scores.csv").write_text((folder / "scores.csv").read_text()[:-60]),
     ],
 )
@@ -90,10 +95,24 @@ def test_what_is_not_whole_is_made_again(case: IdcCase, model: Classifier, tmp_p
     assert json.loads((first.folder / "run.json").read_text())["patches"]["total"] == 12
 
 
+def test_new_oddities_are_told_without_scoring_again(model: Classifier, patch_set: Path, tmp_path: Path) -> None:
+    def run() -> SlideResult:
+        with IdcDataset(patch_set) as dataset:
+            return score_into(dataset.case("8863"), model, tmp_path / "out")
+
+    before = stamp(run().scores_path)
+    (patch_set / "8863" / "0" / "8863_idx5_x1_y1_class7.png").write_bytes(b"x")
+    result = run()
+    assert [problem.path for problem in result.oddities] == ["8863/0/8863_idx5_x1_y1_class7.png"]
+    assert stamp(result.scores_path) == before
+    assert len(json.loads((result.folder / "run.json").read_text())["problems"]["source"]) == 1
+
+
 def test_changed_pixels_are_scored_again(model: Classifier, patch_set: Path, tmp_path: Path) -> None:
     def run() -> str:
         with IdcDataset(patch_set) as dataset:
-            return str(score_into(dataset.case("8863"), model, tmp_path / "out").run["key"])
+            folder = score_into(dataset.case("8863"), model, tmp_path / "out").folder
+        return str(json.loads((folder / "run.json").read_text())["key"])
 
     key = run()
     bad = patch_set / "8863" / "1" / "8863_idx5_x1_y1_class1.png"
@@ -102,7 +121,7 @@ def test_changed_pixels_are_scored_again(model: Classifier, patch_set: Path, tmp
     assert run() != key
     saved = json.loads((tmp_path / "out" / "8863" / "run.json").read_text())
     assert saved["patches"]["unreadable"] == 1
-    assert saved["problems"][0]["path"] == "8863/1/8863_idx5_x1_y1_class1.png"
+    assert saved["problems"]["unreadable"][0]["path"] == "8863/1/8863_idx5_x1_y1_class1.png"
     bad.write_bytes(good)
     assert run() == key
 

@@ -105,7 +105,7 @@ def test_oddities_are_reported_with_their_path_and_survived(patch_set: Path, tmp
         (lambda data: b"<html>not found</html>", "not a PNG"),
         (lambda data: data[:16] + (100_000).to_bytes(4, "big") * 2 + data[24:], "100000x100000 px"),
         (lambda data: data[:200] + bytes([data[200] ^ 255]) + data[201:], "damaged PNG"),
-        (lambda data: data + bytes(1_000_000), "larger than 1,000,000 bytes"),
+        (lambda data: data + bytes(70_000), "larger than 65,536 bytes"),
     ],
 )
 @pytest.mark.parametrize("layout", ["folder", "zip"])
@@ -163,6 +163,45 @@ def test_what_is_no_data_set(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with IdcDataset(tmp_path / "empty") as dataset, pytest.raises(NotIdcDataError, match="holds no patches"):
         dataset.case("8863")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_damage_inside_a_zip_costs_one_patch(patch_set: Path, tmp_path: Path, method: int) -> None:
+    first = "8863/1/8863_idx5_x1_y1_class1.png"
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for file in sorted((patch_set / "8863").rglob("*.png")):
+            archive.write(file, file.relative_to(patch_set).as_posix())
+        info = archive.getinfo(first)
+    data = bytearray(path.read_bytes())
+    start = info.header_offset + 30 + len(first) + 20
+    data[start : start + 60] = b"\xff" * 60
+    path.write_bytes(data)
+    block = open_case(path).read(0, 12)
+    assert block.readable.tolist() == [False] + [True] * 11
+    assert [problem.path for problem in block.problems] == [first]
+
+
+def test_same_name_twice_is_a_second_copy_only_in_the_nested_folder(patch_set: Path) -> None:
+    write_patch(patch_set, PatchName("8863", 1, 1, 1), tissue_like(9), label_folder=0)
+    case = open_case(patch_set)
+    assert len(case.patches) == 12
+    assert any("at the same place" in problem.reason for problem in case.problems)
+
+
+def test_a_set_below_a_folder_named_by_a_number(patch_set: Path, tmp_path: Path) -> None:
+    (tmp_path / "top").mkdir()
+    patch_set.rename(tmp_path / "top" / "20240101")
+    archive = zip_folder(tmp_path / "top", tmp_path / "a.zip")
+    assert open_case(tmp_path / "top").patches == open_case(archive).patches
+    assert len(open_case(archive).patches) == 12
+
+
+def test_synthetic_cases_are_known_by_their_number_wherever_they_lie(tmp_path: Path) -> None:
+    make_patch_set(tmp_path / "somewhere" / "else", cases=("90001", "16896"))
+    assert open_case(tmp_path, "90001").kind == "phantom"
+    assert open_case(tmp_path / "somewhere" / "else" / "90001", "90001").kind == "phantom"
+    assert open_case(tmp_path, "16896").kind == "idc"
 
 
 def test_encrypted_entry_is_unreadable(patch_set: Path, tmp_path: Path) -> None:

@@ -17,12 +17,13 @@ from sklearn.preprocessing import StandardScaler
 
 from wsi_idc.errors import OutputError
 from wsi_idc.geometry import PATCH_PX
-from wsi_idc.naming import parse_patch_name
+from wsi_idc.naming import PHANTOM_CASES, parse_patch_name
 from wsi_idc.sources import phantom
-from wsi_idc.sources.idc import PHANTOM_MARKER, IdcCase, IdcDataset
-from wsi_idc.sources.phantom import DEMO_CASES, FIRST_CASE, PhantomSlide, cut_patches, paint_slide, write_phantom
+from wsi_idc.sources.idc import IdcCase, IdcDataset
+from wsi_idc.sources.phantom import DEMO_CASES, PhantomSlide, cut_patches, paint_slide, write_phantom
 
 SEED = 7
+FIRST_CASE = PHANTOM_CASES[0]
 CASES = [str(FIRST_CASE), str(FIRST_CASE + 1)]
 
 paint_small = partial(paint_slide, width_px=342, height_px=285)
@@ -84,7 +85,6 @@ def test_patches_without_tissue_are_left_out() -> None:
 def test_written_patches_rebuild_the_painted_pixels(tmp_path: Path, name: str) -> None:
     out = write_phantom(tmp_path / name, cases=2, seed=SEED)
     with IdcDataset(out) as data:
-        assert data.kind == "phantom"
         assert data.cases == CASES
         assert data.index.foreign == 1  # the marker
         for case in CASES:
@@ -119,7 +119,7 @@ def test_folder_and_zip_hold_the_same_files(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("small")
 def test_files_lie_in_case_and_class_folders_beside_the_marker(tmp_path: Path) -> None:
     out = write_phantom(tmp_path / "set", cases=2, seed=SEED)
-    marker = json.loads((out / PHANTOM_MARKER).read_text())
+    marker = json.loads((out / "phantom.json").read_text())
     assert marker == {"seed": SEED, "cases": CASES, "version": 1}
     for path in out.rglob("*.png"):
         name = parse_patch_name(path.name)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
-import sys
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
@@ -13,7 +11,7 @@ from typing import Any
 import click
 
 from wsi_idc import __version__
-from wsi_idc.errors import WsiIdcError
+from wsi_idc.errors import WsiIdcError, printable
 
 COMMANDS = {
     "heatmap": "Score a slide and draw its sheet: probability of IDC over the tissue.",
@@ -70,19 +68,17 @@ def main(args: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         _say("Interrupted: what is finished is kept, and the same command goes on (train: with --resume).")
         return INTERRUPTED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return DONE
     except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        _say("Error: the disk is full; finished slides are whole, so make room and run the same command again.")
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            _say("Error: the disk is full; finished slides are whole, so make room and run the same command again.")
+        else:
+            _say(f"Error: {error.filename or 'a file'} cannot be used: {error.strerror or error}.")
         return UNUSABLE
     return status if isinstance(status, int) else DONE
 
 
 def _say(line: str) -> None:
-    click.echo(line, err=True)
+    click.echo(printable(line), err=True)
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:

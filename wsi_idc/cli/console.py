@@ -21,27 +21,27 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from wsi_idc.errors import WsiIdcError
+from wsi_idc.errors import WsiIdcError, printable
 from wsi_idc.sources.base import Problem
 
 MOST_PROBLEMS = 20
-"""Lines of problems that are printed for one slide; all of them stand in ``run.json``."""
+"""Oddities that are printed one by one."""
 
 console = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def warn(line: str) -> None:
-    """Print a warning."""
-    console.print(f"[yellow]Warning:[/] {escape(line)}")
+    """Print a warning, with whatever could steer the terminal taken out."""
+    console.print(f"[yellow]Warning:[/] {escape(printable(line))}")
 
 
-def list_problems(problems: Iterable[Problem]) -> None:
-    """Print problems, one a line, the rest counted."""
+def list_problems(problems: Iterable[Problem], rest: str = "") -> None:
+    """Print problems, one a line; past `MOST_PROBLEMS` they are counted, and `rest` says where to find them."""
     shown = list(problems)
     for problem in shown[:MOST_PROBLEMS]:
         warn(str(problem))
     if len(shown) > MOST_PROBLEMS:
-        warn(f"and {len(shown) - MOST_PROBLEMS:,} more, all in run.json")
+        warn(f"and {len(shown) - MOST_PROBLEMS:,} more" + (f", {rest}" if rest else ""))
 
 
 class _Speed(ProgressColumn):

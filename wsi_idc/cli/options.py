@@ -46,7 +46,7 @@ out = click.option(
 )
 batch_size = click.option(
     "--batch-size",
-    type=click.IntRange(1, 65_536),
+    type=click.IntRange(1, 2_048),
     default=256,
     show_default=True,
     metavar="N",

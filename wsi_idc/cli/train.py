@@ -24,7 +24,7 @@ from wsi_idc.splits import SPLIT_NAMES, SplitName
 @click.option("--epochs", type=click.IntRange(1), default=30, show_default=True, metavar="N", help="At most.")
 @click.option("--exclude", default="", metavar="IDS", help="Cases to leave out, separated by commas.")
 @click.option("--extra-train", is_flag=True, help="With --split official: train on cases in no list, too.")
-@click.option("--batch-size", type=click.IntRange(1, 65_536), default=64, show_default=True, metavar="N")
+@click.option("--batch-size", type=click.IntRange(1, 2_048), default=64, show_default=True, metavar="N")
 @click.option("--resume", is_flag=True, help="Go on after an interruption, to the same outcome.")
 @options.quiet
 def command(
@@ -47,19 +47,21 @@ def command(
     from wsi_idc.files import make_folder
     from wsi_idc.sources.locate import open_dataset
 
-    make_folder(out)
+    excluded = tuple(sorted({case.strip() for case in exclude.split(",") if case.strip()}))
     with open_dataset(data) as dataset:
-        excluded = tuple(sorted({case.strip() for case in exclude.split(",") if case.strip()}))
         dataset.check(excluded)
+        make_folder(out)
         if split == "patch":
             warn("--split patch puts patches of one slide on both sides, so every figure flatters")
         with loading(quiet):
-            from wsi_idc.model.training import Epoch, Recipe, load_patches, train
+            from wsi_idc.model.training import Epoch, Recipe, cases_to_read, load_patches, train
         from wsi_idc.views.curves import save_history
 
-        with progress_bar("Reading cases", len(dataset.cases) - len(excluded), quiet, "cases") as bar:
-            patches = load_patches(dataset, excluded, on_case=lambda done, _: bar.move_to(done))
-        list_problems(problem for found in dataset.index.problems.values() for problem in found)
+        recipe = Recipe(split, extra_train, excluded, seed, epochs, batch_size)
+        cases = cases_to_read(dataset.cases, recipe)
+        with progress_bar("Reading cases", len(cases), quiet, "cases") as bar:
+            patches = load_patches(dataset, cases, on_case=lambda done, _: bar.move_to(done))
+    list_problems(patches.problems)
 
     def show(row: Epoch) -> None:
         if not quiet:
@@ -68,7 +70,6 @@ def command(
                 f"validation AUC {row.val_auc:.4f}, {row.seconds:.0f} s"
             )
 
-    recipe = Recipe(split, extra_train, excluded, seed, epochs, batch_size)
     with progress_bar("Training", 0, quiet) as bar:
         trained = train(
             patches,

@@ -47,6 +47,11 @@ class ModelConfig:
         """Cases that the weights were fitted to."""
         return tuple(self.training.get("cases_train", ()))
 
+    @property
+    def has_seen(self) -> frozenset[str]:
+        """Cases that the weights were fitted to, or the epoch and the threshold chosen on."""
+        return frozenset((*self.trained_on, *self.training.get("cases_val", ())))
+
     def write(self, path: Path) -> None:
         """Write the configuration in the shape of wsinfer's, with what is our own behind it."""
         write_json(
@@ -82,6 +87,9 @@ def read_config(path: Path) -> ModelConfig:
             calibration=raw.get("calibration"),
             training=dict(raw.get("training", {})),
         )
+        for part in ("cases_train", "cases_val"):
+            if not all(isinstance(case, str) for case in config.training.get(part, [])):
+                raise TypeError(f"{part} is no list of case numbers")
         fits = (tuple(raw["class_names"]), raw["patch_size_pixels"], raw["spacing_um_px"]) == (
             CLASS_NAMES,
             PATCH_PX,

@@ -24,6 +24,7 @@ from wsi_idc.model.augment import Augment
 from wsi_idc.model.cancernet import build_cancernet
 from wsi_idc.model.classifier import predict
 from wsi_idc.model.config import ModelConfig, file_sha256
+from wsi_idc.sources.base import Problem
 from wsi_idc.sources.idc import IdcDataset
 from wsi_idc.splits import PARTS, SplitName, split_patches
 
@@ -38,12 +39,24 @@ WATCHED_PATCHES = 4_000
 
 @dataclass(frozen=True)
 class LabelledPatches:
-    """Patches of many cases: uint8 pixels ``(n, 50, 50, 3)``, label ``(n,)``, case ``(n,)``, and a fingerprint."""
+    """Patches of many cases.
+
+    Attributes
+    ----------
+    pixels : ndarray of uint8, shape (n, 50, 50, 3)
+    label : ndarray of int8, shape (n,)
+    case : ndarray of str, shape (n,)
+    fingerprint : str
+        SHA-256 over the fingerprints of the cases.
+    problems : tuple of Problem
+        What was odd in the data, and patches that were left out because they are unreadable.
+    """
 
     pixels: NDArray[np.uint8]
     label: NDArray[np.int8]
     case: NDArray[np.str_]
     fingerprint: str
+    problems: tuple[Problem, ...] = ()
 
     def __len__(self) -> int:
         return len(self.label)
@@ -92,17 +105,26 @@ class Epoch:
     seconds: float
 
 
+def cases_to_read(cases: Sequence[str], recipe: Recipe) -> list[str]:
+    """The cases that this recipe needs: not those it excludes, nor those that the published lists keep for testing."""
+    kept = [case for case in cases if case not in recipe.exclude]
+    if recipe.split != "official":
+        return kept
+    part = split_patches(kept, np.zeros(len(kept), np.int8), "official", 0, extra_train=recipe.extra_train)
+    return [case for case, name in zip(kept, part, strict=True) if name in ("train", "val")]
+
+
 def load_patches(
-    dataset: IdcDataset, exclude: Sequence[str] = (), on_case: Callable[[int, int], None] | None = None
+    dataset: IdcDataset, cases: Sequence[str], on_case: Callable[[int, int], None] | None = None
 ) -> LabelledPatches:
-    """Read every labelled, readable patch of a data set into memory (7.5 kB each), but for the cases excluded.
+    """Read every labelled, readable patch of these cases into memory (7.5 kB each).
 
     `on_case` is told after each case how many of how many are read.
     """
-    cases = [case for case in dataset.cases if case not in exclude]
     total = sum(entry.name.label is not None for case in cases for entry in dataset.index.cases[case])
     pixels = np.empty((total, PATCH_PX, PATCH_PX, 3), dtype=np.uint8)
     labels, names, digest, filled = [], [], hashlib.sha256(), 0
+    problems: list[Problem] = []
     for done, number in enumerate(cases, 1):
         case = dataset.case(number)
         block = case.read(0, len(case.patches))
@@ -112,9 +134,22 @@ def load_patches(
         labels += [case.patches[i].label for i in kept]
         names += [number] * len(kept)
         digest.update(case.fingerprint.encode())
+        problems += (*case.problems, *block.problems)
         if on_case:
             on_case(done, len(cases))
-    return LabelledPatches(pixels[:filled], np.array(labels, np.int8), np.array(names, "U9"), digest.hexdigest())
+    return LabelledPatches(
+        pixels[:filled],
+        np.array(labels, dtype=np.int8),
+        np.array(names, dtype="U9"),
+        digest.hexdigest(),
+        tuple(problems),
+    )
+
+
+def class_weights(label: NDArray[np.int8]) -> dict[int, float]:
+    """Weight of each class in the loss, so that both count the same in all; 1 on average over the patches."""
+    counts = np.bincount(label, minlength=2)
+    return {value: float(len(label) / (2 * count)) for value, count in enumerate(counts)}
 
 
 def train(
@@ -183,8 +218,7 @@ class _Run:
     ) -> None:
         self.data, self.recipe, self.folder, self.members = data, recipe, folder, members
         self.history: list[Epoch] = []
-        counts = np.bincount(data.label[members["train"]], minlength=2)
-        self.class_weight = {label: float(counts.sum() / (2 * count)) for label, count in enumerate(counts)}
+        self.class_weight = class_weights(data.label[members["train"]])
         rng = np.random.default_rng(recipe.seed)
         self.watched = np.sort(rng.permutation(members["train"])[:WATCHED_PATCHES])
 
@@ -201,16 +235,15 @@ class _Run:
         plan = asdict(self.recipe) | {"fingerprint": self.data.fingerprint, "version": __version__}
         plan = json.loads(json.dumps(plan))
         checkpoint, saved = self.folder / CHECKPOINT_FILE, self.folder / PLAN_FILE
-        if resume and checkpoint.exists() and saved.exists():
-            if json.loads(saved.read_text(encoding="utf-8")) != plan:
+        if resume and checkpoint.exists():
+            try:
+                self._go_on(checkpoint, saved, plan)
+            except TrainingError:
+                raise
+            except Exception as error:  # Keras raises whatever its parts raise
                 raise TrainingError(
-                    f"{self.folder} holds a training of other data or options: give the same, another --out, "
-                    "or no --resume."
-                )
-            self.model = keras.models.load_model(checkpoint)
-            self.network = self.model.get_layer("cancernet")
-            done = int(self.model.optimizer.iterations) // self.steps
-            self.history = read_history(self.folder / HISTORY_FILE)[:done]
+                    f"The checkpoint in {self.folder} is damaged: start again without --resume."
+                ) from error
             return
         checkpoint.unlink(missing_ok=True)
         write_json(saved, plan)
@@ -221,6 +254,17 @@ class _Run:
         )
         schedule = keras.optimizers.schedules.CosineDecay(self.recipe.learning_rate, self.steps * self.recipe.epochs)
         self.model.compile(keras.optimizers.Adam(schedule), "sparse_categorical_crossentropy")
+
+    def _go_on(self, checkpoint: Path, saved: Path, plan: dict[str, Any]) -> None:
+        if json.loads(saved.read_text(encoding="utf-8")) != plan:
+            raise TrainingError(
+                f"{self.folder} holds a training of other data or options: give the same, another --out, "
+                "or no --resume."
+            )
+        self.model = keras.models.load_model(checkpoint)
+        self.network = self.model.get_layer("cancernet")
+        done = int(self.model.optimizer.iterations) // self.steps
+        self.history = read_history(self.folder / HISTORY_FILE)[:done]
 
     @property
     def steps(self) -> int:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from wsi_idc import __version__
 from wsi_idc.files import make_folder, write_json
 from wsi_idc.model.config import DEFAULT_BATCH
-from wsi_idc.scoring.score import score
-from wsi_idc.scoring.scores import DECIMALS, Scores, read_scores, write_scores
+from wsi_idc.scoring.score import Scored, score
+from wsi_idc.scoring.scores import DECIMALS, Scores, checked_threshold, read_scores, write_scores
 from wsi_idc.sources.base import PatchSource, Problem
 
 if TYPE_CHECKING:
@@ -36,26 +36,21 @@ class SlideResult:
 
     Attributes
     ----------
-    problems : tuple of Problem
-        What was odd in the source, then one for each unreadable patch.
-    run : dict
-        What ``run.json`` says.
+    oddities : tuple of Problem
+        What was odd in the source.
+    unreadable : tuple of Problem
+        One for each patch without a probability.
     """
 
     scores: Scores
     folder: Path
-    problems: tuple[Problem, ...]
-    run: dict[str, Any]
+    oddities: tuple[Problem, ...]
+    unreadable: tuple[Problem, ...]
 
     @property
     def scores_path(self) -> Path:
         """``scores.csv``."""
         return self.folder / SCORES_FILE
-
-    @property
-    def unreadable(self) -> int:
-        """Patches without a probability."""
-        return int((~self.scores.readable).sum())
 
 
 def result_key(source: PatchSource, model: Classifier) -> str:
@@ -82,11 +77,13 @@ def score_into(
     restart: bool = False,
     command: Sequence[str] = (),
     on_patches: Callable[[int], None] | None = None,
+    draw: Callable[[SlideResult], object] | None = None,
 ) -> SlideResult:
     """Score a slide into ``out/<slide>/``, or take what is finished there.
 
     A finished slide is taken as it is only if its key is the same; another threshold rewrites the calls without
-    scoring again. Files of an older state, pictures among them, are removed before new ones are written.
+    scoring again. Files of an older state, pictures among them, are removed before new ones are written. While
+    anything in the folder changes there is no ``run.json``; it is written last.
 
     Parameters
     ----------
@@ -97,69 +94,70 @@ def score_into(
         Score again whatever is there.
     command : sequence of str
         For ``run.json``.
+    draw : callable, optional
+        Adds pictures to the folder.
     """
     started = datetime.now(UTC)
+    chosen = checked_threshold(model.config.threshold if threshold is None else threshold)
     folder = make_folder(out / source.slide)
     key = result_key(source, model)
-    chosen = model.config.threshold if threshold is None else threshold
-    finished = None if restart else _finished(folder, source.slide, key)
-    if finished is not None:
-        if on_patches:
-            on_patches(len(finished.scores))
-        if finished.scores.threshold == chosen:
-            return finished
-        scores, problems = finished.scores.with_threshold(chosen), finished.problems
-    else:
+    finished, run = (None, {}) if restart else _finished(folder, source.slide, key)
+    if finished is None:
         scored = score(source, model, threshold=chosen, batch_size=batch_size, on_patches=on_patches)
-        scores, problems = scored.scores, (*source.problems, *scored.problems)
-    run = _provenance(source, model, scores, problems, key)
-    for name in (RUN_FILE, METRICS_FILE, *PICTURES):
-        (folder / name).unlink(missing_ok=True)
-    write_scores(folder / SCORES_FILE, scores)
-    if scores.metrics is not None:
-        write_json(folder / METRICS_FILE, scores.metrics.as_dict())
-    result = SlideResult(scores, folder, problems, run)
-    write_run(result, started, command)
-    return result
-
-
-def write_run(result: SlideResult, started: datetime, command: Sequence[str]) -> None:
-    """Write ``run.json``, the mark of a finished slide; call it again when more files have been added."""
-    finished = datetime.now(UTC)
+    else:
+        scored = Scored(finished.scores.with_threshold(chosen), finished.problems)
+        if on_patches:
+            on_patches(len(scored.scores))
+    result = SlideResult(scored.scores, folder, tuple(source.problems), scored.problems)
+    provenance = _provenance(source, model, result, key)
+    same = finished is not None and finished.scores.threshold == chosen
+    if same and draw is None and all(run.get(name) == value for name, value in provenance.items()):
+        return result
+    (folder / RUN_FILE).unlink(missing_ok=True)
+    if not same:
+        for name in (METRICS_FILE, *PICTURES):
+            (folder / name).unlink(missing_ok=True)
+        write_scores(folder / SCORES_FILE, result.scores)
+        if result.scores.metrics is not None:
+            write_json(folder / METRICS_FILE, result.scores.metrics.as_dict())
+    if draw:
+        draw(result)
+    ended = datetime.now(UTC)
     ran = {
         "command": list(command),
         "started": started.isoformat(timespec="seconds"),
-        "finished": finished.isoformat(timespec="seconds"),
-        "seconds": round((finished - started).total_seconds(), 3),
+        "finished": ended.isoformat(timespec="seconds"),
+        "seconds": round((ended - started).total_seconds(), 3),
     }
-    write_json(result.folder / RUN_FILE, result.run | ran)
+    write_json(folder / RUN_FILE, {"wsi_idc_version": __version__} | ran | provenance)
+    return result
 
 
-def _finished(folder: Path, slide: str, key: str) -> SlideResult | None:
-    """What stands in the folder, if it is whole and of this key."""
+def _finished(folder: Path, slide: str, key: str) -> tuple[Scored | None, dict[str, Any]]:
+    """What stands in the folder and its ``run.json``, if all is whole, of this key and of one threshold."""
     try:
         run = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
         if run["key"] != key:
-            return None
+            return None, {}
         scores = read_scores(folder / SCORES_FILE, slide, float(run["model"]["threshold"]))
-        problems = tuple(Problem(**problem) for problem in run["problems"])
-        whole = len(scores) == run["patches"]["total"]
+        problems = tuple(Problem(**problem) for problem in run["problems"]["unreadable"])
+        if len(scores) != run["patches"]["total"]:
+            return None, {}
+        if scores.metrics is not None:
+            metrics = json.loads((folder / METRICS_FILE).read_text(encoding="utf-8"))
+            if metrics != scores.metrics.as_dict():
+                return None, {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
-    return SlideResult(scores, folder, problems, run) if whole else None
+        return None, {}
+    return Scored(scores, problems), run
 
 
-def _provenance(
-    source: PatchSource,
-    model: Classifier,
-    scores: Scores,
-    problems: Sequence[Problem],
-    key: str,
-) -> dict[str, Any]:
+def _provenance(source: PatchSource, model: Classifier, result: SlideResult, key: str) -> dict[str, Any]:
+    """What ``run.json`` says but for what was run when."""
+    scores = result.scores
     readable = int(scores.readable.sum())
     return {
         "wsi_idc_version": __version__,
-        **dict.fromkeys(("command", "started", "finished", "seconds")),
         "slide": source.slide,
         "source": {
             "kind": source.kind,
@@ -175,7 +173,10 @@ def _provenance(
             "trained_on": list(model.config.trained_on),
         },
         "patches": {"total": len(scores), "scored": readable, "unreadable": len(scores) - readable},
-        "problems": [asdict(problem) for problem in problems],
+        "problems": {
+            "source": [asdict(problem) for problem in result.oddities],
+            "unreadable": [asdict(problem) for problem in result.unreadable],
+        },
         "software": {"python": platform.python_version(), **{name: metadata.version(name) for name in SOFTWARE}},
         "runtime": model.runtime,
         "device": model.device,

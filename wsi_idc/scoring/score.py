@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wsi_idc.model.config import DEFAULT_BATCH
-from wsi_idc.scoring.scores import Scores, make_scores
+from wsi_idc.scoring.scores import Scores, checked_threshold, make_scores
 from wsi_idc.sources.base import PatchSource, Problem
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ def score(
     Scored
         Probabilities to 6 decimals, in row-major order; NaN for unreadable patches.
     """
+    chosen = checked_threshold(model.config.threshold if threshold is None else threshold)
     patches = source.patches
     probs = np.full((len(patches), 2), np.nan, dtype=np.float32)
     problems: list[Problem] = []
@@ -64,5 +65,4 @@ def score(
         problems += block.problems
         if on_patches:
             on_patches(len(block.readable))
-    chosen = model.config.threshold if threshold is None else threshold
     return Scored(make_scores(source.slide, patches, probs, chosen), tuple(problems))

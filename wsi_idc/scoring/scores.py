@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from wsi_idc.errors import OptionError
 from wsi_idc.files import replacing
 from wsi_idc.metrics import Metrics, compute_metrics
 from wsi_idc.sources.base import Patch
@@ -88,6 +89,13 @@ class Scores:
         return replace(self, threshold=threshold)
 
 
+def checked_threshold(threshold: float) -> float:
+    """The threshold itself; OptionError where it is no probability."""
+    if not 0 <= threshold <= 1:
+        raise OptionError(f"A threshold of {threshold} is no probability: choose one from 0 to 1.")
+    return threshold
+
+
 def make_scores(slide: str, patches: Sequence[Patch], probs: NDArray[np.float32], threshold: float) -> Scores:
     """Join patches with their probabilities, shape ``(n, 2)`` of (no IDC, IDC), NaN where unreadable."""
     rounded = np.round(probs.astype(np.float64), DECIMALS)
@@ -127,7 +135,7 @@ def write_scores(path: Path, scores: Scores) -> None:
 
 
 def read_scores(path: Path, slide: str, threshold: float) -> Scores:
-    """Read ``scores.csv`` back; ValueError where it is not whole."""
+    """Read ``scores.csv`` back; ValueError where it is not whole, or called at another threshold."""
     with path.open(newline="", encoding="utf-8") as file:
         rows = csv.reader(file)
         header = next(rows, [])
@@ -140,4 +148,7 @@ def read_scores(path: Path, slide: str, threshold: float) -> Scores:
     minx, miny, width, height = (np.array(column[name], dtype=np.int64) for name in COLUMNS[:4])
     no_idc, idc = (np.array([float(cell or "nan") for cell in column[name]]) for name in COLUMNS[4:6])
     label = np.array([int(cell) if cell else UNKNOWN for cell in column["label"]], dtype=np.int8)
-    return Scores(slide, minx, miny, width, height, no_idc, idc, label, threshold)
+    scores = Scores(slide, minx, miny, width, height, no_idc, idc, label, threshold)
+    if [cell == "1" for cell in column["pred"]] != scores.pred.tolist():
+        raise ValueError(f"{path} was called at another threshold than {threshold}")
+    return scores

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 
 from wsi_idc.errors import DataNotFoundError, OutputError
+from wsi_idc.files import DISK_FULL, make_folder
 from wsi_idc.sources.locate import downloaded_data
 
 DATASET = "paultimothymooney/breast-histopathology-images"
@@ -32,19 +35,22 @@ def download() -> Path:
     final = downloaded_data()
     if final.is_dir():
         return final
-    final.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(final.parent)
     free = shutil.disk_usage(final.parent).free
     if free < NEEDED_BYTES:
         raise OutputError(
             f"{final.parent} has {free / 1e9:.1f} GB free and the IDC set needs {NEEDED_BYTES / 1e9:.0f}: make room, "
             "or set XDG_CACHE_HOME to a larger disk."
         )
-    import kagglehub
-
     os.environ["KAGGLEHUB_CACHE"] = str(final.parent / "kagglehub")
     try:
-        fetched = kagglehub.dataset_download(DATASET)
+        with redirect_stdout(sys.stderr):  # kagglehub logs to stdout, which is for the path alone
+            import kagglehub
+
+            fetched = kagglehub.dataset_download(DATASET)
     except Exception as error:  # kagglehub raises whatever its HTTP library raises
+        if isinstance(error, OSError) and error.errno in DISK_FULL:
+            raise
         raise DataNotFoundError(
             f"Kaggle did not give {DATASET} ({type(error).__name__}): check the network and try again, or fetch the "
             "archive in a browser and name it with --data."

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import lzma
 import os
 import zipfile
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -18,18 +20,19 @@ from numpy.typing import NDArray
 
 from wsi_idc.errors import DataNotFoundError, NotIdcDataError, UnknownCaseError
 from wsi_idc.geometry import PATCH_MPP, PATCH_PX
-from wsi_idc.naming import PatchName, almost_a_patch_name, parse_patch_name
+from wsi_idc.naming import PHANTOM_CASES, PatchName, almost_a_patch_name, parse_patch_name
 from wsi_idc.sources.base import Block, MppSource, Patch, Problem, SourceKind
 from wsi_idc.sources.png import PngError, decode_png, png_size
 
-MAX_PATCH_BYTES = 1_000_000
-"""No 50x50 PNG comes near this; a larger file is not opened."""
-
-PHANTOM_MARKER = "phantom.json"
-"""A file of this name at the top says that the patches are synthetic."""
+MAX_PATCH_BYTES = 65_536
+"""A 50x50 patch is 7.5 kB before compression; a file larger than this is none and is not opened."""
 
 NESTED_COPY = "IDC_regular_ps50_idx5"
 """Kaggle's archive holds every patch a second time under a folder of this name."""
+
+
+_DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError)
+"""What a zip's decompressors raise; bz2 raises OSError."""
 
 
 class Container(ABC):
@@ -40,7 +43,7 @@ class Container(ABC):
 
     @abstractmethod
     def files(self, case: str | None = None) -> Iterator[str]:
-        """Paths of all files; with `case`, folders named as another case's number may be passed over."""
+        """Paths of all files; with `case`, other cases' folders beside that case's own may be passed over."""
 
     @abstractmethod
     def read(self, path: str) -> bytes:
@@ -59,9 +62,10 @@ class Folder(Container):
     def _walk(self, prefix: str, case: str | None) -> Iterator[str]:
         with os.scandir(self.path / prefix) as entries:
             found = sorted(entries, key=lambda entry: entry.name)
+        beside = any(entry.name == case for entry in found)
         for entry in found:
             if entry.is_dir(follow_symlinks=False):
-                if case is None or _case_folder(entry.name) in (None, case):
+                if not beside or _case_folder(entry.name) in (None, case):
                     yield from self._walk(f"{prefix}{entry.name}/", case)
             elif entry.is_file(follow_symlinks=False):
                 yield prefix + entry.name
@@ -96,7 +100,7 @@ class Zip(Container):
         try:
             with self._zip.open(info) as file:
                 data = file.read(MAX_PATCH_BYTES + 1)
-        except (zipfile.BadZipFile, NotImplementedError, EOFError, ValueError) as error:
+        except (*_DAMAGE, EOFError, NotImplementedError, ValueError) as error:
             raise OSError(str(error)) from error
         _refuse_large(len(data))
         return data
@@ -125,13 +129,15 @@ class Entry:
 
 @dataclass
 class Index:
-    """What a container holds: patches by case, odd files by case, and how many files were passed over."""
+    """What a container holds: patches by case, odd files by case, and how many files were passed over.
+
+    `copies` counts the second copies under `NESTED_COPY`, `foreign` the files that are no patches.
+    """
 
     cases: dict[str, list[Entry]] = field(default_factory=dict)
     problems: dict[str, list[Problem]] = field(default_factory=dict)
     copies: int = 0
     foreign: int = 0
-    phantom: bool = False
     patch_camelyon: bool = False
 
     def report(self, case: str, path: str, reason: str) -> None:
@@ -166,7 +172,6 @@ def index_files(paths: Iterable[str]) -> Index:
                 index.report(case, path, "almost an IDC patch's name, so it was left out")
             else:
                 index.foreign += 1
-                index.phantom |= path == PHANTOM_MARKER
                 index.patch_camelyon |= _is_patch_camelyon(name)
         elif folder_case not in (None, parsed.case):
             index.report(folder_case or parsed.case, path, f"lies in the folder of case {folder_case}: left out")
@@ -178,7 +183,7 @@ def index_files(paths: Iterable[str]) -> Index:
         index.cases.setdefault(case, []).append(kept)
         _check_class_folder(index, kept)
         for other in entries[1:]:
-            if other.name == kept.name:
+            if other.name == kept.name and f"{NESTED_COPY}/" in other.path:
                 index.copies += 1
             else:
                 index.report(case, other.path, f"at the same place as {kept.path}: left out")
@@ -203,12 +208,12 @@ class IdcDataset:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        if self.path.is_dir():
-            self._container: Container = Folder(self.path)
-        elif self.path.is_file():
-            self._container = Zip(self.path)
-        else:
-            raise DataNotFoundError(f"There are no data at {path}: name a folder or a zip of IDC patches.")
+        try:
+            self._container = Folder(self.path) if self.path.is_dir() else Zip(self.path)
+        except FileNotFoundError as error:
+            raise DataNotFoundError(f"There are no data at {path}: name a folder or a zip of IDC patches.") from error
+        except OSError as error:
+            raise DataNotFoundError(_cannot_read(self.path, error)) from error
 
     @cached_property
     def index(self) -> Index:
@@ -219,7 +224,7 @@ class IdcDataset:
         try:
             index = index_files(self._container.files(case))
         except OSError as error:
-            raise DataNotFoundError(f"{self.path} cannot be read ({error}): check its permissions.") from error
+            raise DataNotFoundError(_cannot_read(self.path, error)) from error
         if not index.cases and (index.patch_camelyon or case is None):
             raise NotIdcDataError(_not_idc(self.path, index))
         return index
@@ -228,10 +233,6 @@ class IdcDataset:
     def cases(self) -> list[str]:
         """Case numbers in ascending order."""
         return sorted(self.index.cases, key=int)
-
-    @property
-    def kind(self) -> SourceKind:
-        return "phantom" if self.index.phantom else "idc"
 
     def check(self, cases: Iterable[str]) -> None:
         """UnknownCaseError for the first of these that the data do not hold."""
@@ -254,7 +255,6 @@ class IdcDataset:
             self._container,
             index.cases[case],
             index.problems.get(case, []),
-            kind="phantom" if index.phantom else "idc",
         )
 
     def close(self) -> None:
@@ -284,11 +284,10 @@ class IdcCase:
         container: Container,
         entries: Sequence[Entry],
         problems: Sequence[Problem],
-        kind: SourceKind = "idc",
     ) -> None:
         self.slide = case
         self.path = str(container.path)
-        self.kind = kind
+        self.kind: SourceKind = "phantom" if int(case) in PHANTOM_CASES else "idc"
         self.problems = tuple(problems)
         self._entries = tuple(entries)
         self._encoded = [_read_or_reason(container, entry.path) for entry in entries]
@@ -350,6 +349,11 @@ def _decode(data: bytes | str) -> NDArray[np.uint8]:
     return decode_png(data)
 
 
+def _cannot_read(path: Path, error: OSError) -> str:
+    where = error.filename or path
+    return f"{where} cannot be read ({error.strerror or error}): check its permissions."
+
+
 def _unknown_case(case: str, cases: list[str], path: Path) -> str:
     wanted = int(case) if case.isascii() and case.isdigit() else 0
     nearest = sorted(cases, key=lambda other: abs(int(other) - wanted))[:3] if wanted else cases[:3]
@@ -364,7 +368,8 @@ def _not_idc(path: Path, index: Index) -> str:
             "coordinates, from which no slide can be rebuilt; take the IDC set, Kaggle's "
             "paultimothymooney/breast-histopathology-images (`wsi-idc download`)."
         )
+    files = index.foreign + sum(map(len, index.problems.values()))
     return (
-        f"{path} holds no patches named like 8863_idx5_x451_y1451_class0.png among its {index.foreign:,} files: "
+        f"{path} holds no patches named like 8863_idx5_x451_y1451_class0.png among its {files:,} files: "
         "name the folder or zip of Kaggle's paultimothymooney/breast-histopathology-images."
     )

@@ -22,7 +22,15 @@ NO_DATA = (
 
 def cache_folder() -> Path:
     """``$XDG_CACHE_HOME/wsi-idc``, by default ``~/.cache/wsi-idc``."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "wsi-idc"
+    named = os.environ.get("XDG_CACHE_HOME")
+    return (Path(named) if named else _home() / ".cache") / "wsi-idc"
+
+
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError as error:
+        raise DataNotFoundError(f"{NO_DATA[:-1]}; there is no home folder: set XDG_CACHE_HOME for those.") from error
 
 
 def downloaded_data() -> Path:
@@ -45,11 +53,11 @@ def locate_data(data: str | Path | None = None) -> Path:
         Where there is nothing.
     """
     named = data or os.environ.get(DATA_VARIABLE)
-    if named is None:
+    if not named:
         if not downloaded_data().is_dir():
             raise DataNotFoundError(NO_DATA)
         return downloaded_data()
-    return demo_data() if str(named) == DEMO else Path(named).expanduser()
+    return demo_data() if str(named) == DEMO else Path(named)
 
 
 def demo_data() -> Path:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from wsi_idc.metrics import Metrics
-from wsi_idc.scoring.scores import Scores
+from wsi_idc.scoring.scores import UNKNOWN, Scores
 from wsi_idc.views.agreement import OUTCOMES, outcome_colour, outcomes
 from wsi_idc.views.caption import Caption, threshold_text
 from wsi_idc.views.confusion import draw_confusion
@@ -127,7 +127,10 @@ def figure_rows(scores: Scores, mpp_l0: tuple[float, float], caption: Caption) -
     rows = [("Patches scored", f"{int(scores.readable.sum()):,}")]
     if not scores.readable.all():
         rows.append(("Unreadable patches", f"{int((~scores.readable).sum()):,}"))
-    rows += _metric_rows(scores.metrics) if scores.metrics else [("Agreement with labels", "no labels")]
+    if scores.metrics:
+        rows += _metric_rows(scores.metrics)
+    else:
+        rows.append(("Agreement with labels", "none scored" if (scores.label != UNKNOWN).any() else "no labels"))
     nominal = ", nominal" if caption.mpp_source == "nominal" else ""
     area_mm2 = scores.width * scores.height * (mpp_l0[0] * mpp_l0[1] / 1e6)
     tissue, idc = float(area_mm2[scores.readable].sum()), float(area_mm2[scores.pred].sum())

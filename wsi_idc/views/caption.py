@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 
-from wsi_idc.sources.base import MppSource, SourceKind
+from wsi_idc import __version__
+from wsi_idc.model.config import ModelConfig
+from wsi_idc.sources.base import MppSource, PatchSource, SourceKind
 
 RESEARCH_USE = "For research use only. Not for use in diagnostic procedures."
 PHANTOM = "PHANTOM \N{EN DASH} synthetic tissue"
@@ -25,11 +28,11 @@ class Caption:
     version : str
         Version of this package.
     date : str
-        ISO date of the scoring.
+        ISO date of the drawing.
     context : float or None
         Sigma of the smoothing over neighbours, where it is on.
-    trained_on : bool
-        Whether the model was trained on this very slide, so that the figures flatter.
+    seen : bool
+        Whether the model was trained or tuned on this very slide, so that the figures flatter.
     """
 
     slide: str
@@ -40,7 +43,7 @@ class Caption:
     version: str
     date: str
     context: float | None = None
-    trained_on: bool = False
+    seen: bool = False
 
     @property
     def title(self) -> str:
@@ -65,12 +68,26 @@ class Caption:
 
     def provenance(self, threshold: float) -> str:
         """What the footer says but for the slide: model, threshold, context where on, version and date."""
-        seen = " (trained on this case)" if self.trained_on else ""
-        parts = [f"model {self.model}{seen}", f"threshold {threshold_text(threshold)}"]
+        known = " (trained or tuned on this case)" if self.seen else ""
+        parts = [f"model {self.model}{known}", f"threshold {threshold_text(threshold)}"]
         if self.context is not None:
             parts.append(f"context {self.context:g}")
         parts += [f"wsi-idc {self.version}", self.date]
         return " \N{MIDDLE DOT} ".join(parts)
+
+
+def make_caption(source: PatchSource, model: ModelConfig) -> Caption:
+    """Caption for pictures of this slide drawn today from this model's scores."""
+    return Caption(
+        slide=source.slide,
+        kind=source.kind,
+        model_name=model.name,
+        model_sha256=model.sha256,
+        mpp_source=source.mpp_source,
+        version=__version__,
+        date=date.today().isoformat(),
+        seen=source.slide in model.has_seen,
+    )
 
 
 def threshold_text(threshold: float) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 from PIL import Image
 
+from wsi_idc.errors import printable
 from wsi_idc.files import replacing
 from wsi_idc.views.caption import PHANTOM
 
@@ -116,5 +116,4 @@ def save_page(path: Path, page: Page) -> None:
 def plain_text(text: str) -> str:
     """What the font can show of a text: on one line, a box for each sign that it lacks."""
     font = get_font(findfont(FONT))
-    signs = (" " if unicodedata.category(sign).startswith("C") else sign for sign in text)
-    return "".join(sign if font.get_char_index(ord(sign)) else "\N{WHITE SQUARE}" for sign in signs)
+    return "".join(sign if font.get_char_index(ord(sign)) else "\N{WHITE SQUARE}" for sign in printable(text))

@@ -13,19 +13,15 @@ import numpy as np
 from imagecodecs import png_encode
 from numpy.typing import NDArray
 
-from wsi_idc.errors import OutputError
+from wsi_idc.errors import OptionError, OutputError
 from wsi_idc.files import make_folder, replacing
 from wsi_idc.geometry import PATCH_MPP, PATCH_PX
-from wsi_idc.naming import PatchName
-from wsi_idc.sources.idc import PHANTOM_MARKER
+from wsi_idc.naming import PHANTOM_CASES, PatchName
 from wsi_idc.sources.phantom.frame import Frame
 from wsi_idc.sources.phantom.paint import paint_tissue
 
 DEMO_CASES = 3
 """Cases of the demo set."""
-
-FIRST_CASE = 90_001
-"""Phantom cases count from here; real ones are below 17,000."""
 
 LABEL_SHARE = 0.8
 """Share of a patch that lies inside the tumour's outline where its label is 1, as in the IDC set."""
@@ -107,9 +103,13 @@ def write_phantom(out: Path, cases: int, seed: int, on_case: Callable[[int, int]
 
     Raises
     ------
+    OptionError
+        Where there are not so many case numbers.
     OutputError
         Where `out` exists already or its folder cannot be written.
     """
+    if not 1 <= cases <= len(PHANTOM_CASES):
+        raise OptionError(f"{cases} cases cannot be painted: choose 1 to {len(PHANTOM_CASES):,}.")
     if out.exists():
         raise OutputError(f"{out} is there already: choose another --out.")
     make_folder(out.parent)
@@ -139,9 +139,9 @@ def _write_folder(out: Path, files: Iterable[tuple[str, bytes]]) -> None:
 
 def _files(cases: int, seed: int, on_case: Callable[[int, int], None] | None) -> Iterator[tuple[str, bytes]]:
     """Relative path and content of each file of the data set."""
-    numbers = [str(FIRST_CASE + i) for i in range(cases)]
+    numbers = [str(number) for number in PHANTOM_CASES[:cases]]
     marker = {"seed": seed, "cases": numbers, "version": _VERSION}
-    yield PHANTOM_MARKER, (json.dumps(marker, indent=2) + "\n").encode()
+    yield "phantom.json", (json.dumps(marker, indent=2) + "\n").encode()
     for done, case in enumerate(numbers, start=1):
         for name, pixels in cut_patches(paint_slide(case, seed)):
             yield f"{case}/{name.label}/{name}", bytes(png_encode(np.ascontiguousarray(pixels)))
