@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wsi_idc.splits import PARTS, official_parts, split_patches
+from wsi_idc.splits import PARTS, Split, official_parts, split_patches
 
 
 def patches(cases: int, per_case: int = 20) -> tuple[list[str], np.ndarray]:
@@ -63,3 +63,12 @@ def test_by_patch_is_stratified_and_puts_cases_on_both_sides() -> None:
     assert Counter(part.tolist()) == {"train": 800, "val": 100, "test": 100}
     assert abs(label[part == "val"].mean() - label.mean()) < 0.01
     assert len({c for c, p in zip(case, part, strict=True) if p == "train"}) == 50
+
+
+def test_published_test_cases_are_not_even_read() -> None:
+    cases = ["8863", "8864", "8865", "8867", "9035"]
+    wide = Split("official", extra_train=True, exclude=("8863",))
+    assert wide.needed(cases, ["train", "val"]) == ["8865", "8867", "9035"]
+    assert Split("official").needed(cases, ["train", "val"]) == ["8865", "8867"]
+    assert wide.needed(cases, ["test"]) == ["8864"]
+    assert Split("patient", exclude=("8863",)).needed(cases, ["val"]) == cases[1:]

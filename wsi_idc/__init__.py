@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 
 _WHERE = {
     "draw_sheet": "wsi_idc.views.sheet",
+    "evaluate": "wsi_idc.evaluation.evaluate",
     "load_model": "wsi_idc.model.classifier",
     "open_case": "wsi_idc.sources.locate",
     "score": "wsi_idc.scoring.score",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from typing import Literal, get_args
@@ -27,6 +28,38 @@ def official_parts() -> dict[str, str]:
     """
     table = resources.files("wsi_idc").joinpath("official_split.csv").read_text(encoding="utf-8")
     return {row["case"]: row["part"] for row in csv.DictReader(table.splitlines())}
+
+
+@dataclass(frozen=True)
+class Split:
+    """A way to part the cases or patches of a data set, with all that decides it.
+
+    Attributes
+    ----------
+    name : {"official", "patient", "patch"}
+    seed : int
+    extra_train : bool
+        With "official": cases in no list train.
+    exclude : tuple of str
+        Cases that are left out of every part.
+    """
+
+    name: SplitName = "patient"
+    seed: int = 0
+    extra_train: bool = False
+    exclude: tuple[str, ...] = ()
+
+    def needed(self, cases: Sequence[str], parts: Sequence[str]) -> list[str]:
+        """The cases that must be read for these parts: with the published lists only theirs, else all but excluded."""
+        kept = [case for case in cases if case not in self.exclude]
+        if self.name != "official":
+            return kept
+        part = self.divide(kept, np.zeros(len(kept), dtype=np.int8))
+        return [case for case, name in zip(kept, part, strict=True) if name in parts]
+
+    def divide(self, case: Sequence[str] | NDArray[np.str_], label: NDArray[np.int8]) -> NDArray[np.str_]:
+        """Name the part of every patch of the cases needed: see `split_patches`."""
+        return split_patches(case, label, self.name, self.seed, extra_train=self.extra_train)
 
 
 def split_patches(

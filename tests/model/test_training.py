@@ -8,22 +8,19 @@ import keras
 import numpy as np
 import pytest
 
-from tests.conftest import make_patch_set, tissue_like
+from tests.conftest import tissue_like
 from wsi_idc.errors import TrainingError
 from wsi_idc.model.classifier import load_model
 from wsi_idc.model.training import (
     CHECKPOINT_FILE,
     Epoch,
-    LabelledPatches,
     Recipe,
-    cases_to_read,
     class_weights,
-    load_patches,
     read_history,
     train,
     write_history,
 )
-from wsi_idc.sources.idc import IdcDataset
+from wsi_idc.sources.labelled import LabelledPatches
 
 
 class InterruptionError(Exception):
@@ -36,7 +33,9 @@ def easy_patches(n: int = 160, cases: int = 8, positive: float = 0.5) -> Labelle
     label = (np.arange(n) // cases < n / cases * positive).astype(np.int8)
     pixels[label == 1] //= 2
     case = np.array([str(9000 + i % cases) for i in range(n)])
-    return LabelledPatches(pixels, label, case, hashlib.sha256(pixels.tobytes()).hexdigest())
+    return LabelledPatches(
+        pixels, label, case, np.zeros((n, 2), np.int64), hashlib.sha256(pixels.tobytes()).hexdigest()
+    )
 
 
 RECIPE = Recipe(seed=3, epochs=2, batch_size=16)
@@ -110,27 +109,6 @@ def test_early_stopping(tmp_path: Path) -> None:
     assert len(trained.history) < 30
     best = max(trained.history, key=lambda row: row.val_auc)
     assert len(trained.history) == best.epoch + 1
-
-
-def test_load_patches_leaves_out_what_is_unlabelled_or_unreadable(tmp_path: Path) -> None:
-    root = make_patch_set(tmp_path, cases=("8863", "9022", "9035"))
-    (root / "9022" / "1" / "9022_idx5_x1_y1_class1.png").write_bytes(b"")
-    one = root / "9022" / "0" / "9022_idx5_x51_y1_class0.png"
-    one.rename(one.with_name("9022_idx5_x51_y1.png"))
-    with IdcDataset(root) as dataset:
-        data = load_patches(dataset, ["9022", "9035"])
-    assert sorted(set(data.case.tolist())) == ["9022", "9035"]
-    assert len(data) == len(data.pixels) == 22
-    assert [problem.path for problem in data.problems] == ["9022/1/9022_idx5_x1_y1_class1.png"]
-    np.testing.assert_array_equal(data.pixels[-1][:42, :38], tissue_like(9035 + 203, 42, 38))
-
-
-def test_published_test_cases_are_not_even_read() -> None:
-    cases = ["8863", "8864", "8865", "8867", "9035"]
-    everything = Recipe(split="official", extra_train=True, exclude=("8863",))
-    assert cases_to_read(cases, everything) == ["8865", "8867", "9035"]
-    assert cases_to_read(cases, replace(everything, extra_train=False)) == ["8865", "8867"]
-    assert cases_to_read(cases, Recipe()) == cases
 
 
 def test_a_damaged_checkpoint_is_one_sentence(tmp_path: Path) -> None:

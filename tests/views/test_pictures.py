@@ -106,7 +106,7 @@ def test_a_missing_folder_is_one_sentence(tmp_path: Path) -> None:
 def test_the_confusion_matrix_stands_on_its_own(kind: str, label: list[int], prob: list[float]) -> None:
     metrics = compute_metrics(label, prob, 0.5)
     caption = caption_of(make_source(2, 2), kind=kind, slide="8863" if kind == "idc" else "a/long/name" * 12)
-    page = build_confusion(metrics, caption, Style(dpi=100))
+    page = build_confusion(metrics, caption.case, caption.model, dpi=100, phantom=kind == "phantom")
     said = words(page.figure)
     assert RESEARCH in said and "threshold 0.50" in said and "CancerNet 3fa9c07b" in said
     assert (f"{metrics.tp:,}" in said) and (f"{metrics.fp:,}" in said)

@@ -111,7 +111,8 @@ def test_a_phantom_says_so_in_large_letters() -> None:
     assert text.get_fontsize() >= 14
     metrics = score(SHAPES["phantom"]()).metrics
     assert metrics is not None
-    page = build_confusion(metrics, caption_of(SHAPES["phantom"]()), Style())
+    caption = caption_of(SHAPES["phantom"]())
+    page = build_confusion(metrics, caption.case, caption.model, dpi=200, phantom=True)
     assert "PHANTOM" in words(page.figure)
 
 

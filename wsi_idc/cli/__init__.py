@@ -17,6 +17,7 @@ COMMANDS = {
     "heatmap": "Score a slide and draw its sheet: probability of IDC over the tissue.",
     "score": "Score a slide: a row per patch in scores.csv.",
     "train": "Train CancerNet on labelled patches.",
+    "evaluate": "Score a part of a split: figures with intervals over cases, curves, the worst errors.",
     "download": "Fetch the IDC set from Kaggle.",
     "info": "Show versions, devices, model and data.",
 }

@@ -101,9 +101,9 @@ def progress_bar(
 def loading(quiet: bool) -> Iterator[None]:
     """Keep what TensorFlow's libraries write to stderr while they load from the user, unless loading fails.
 
-    They do so before any setting of theirs is read. Set ``TF_CPP_MIN_LOG_LEVEL`` below 3 to see it all.
+    They do so before any setting of theirs is read. Set ``TF_CPP_MIN_LOG_LEVEL`` to 0 to see it all.
     """
-    if os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3") != "3":
+    if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0":
         yield
         return
     sys.stderr.flush()

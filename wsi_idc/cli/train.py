@@ -54,11 +54,12 @@ def command(
         if split == "patch":
             warn("--split patch puts patches of one slide on both sides, so every figure flatters")
         with loading(quiet):
-            from wsi_idc.model.training import Epoch, Recipe, cases_to_read, load_patches, train
+            from wsi_idc.model.training import Epoch, Recipe, train
+        from wsi_idc.sources.labelled import load_patches
         from wsi_idc.views.curves import save_history
 
         recipe = Recipe(split, extra_train, excluded, seed, epochs, batch_size)
-        cases = cases_to_read(dataset.cases, recipe)
+        cases = recipe.parts.needed(dataset.cases, ["train", "val"])
         with progress_bar("Reading cases", len(cases), quiet, "cases") as bar:
             patches = load_patches(dataset, cases, on_case=lambda done, _: bar.move_to(done))
     list_problems(patches.problems)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,9 +23,8 @@ from wsi_idc.model.augment import Augment
 from wsi_idc.model.cancernet import build_cancernet
 from wsi_idc.model.classifier import predict
 from wsi_idc.model.config import ModelConfig, file_sha256
-from wsi_idc.sources.base import Problem
-from wsi_idc.sources.idc import IdcDataset
-from wsi_idc.splits import PARTS, SplitName, split_patches
+from wsi_idc.sources.labelled import LabelledPatches
+from wsi_idc.splits import PARTS, Split, SplitName
 
 MODEL_FILE = "cancernet.keras"
 HISTORY_FILE = "history.csv"
@@ -35,31 +33,6 @@ CHECKPOINT_FILE = "checkpoint.keras"
 
 WATCHED_PATCHES = 4_000
 """How many training patches the training AUC is taken from, without augmentation."""
-
-
-@dataclass(frozen=True)
-class LabelledPatches:
-    """Patches of many cases.
-
-    Attributes
-    ----------
-    pixels : ndarray of uint8, shape (n, 50, 50, 3)
-    label : ndarray of int8, shape (n,)
-    case : ndarray of str, shape (n,)
-    fingerprint : str
-        SHA-256 over the fingerprints of the cases.
-    problems : tuple of Problem
-        What was odd in the data, and patches that were left out because they are unreadable.
-    """
-
-    pixels: NDArray[np.uint8]
-    label: NDArray[np.int8]
-    case: NDArray[np.str_]
-    fingerprint: str
-    problems: tuple[Problem, ...] = ()
-
-    def __len__(self) -> int:
-        return len(self.label)
 
 
 @dataclass(frozen=True)
@@ -83,6 +56,11 @@ class Recipe:
     learning_rate: float = 1e-3
     patience: int = 15
 
+    @property
+    def parts(self) -> Split:
+        """Which case or patch trains, tunes and tests."""
+        return Split(self.split, self.seed, self.extra_train, self.exclude)
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -103,47 +81,6 @@ class Epoch:
     val_auc: float
     val_balanced_accuracy: float
     seconds: float
-
-
-def cases_to_read(cases: Sequence[str], recipe: Recipe) -> list[str]:
-    """The cases that this recipe needs: not those it excludes, nor those that the published lists keep for testing."""
-    kept = [case for case in cases if case not in recipe.exclude]
-    if recipe.split != "official":
-        return kept
-    part = split_patches(kept, np.zeros(len(kept), np.int8), "official", 0, extra_train=recipe.extra_train)
-    return [case for case, name in zip(kept, part, strict=True) if name in ("train", "val")]
-
-
-def load_patches(
-    dataset: IdcDataset, cases: Sequence[str], on_case: Callable[[int, int], None] | None = None
-) -> LabelledPatches:
-    """Read every labelled, readable patch of these cases into memory (7.5 kB each).
-
-    `on_case` is told after each case how many of how many are read.
-    """
-    total = sum(entry.name.label is not None for case in cases for entry in dataset.index.cases[case])
-    pixels = np.empty((total, PATCH_PX, PATCH_PX, 3), dtype=np.uint8)
-    labels, names, digest, filled = [], [], hashlib.sha256(), 0
-    problems: list[Problem] = []
-    for done, number in enumerate(cases, 1):
-        case = dataset.case(number)
-        block = case.read(0, len(case.patches))
-        kept = [i for i, patch in enumerate(case.patches) if patch.label is not None and block.readable[i]]
-        pixels[filled : filled + len(kept)] = block.pixels[kept]
-        filled += len(kept)
-        labels += [case.patches[i].label for i in kept]
-        names += [number] * len(kept)
-        digest.update(case.fingerprint.encode())
-        problems += (*case.problems, *block.problems)
-        if on_case:
-            on_case(done, len(cases))
-    return LabelledPatches(
-        pixels[:filled],
-        np.array(labels, dtype=np.int8),
-        np.array(names, dtype="U9"),
-        digest.hexdigest(),
-        tuple(problems),
-    )
 
 
 def class_weights(label: NDArray[np.int8]) -> dict[int, float]:
@@ -186,7 +123,7 @@ def train(
         Where a part has no patches of a class, or `resume` finds a checkpoint of other data or options.
     """
     folder = make_folder(Path(out))
-    part = split_patches(data.case, data.label, recipe.split, recipe.seed, extra_train=recipe.extra_train)
+    part = recipe.parts.divide(data.case, data.label)
     members = {name: np.flatnonzero(part == name) for name in PARTS}
     _check_classes(data, members)
     run = _Run(data, recipe, folder, members)

@@ -42,8 +42,12 @@ class Container(ABC):
         self.path = path
 
     @abstractmethod
-    def files(self, case: str | None = None) -> Iterator[str]:
-        """Paths of all files; with `case`, other cases' folders beside that case's own may be passed over."""
+    def files(self) -> Iterator[str]:
+        """Paths of all files."""
+
+    def files_of(self, case: str) -> Iterator[str]:
+        """Paths that may have to do with a case: its number is in them."""
+        return (path for path in self.files() if case in path)
 
     @abstractmethod
     def read(self, path: str) -> bytes:
@@ -56,8 +60,12 @@ class Container(ABC):
 class Folder(Container):
     """Files under a folder. Links are not followed out of it."""
 
-    def files(self, case: str | None = None) -> Iterator[str]:
-        yield from self._walk("", case)
+    def files(self) -> Iterator[str]:
+        return self._walk("", None)
+
+    def files_of(self, case: str) -> Iterator[str]:
+        """As of any container, but other cases' folders beside this case's own are not even walked."""
+        return (path for path in self._walk("", case) if case in path)
 
     def _walk(self, prefix: str, case: str | None) -> Iterator[str]:
         with os.scandir(self.path / prefix) as entries:
@@ -89,7 +97,7 @@ class Zip(Container):
                 f"{path} is not a whole zip archive ({error}): fetch it again, or name a folder."
             ) from error
 
-    def files(self, case: str | None = None) -> Iterator[str]:
+    def files(self) -> Iterator[str]:
         return (info.filename for info in self._zip.infolist() if not info.is_dir())
 
     def read(self, path: str) -> bytes:
@@ -215,19 +223,21 @@ class IdcDataset:
         except OSError as error:
             raise DataNotFoundError(_cannot_read(self.path, error)) from error
 
+        self._of_one_case: dict[str, Index] = {}
+
     @cached_property
     def index(self) -> Index:
         """All files by case. Walks the whole folder."""
-        return self._indexed()
-
-    def _indexed(self, case: str | None = None) -> Index:
-        try:
-            index = index_files(self._container.files(case))
-        except OSError as error:
-            raise DataNotFoundError(_cannot_read(self.path, error)) from error
-        if not index.cases and (index.patch_camelyon or case is None):
+        index = self._indexed(self._container.files())
+        if not index.cases:
             raise NotIdcDataError(_not_idc(self.path, index))
         return index
+
+    def _indexed(self, files: Iterable[str]) -> Index:
+        try:
+            return index_files(files)
+        except OSError as error:
+            raise DataNotFoundError(_cannot_read(self.path, error)) from error
 
     @property
     def cases(self) -> list[str]:
@@ -241,8 +251,11 @@ class IdcDataset:
 
     def _index_of(self, case: str) -> Index:
         """An index that holds at least this case, without a walk over all others where that can be spared."""
-        if "index" not in self.__dict__ and case in (index := self._indexed(case)).cases:
-            return index
+        if "index" not in self.__dict__:
+            index = self._of_one_case.get(case) or self._indexed(self._container.files_of(case))
+            if case in index.cases:
+                self._of_one_case[case] = index
+                return index
         if case not in self.index.cases:
             raise UnknownCaseError(_unknown_case(case, self.cases, self.path))
         return self.index

@@ -10,9 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 
 from wsi_idc.metrics import Metrics
-from wsi_idc.views.caption import RESEARCH_USE, Caption, threshold_text
+from wsi_idc.views.caption import RESEARCH_USE, threshold_text
 from wsi_idc.views.page import FONT, FRAME, INK, QUIET, Page, save_page
-from wsi_idc.views.style import Style
 
 _FILL = LinearSegmentedColormap.from_list("share", ["#ffffff", "#3a6ea5"])
 """White to blue by row share; dark text stays readable on the lower half, white text on the upper."""
@@ -54,18 +53,17 @@ def draw_confusion(ax: Axes, metrics: Metrics, size: float = 8) -> None:
         spine.set(color=FRAME, linewidth=0.8)
 
 
-def build_confusion(metrics: Metrics, caption: Caption, style: Style) -> Page:
-    """The matrix on a page of its own, with title and research-use line."""
-    page = Page(_WIDTH_IN, _HEIGHT_IN, style.dpi)
+def build_confusion(metrics: Metrics, heading: str, model: str, *, dpi: int, phantom: bool = False) -> Page:
+    """The matrix on a page of its own, under what it is of and the model, with the research-use line."""
+    page = Page(_WIDTH_IN, _HEIGHT_IN, dpi)
     top = 0.0
-    if caption.kind == "phantom":
+    if phantom:
         page.badge(_WIDTH_IN - 0.15, 0.12, size=10)
         top = 0.3
     room = _WIDTH_IN - 0.3
-    page.text(0.15, top + 0.3, f"{caption.case}: patch-level confusion matrix", size=10.5, weight="bold", room=room)
+    page.text(0.15, top + 0.3, f"{heading}: patch-level confusion matrix", size=10.5, weight="bold", room=room)
     facts = (
-        f"{caption.model} \N{MIDDLE DOT} threshold {threshold_text(metrics.threshold)}"
-        f" \N{MIDDLE DOT} n = {metrics.n:,} patches"
+        f"{model} \N{MIDDLE DOT} threshold {threshold_text(metrics.threshold)} \N{MIDDLE DOT} n = {metrics.n:,} patches"
     )
     page.text(0.15, top + 0.52, facts, size=8, color=QUIET, room=room)
     draw_confusion(page.axes(0.7, top + 0.7, 3.7, 3.3 - top), metrics, size=10)
@@ -74,6 +72,8 @@ def build_confusion(metrics: Metrics, caption: Caption, style: Style) -> Page:
     return page
 
 
-def save_confusion(metrics: Metrics, path: Path, caption: Caption, style: Style) -> None:
+def save_confusion(
+    metrics: Metrics, path: Path, heading: str, model: str, *, dpi: int = 200, phantom: bool = False
+) -> None:
     """Write the matrix as a picture that stands on its own."""
-    save_page(path, build_confusion(metrics, caption, style))
+    save_page(path, build_confusion(metrics, heading, model, dpi=dpi, phantom=phantom))

@@ -40,7 +40,8 @@ def draw_all(source: PatchSource, scores: Scores, caption: Caption, style: Style
     if scores.metrics is None:
         confusion.unlink(missing_ok=True)
     else:
-        save_confusion(scores.metrics, confusion, caption, style)
+        phantom = caption.kind == "phantom"
+        save_confusion(scores.metrics, confusion, caption.case, caption.model, dpi=style.dpi, phantom=phantom)
     sheet = folder / "heatmap.png"
     draw_sheet(mosaic, scores, caption, style, sheet)
     return sheet

@@ -1,0 +1,72 @@
+"""``wsi-idc evaluate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from wsi_idc.cli import DONE, options
+from wsi_idc.splits import PARTS, SPLIT_NAMES, SplitName
+
+NAMES = {"train": "Training", "val": "Validation", "test": "Test"}
+
+
+@click.command("evaluate")
+@options.data
+@options.model
+@options.out
+@click.option("--subset", type=click.Choice(PARTS), default="test", show_default=True, help="The part to score.")
+@click.option("--split", type=click.Choice(SPLIT_NAMES), help="[default: the one in the model's .json]")
+@click.option("--seed", type=click.IntRange(0), metavar="N", help="[default: the one in the model's .json]")
+@click.option("--allow-trained", is_flag=True, help="Call cases a test that the model was trained or tuned on.")
+@options.threshold
+@options.batch_size
+@options.quiet
+def command(
+    data: str | None,
+    model: Path | None,
+    out: Path,
+    subset: str,
+    split: SplitName | None,
+    seed: int | None,
+    allow_trained: bool,
+    threshold: float | None,
+    batch_size: int,
+    quiet: bool,
+) -> int:
+    """Score a part of a split; make OUT/evaluate-SUBSET/ with figures, intervals over cases and curves."""
+    from wsi_idc.cli.console import list_problems, loading, progress_bar, warn
+    from wsi_idc.files import make_folder
+    from wsi_idc.sources.locate import open_dataset
+
+    with open_dataset(data) as dataset:
+        with loading(quiet):
+            from wsi_idc.evaluation.evaluate import check_unseen, evaluate, select, split_of, write_figures
+            from wsi_idc.model.classifier import load_model
+            from wsi_idc.sources.labelled import load_patches
+            from wsi_idc.views.evaluation import draw_evaluation
+
+            classifier = load_model(model)
+        parts = split_of(classifier.config, split, seed)
+        cases = parts.needed(dataset.cases, [subset])
+        with progress_bar("Reading cases", len(cases), quiet, "cases") as bar:
+            patches = load_patches(dataset, cases, on_case=lambda done, _: bar.move_to(done))
+    members = select(patches, parts, subset)
+    tested = set(patches.case[members].tolist())
+    if subset == "test" and not allow_trained:
+        check_unseen(sorted(tested, key=int), classifier.config)
+    if tested & classifier.config.has_seen:
+        warn("the model was trained or tuned on cases of this part: its figures flatter")
+    folder = make_folder(out / f"evaluate-{subset}")
+    with progress_bar("Scoring", len(members), quiet) as bar:
+        scored = evaluate(
+            patches, members, classifier, threshold=threshold, batch_size=batch_size, on_patches=bar.advance
+        )
+    write_figures(scored, folder, {"subset": subset, "split": parts.name, "seed": parts.seed})
+    named = f"{classifier.config.name} {classifier.config.sha256[:8]}"
+    with progress_bar("Drawing", None, quiet):
+        draw_evaluation(scored, patches, members, NAMES[subset], named, folder)
+    click.echo(folder)
+    list_problems(patches.problems)
+    return DONE

@@ -1,0 +1,1 @@
+"""Scores of many cases -> figures with intervals."""

@@ -1,0 +1,167 @@
+"""Score one part of a split and compare with its labels."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsi_idc.errors import OptionError
+from wsi_idc.evaluation.calibration import expected_calibration_error
+from wsi_idc.evaluation.intervals import Intervals, bootstrap_intervals
+from wsi_idc.files import replacing, write_json
+from wsi_idc.metrics import Metrics, compute_metrics
+from wsi_idc.model.config import DEFAULT_BATCH
+from wsi_idc.scoring.scores import DECIMALS, checked_threshold
+from wsi_idc.splits import SPLIT_NAMES, Split, SplitName
+
+if TYPE_CHECKING:
+    from wsi_idc.model.classifier import Classifier
+    from wsi_idc.model.config import ModelConfig
+    from wsi_idc.sources.labelled import LabelledPatches
+
+METRICS_FILE = "metrics.json"
+PER_CASE_FILE = "per_case.csv"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Labels and probabilities of the patches of a part, and what follows from them.
+
+    Attributes
+    ----------
+    case : ndarray of str, shape (n,)
+    label : ndarray of int8, shape (n,)
+    prob : ndarray of float64, shape (n,)
+        To 6 decimals, as ``scores.csv`` has it.
+    threshold : float
+    """
+
+    case: NDArray[np.str_]
+    label: NDArray[np.int8]
+    prob: NDArray[np.float64]
+    threshold: float
+
+    @cached_property
+    def cases(self) -> list[str]:
+        """Case numbers in ascending order."""
+        return sorted(set(self.case.tolist()), key=int)
+
+    @cached_property
+    def metrics(self) -> Metrics:
+        """Figures over all patches."""
+        return compute_metrics(self.label, self.prob, self.threshold)
+
+    @cached_property
+    def intervals(self) -> Intervals:
+        """95 % intervals over cases."""
+        return bootstrap_intervals(self.case, self.label, self.prob, self.threshold)
+
+    @cached_property
+    def per_case(self) -> dict[str, Metrics]:
+        """Figures of each case."""
+        members = {case: self.case == case for case in self.cases}
+        return {case: compute_metrics(self.label[of], self.prob[of], self.threshold) for case, of in members.items()}
+
+    def worst(self, label: int, most: int) -> NDArray[np.intp]:
+        """Patches of this label that are called wrongly, the surest mistake first."""
+        wrong = np.flatnonzero((self.label == label) & ((self.prob >= self.threshold) != (self.label == 1)))
+        surest = np.argsort(self.prob[wrong] if label else -self.prob[wrong], kind="stable")
+        return wrong[surest[:most]]
+
+
+def split_of(config: ModelConfig, name: SplitName | None = None, seed: int | None = None) -> Split:
+    """The split that a model was trained on, or another one that is named.
+
+    Raises
+    ------
+    OptionError
+        Where neither the model's ``.json`` nor the caller names a split.
+    """
+    made = config.training
+    chosen = name or made.get("split")
+    if chosen not in SPLIT_NAMES:
+        raise OptionError("The model's .json names no split: name one with --split.")
+    seed = int(made.get("seed", 0)) if seed is None else seed
+    if chosen != made.get("split"):
+        return Split(chosen, seed)
+    return Split(chosen, seed, bool(made.get("extra_train", False)), tuple(made.get("exclude", ())))
+
+
+def check_unseen(cases: Sequence[str], config: ModelConfig) -> None:
+    """OptionError where a case that is to test was trained or tuned on."""
+    seen = [case for case in cases if case in config.has_seen]
+    if seen:
+        named = ", ".join(seen[:5]) + (f" and {len(seen) - 5} more" if len(seen) > 5 else "")
+        raise OptionError(
+            f"The model was trained or tuned on {named}, so this is no test: choose another --split or --seed, or "
+            "say --allow-trained."
+        )
+
+
+def select(data: LabelledPatches, split: Split, subset: str) -> NDArray[np.intp]:
+    """Which rows of the data belong to a part; OptionError where none does."""
+    members = np.flatnonzero(split.divide(data.case, data.label) == subset)
+    if not len(members):
+        raise OptionError(f"The {subset} part of the {split.name} split holds no patch of these data.")
+    return members
+
+
+def evaluate(
+    data: LabelledPatches,
+    members: NDArray[np.intp],
+    model: Classifier,
+    *,
+    threshold: float | None = None,
+    batch_size: int = DEFAULT_BATCH,
+    on_patches: Callable[[int], None] | None = None,
+) -> Evaluation:
+    """Score these patches and compare with their labels.
+
+    Parameters
+    ----------
+    data : LabelledPatches
+    members : ndarray of int, shape (m,)
+        Rows of `data`.
+    model : Classifier
+    threshold : float, optional
+        By default the model's own.
+    batch_size : int
+    on_patches : callable, optional
+        Told after each block how many patches it held.
+    """
+    chosen = checked_threshold(model.config.threshold if threshold is None else threshold)
+    prob = np.empty(len(members))
+    step = 16 * batch_size
+    for start in range(0, len(members), step):
+        rows = members[start : start + step]
+        prob[start : start + step] = model.predict(data.pixels[rows], batch_size)[:, 1]
+        if on_patches:
+            on_patches(len(rows))
+    return Evaluation(data.case[members], data.label[members], np.round(prob, DECIMALS), chosen)
+
+
+def write_figures(evaluation: Evaluation, folder: Path, about: dict[str, Any]) -> None:
+    """Write ``metrics.json`` (figures, `about`, ``ece``, ``ci``, ``per_case``) and ``per_case.csv``."""
+    per_case = {case: metrics.as_dict() for case, metrics in evaluation.per_case.items()}
+    write_json(
+        folder / METRICS_FILE,
+        {
+            **evaluation.metrics.as_dict(),
+            **about,
+            "cases": len(evaluation.cases),
+            "ece": expected_calibration_error(evaluation.label, evaluation.prob),
+            "ci": evaluation.intervals,
+            "per_case": per_case,
+        },
+    )
+    with replacing(folder / PER_CASE_FILE) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, ["case", *evaluation.metrics.as_dict()], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({"case": case, **figures} for case, figures in per_case.items())

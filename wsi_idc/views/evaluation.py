@@ -1,0 +1,65 @@
+"""All pictures of an evaluation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsi_idc.evaluation.evaluate import Evaluation
+from wsi_idc.naming import PHANTOM_CASES
+from wsi_idc.sources.labelled import LabelledPatches
+from wsi_idc.views.caption import threshold_text
+from wsi_idc.views.charts import save_precision_recall, save_reliability, save_roc
+from wsi_idc.views.confusion import save_confusion
+from wsi_idc.views.contact import MOST, Tile, save_contact_sheet
+
+
+def draw_evaluation(
+    evaluation: Evaluation, data: LabelledPatches, members: NDArray[np.intp], part: str, model: str, folder: Path
+) -> None:
+    """Write the confusion matrix, the three curves and the contact sheet of the worst errors.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+    data : LabelledPatches
+    members : ndarray of int, shape (m,)
+        Rows of `data` that the evaluation is of.
+    part : str
+        What the cases are, as in "Validation".
+    model : str
+        Name of the model and the first 8 digits of its hash.
+    folder : Path
+        An existing folder.
+    """
+    metrics, cases = evaluation.metrics, evaluation.cases
+    phantom = any(int(case) in PHANTOM_CASES for case in cases)
+    heading = f"{part}: {len(cases)} case{'s' if len(cases) > 1 else ''}, {metrics.n:,} patches"
+    subheading = f"{model} \N{MIDDLE DOT} threshold {threshold_text(metrics.threshold)}"
+    save_confusion(metrics, folder / "confusion.png", part, model, phantom=phantom)
+    for name, save in (
+        ("roc.png", save_roc),
+        ("precision-recall.png", save_precision_recall),
+        ("reliability.png", save_reliability),
+    ):
+        save(
+            evaluation.label,
+            evaluation.prob,
+            metrics,
+            evaluation.intervals,
+            heading,
+            subheading,
+            folder / name,
+            phantom=phantom,
+        )
+    false_positives, false_negatives = (
+        [_tile(data, members[i], evaluation.prob[i]) for i in evaluation.worst(label, MOST)] for label in (0, 1)
+    )
+    save_contact_sheet(false_positives, false_negatives, heading, subheading, folder / "errors.png", phantom=phantom)
+
+
+def _tile(data: LabelledPatches, row: np.intp, prob: np.float64) -> Tile:
+    x, y = (int(value) + 1 for value in data.position[row])
+    return Tile(data.pixels[row], str(data.case[row]), x, y, float(prob))
