@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 from wsi_idc.evaluation.calibration import ReliabilityBins, expected_calibration_error, reliability_bins
 from wsi_idc.metrics import Metrics
 from wsi_idc.views.caption import RESEARCH_USE, threshold_text
-from wsi_idc.views.page import FONT, FRAME, INK, QUIET, Page, save_page
+from wsi_idc.views.page import FONT, FRAME, INK, QUIET, Page
 
 Intervals = Mapping[str, tuple[float, float] | None]
 _Key = list[tuple[dict[str, Any] | None, str]]
@@ -303,48 +302,3 @@ def _write_key(page: Page, y: float, key: _Key) -> None:
             line = Line2D(across, up, transform=page.figure.dpi_scale_trans, markevery=[len(across) // 2], **style)
             page.figure.add_artist(line)
         page.text(_LEFT + indent, baseline, told, size=9, room=_WIDTH - _MARGIN - _LEFT - indent)
-
-
-def save_roc(
-    label: NDArray[np.int8],
-    prob: NDArray[np.float64],
-    metrics: Metrics,
-    intervals: Intervals,
-    heading: str,
-    subheading: str,
-    path: Path,
-    *,
-    phantom: bool = False,
-) -> None:
-    """Write the ROC curve as a PNG."""
-    save_page(path, build_roc(label, prob, metrics, intervals, heading, subheading, phantom=phantom))
-
-
-def save_precision_recall(
-    label: NDArray[np.int8],
-    prob: NDArray[np.float64],
-    metrics: Metrics,
-    intervals: Intervals,
-    heading: str,
-    subheading: str,
-    path: Path,
-    *,
-    phantom: bool = False,
-) -> None:
-    """Write the precision-recall curve as a PNG."""
-    save_page(path, build_precision_recall(label, prob, metrics, intervals, heading, subheading, phantom=phantom))
-
-
-def save_reliability(
-    label: NDArray[np.int8],
-    prob: NDArray[np.float64],
-    metrics: Metrics,
-    intervals: Intervals,
-    heading: str,
-    subheading: str,
-    path: Path,
-    *,
-    phantom: bool = False,
-) -> None:
-    """Write the reliability curve and its histogram as a PNG."""
-    save_page(path, build_reliability(label, prob, metrics, intervals, heading, subheading, phantom=phantom))

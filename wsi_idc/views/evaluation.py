@@ -11,9 +11,16 @@ from wsi_idc.evaluation.evaluate import Evaluation
 from wsi_idc.naming import PHANTOM_CASES
 from wsi_idc.sources.labelled import LabelledPatches
 from wsi_idc.views.caption import threshold_text
-from wsi_idc.views.charts import save_precision_recall, save_reliability, save_roc
+from wsi_idc.views.charts import build_precision_recall, build_reliability, build_roc
 from wsi_idc.views.confusion import save_confusion
 from wsi_idc.views.contact import MOST, Tile, save_contact_sheet
+from wsi_idc.views.page import save_page
+
+CURVES = {
+    "roc.png": build_roc,
+    "precision-recall.png": build_precision_recall,
+    "reliability.png": build_reliability,
+}
 
 
 def draw_evaluation(
@@ -39,21 +46,9 @@ def draw_evaluation(
     heading = f"{part}: {len(cases)} case{'s' if len(cases) > 1 else ''}, {metrics.n:,} patches"
     subheading = f"{model} \N{MIDDLE DOT} threshold {threshold_text(metrics.threshold)}"
     save_confusion(metrics, folder / "confusion.png", part, model, phantom=phantom)
-    for name, save in (
-        ("roc.png", save_roc),
-        ("precision-recall.png", save_precision_recall),
-        ("reliability.png", save_reliability),
-    ):
-        save(
-            evaluation.label,
-            evaluation.prob,
-            metrics,
-            evaluation.intervals,
-            heading,
-            subheading,
-            folder / name,
-            phantom=phantom,
-        )
+    columns = (evaluation.label, evaluation.prob, metrics, evaluation.intervals, heading, subheading)
+    for name, build in CURVES.items():
+        save_page(folder / name, build(*columns, phantom=phantom))
     false_positives, false_negatives = (
         [_tile(data, members[i], evaluation.prob[i]) for i in evaluation.worst(label, MOST)] for label in (0, 1)
     )
