@@ -22,7 +22,7 @@ def main(case: str = "90001", data: str = "demo", out: str = "heatmap.png") -> N
     print(f"{len(scores)} patches, {scores.pred.sum()} of them called IDC")
     if scores.metrics is not None:
         print(scores.metrics)
-    caption = make_caption(source, model.config)
+    caption = make_caption(source, model.config, scores)
     draw_sheet(rebuild_mosaic(source), scores, caption, Style(), Path(out))
     print(out)
 

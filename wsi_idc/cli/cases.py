@@ -28,6 +28,7 @@ def score_cases(
     model: Path | None,
     out: Path,
     threshold: float | None,
+    context: float | None,
     batch_size: int,
     restart: bool,
     quiet: bool,
@@ -55,6 +56,7 @@ def score_cases(
                         classifier,
                         out,
                         threshold=threshold,
+                        context=context,
                         batch_size=batch_size,
                         restart=restart,
                         command=command,
@@ -72,7 +74,7 @@ def _drawing(case: IdcCase, model: ModelConfig, style: Style) -> Callable[[Slide
     from wsi_idc.views.caption import make_caption
     from wsi_idc.views.pictures import draw_all
 
-    return lambda result: draw_all(case, result.scores, make_caption(case, model), style, result.folder)
+    return lambda result: draw_all(case, result.scores, make_caption(case, model, result.scores), style, result.folder)
 
 
 def _report(results: Sequence[SlideResult], model: ModelConfig) -> None:

@@ -21,6 +21,7 @@ NAMES = {"train": "Training", "val": "Validation", "test": "Test"}
 @click.option("--seed", type=click.IntRange(0), metavar="N", help="[default: the one in the model's .json]")
 @click.option("--allow-trained", is_flag=True, help="Call cases a test that the model was trained or tuned on.")
 @options.threshold
+@options.context
 @options.batch_size
 @options.quiet
 def command(
@@ -32,6 +33,7 @@ def command(
     seed: int | None,
     allow_trained: bool,
     threshold: float | None,
+    context: float | None,
     batch_size: int,
     quiet: bool,
 ) -> int:
@@ -61,12 +63,19 @@ def command(
     folder = make_folder(out / f"evaluate-{subset}")
     with progress_bar("Scoring", len(members), quiet) as bar:
         scored = evaluate(
-            patches, members, classifier, threshold=threshold, batch_size=batch_size, on_patches=bar.advance
+            patches,
+            members,
+            classifier,
+            threshold=threshold,
+            context=context,
+            batch_size=batch_size,
+            on_patches=bar.advance,
         )
-    write_figures(scored, folder, {"subset": subset, "split": parts.name, "seed": parts.seed})
+    about = {"subset": subset, "split": parts.name, "seed": parts.seed, "context": context}
+    write_figures(scored, folder, about)
     named = f"{classifier.config.name} {classifier.config.sha256[:8]}"
     with progress_bar("Drawing", None, quiet):
-        draw_evaluation(scored, patches, members, NAMES[subset], named, folder)
+        draw_evaluation(scored, patches, members, NAMES[subset], named, context, folder)
     click.echo(folder)
     list_problems(patches.problems)
     return DONE

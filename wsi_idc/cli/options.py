@@ -61,4 +61,11 @@ threshold = click.option(
     help="Call a patch IDC from this probability on. [default: the model's own]",
 )
 
-scoring = _together(data, model, out, threshold, batch_size, restart, quiet)
+context = click.option(
+    "--context",
+    type=float,
+    metavar="SIGMA",
+    help="Blur over scored neighbours, in patches (0.6 to 1 is usual); calls and pictures follow it. [default: off]",
+)
+
+scoring = _together(data, model, out, threshold, context, batch_size, restart, quiet)

@@ -16,9 +16,11 @@ from wsi_idc.errors import OptionError
 from wsi_idc.evaluation.calibration import expected_calibration_error
 from wsi_idc.evaluation.intervals import Intervals, bootstrap_intervals
 from wsi_idc.files import replacing, write_json
+from wsi_idc.geometry import PATCH_PX
 from wsi_idc.metrics import Metrics, compute_metrics
 from wsi_idc.model.config import DEFAULT_BATCH
-from wsi_idc.scoring.scores import DECIMALS, checked_threshold
+from wsi_idc.scoring.context import smooth_over_neighbours
+from wsi_idc.scoring.scores import DECIMALS, checked_context, checked_threshold
 from wsi_idc.splits import SPLIT_NAMES, Split, SplitName
 
 if TYPE_CHECKING:
@@ -119,6 +121,7 @@ def evaluate(
     model: Classifier,
     *,
     threshold: float | None = None,
+    context: float | None = None,
     batch_size: int = DEFAULT_BATCH,
     on_patches: Callable[[int], None] | None = None,
 ) -> Evaluation:
@@ -132,6 +135,8 @@ def evaluate(
     model : Classifier
     threshold : float, optional
         By default the model's own.
+    context : float, optional
+        Sigma, in patches, of a blur over each case's scored neighbours.
     batch_size : int
     on_patches : callable, optional
         Told after each block how many patches it held.
@@ -144,7 +149,21 @@ def evaluate(
         prob[start : start + step] = model.predict(data.pixels[rows], batch_size)[:, 1]
         if on_patches:
             on_patches(len(rows))
-    return Evaluation(data.case[members], data.label[members], np.round(prob, DECIMALS), chosen)
+    prob = np.round(prob, DECIMALS)
+    context = checked_context(context)
+    if context is not None:
+        prob = np.round(_with_context(data.case[members], data.position[members] / PATCH_PX, prob, context), DECIMALS)
+    return Evaluation(data.case[members], data.label[members], prob, chosen)
+
+
+def _with_context(
+    case: NDArray[np.str_], position: NDArray[np.float64], prob: NDArray[np.float64], sigma: float
+) -> NDArray[np.float64]:
+    smooth = np.empty_like(prob)
+    for name in np.unique(case):
+        of = case == name
+        smooth[of] = smooth_over_neighbours(position[of], prob[of], sigma)
+    return smooth
 
 
 def write_figures(evaluation: Evaluation, folder: Path, about: dict[str, Any]) -> None:

@@ -16,7 +16,15 @@ from wsi_idc import __version__
 from wsi_idc.files import make_folder, write_json
 from wsi_idc.model.config import DEFAULT_BATCH
 from wsi_idc.scoring.score import Scored, score
-from wsi_idc.scoring.scores import DECIMALS, Scores, checked_threshold, read_scores, write_scores
+from wsi_idc.scoring.scores import (
+    CONTEXT_COLUMN,
+    DECIMALS,
+    Scores,
+    checked_context,
+    checked_threshold,
+    read_scores,
+    write_scores,
+)
 from wsi_idc.sources.base import PatchSource, Problem
 
 if TYPE_CHECKING:
@@ -73,6 +81,7 @@ def score_into(
     out: Path,
     *,
     threshold: float | None = None,
+    context: float | None = None,
     batch_size: int = DEFAULT_BATCH,
     restart: bool = False,
     command: Sequence[str] = (),
@@ -81,8 +90,8 @@ def score_into(
 ) -> SlideResult:
     """Score a slide into ``out/<slide>/``, or take what is finished there.
 
-    A finished slide is taken as it is only if its key is the same; another threshold rewrites the calls without
-    scoring again. Files of an older state, pictures among them, are removed before new ones are written. While
+    A finished slide is taken as it is only if its key is the same; another threshold or context rewrites the calls
+    without scoring again. Files of an older state, pictures among them, are removed before new ones are written. While
     anything in the folder changes there is no ``run.json``; it is written last.
 
     Parameters
@@ -90,6 +99,8 @@ def score_into(
     source, model, threshold, batch_size, on_patches
         As in `score`; `on_patches` is told of all patches at once when nothing had to be scored.
     out : Path
+    context : float, optional
+        Sigma of the blur over neighbours that the calls follow: see `Scores.with_context`.
     restart : bool
         Score again whatever is there.
     command : sequence of str
@@ -99,18 +110,20 @@ def score_into(
     """
     started = datetime.now(UTC)
     chosen = checked_threshold(model.config.threshold if threshold is None else threshold)
+    context = checked_context(context)
     folder = make_folder(out / source.slide)
     key = result_key(source, model)
     finished, run = (None, {}) if restart else _finished(folder, source.slide, key)
     if finished is None:
         scored = score(source, model, threshold=chosen, batch_size=batch_size, on_patches=on_patches)
     else:
-        scored = Scored(finished.scores.with_threshold(chosen), finished.problems)
+        scored = finished
         if on_patches:
             on_patches(len(scored.scores))
-    result = SlideResult(scored.scores, folder, tuple(source.problems), scored.problems)
+    same = finished is not None and (finished.scores.threshold, finished.scores.context) == (chosen, context)
+    scores = scored.scores if same else scored.scores.with_context(context).with_threshold(chosen)
+    result = SlideResult(scores, folder, tuple(source.problems), scored.problems)
     provenance = _provenance(source, model, result, key)
-    same = finished is not None and finished.scores.threshold == chosen
     if same and draw is None and all(run.get(name) == value for name, value in provenance.items()):
         return result
     (folder / RUN_FILE).unlink(missing_ok=True)
@@ -139,7 +152,7 @@ def _finished(folder: Path, slide: str, key: str) -> tuple[Scored | None, dict[s
         run = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
         if run["key"] != key:
             return None, {}
-        scores = read_scores(folder / SCORES_FILE, slide, float(run["model"]["threshold"]))
+        scores = read_scores(folder / SCORES_FILE, slide, float(run["model"]["threshold"]), run["context"])
         problems = tuple(Problem(**problem) for problem in run["problems"]["unreadable"])
         if len(scores) != run["patches"]["total"]:
             return None, {}
@@ -172,6 +185,8 @@ def _provenance(source: PatchSource, model: Classifier, result: SlideResult, key
             "threshold": scores.threshold,
             "trained_on": list(model.config.trained_on),
         },
+        "context": scores.context,
+        "pred_follows": "prob_idc" if scores.context is None else CONTEXT_COLUMN,
         "patches": {"total": len(scores), "scored": readable, "unreadable": len(scores) - readable},
         "problems": {
             "source": [asdict(problem) for problem in result.oddities],

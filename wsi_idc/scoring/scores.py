@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from wsi_idc.errors import OptionError
 from wsi_idc.files import replacing
 from wsi_idc.metrics import Metrics, compute_metrics
+from wsi_idc.scoring.context import smooth_over_neighbours
 from wsi_idc.sources.base import Patch
 
 COLUMNS = (
@@ -27,7 +28,11 @@ COLUMNS = (
     "pred",
     "status",
 )
+CONTEXT_COLUMN = "prob_idc_context"
 DECIMALS = 6
+MAX_SIGMA = 10.0
+"""Neighbours farther away than this many patches (2 mm) say nothing of a patch."""
+
 UNKNOWN = -1
 """Label of a patch whose truth is not known."""
 
@@ -46,7 +51,11 @@ class Scores:
     label : ndarray of int8, shape (n,)
         1 for IDC, 0 for none, -1 where unknown.
     threshold : float
-        A patch is called IDC where ``prob_idc >= threshold``.
+        A patch is called IDC where its probability, ``prob``, is at least this.
+    context : float or None
+        Sigma, in patches, of the blur over scored neighbours that ``prob_idc_context`` comes from.
+    prob_idc_context : ndarray of float64, shape (n,), or None
+        As written, to 6 decimals; None without `context`.
     """
 
     slide: str
@@ -58,6 +67,8 @@ class Scores:
     prob_idc: NDArray[np.float64]
     label: NDArray[np.int8]
     threshold: float
+    context: float | None = None
+    prob_idc_context: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.minx)
@@ -67,10 +78,15 @@ class Scores:
         """Which patches have a probability."""
         return np.asarray(~np.isnan(self.prob_idc))
 
+    @property
+    def prob(self) -> NDArray[np.float64]:
+        """The probability that calls, figures and pictures follow: with context where that is on."""
+        return self.prob_idc if self.prob_idc_context is None else self.prob_idc_context
+
     @cached_property
     def pred(self) -> NDArray[np.bool_]:
         """Which patches are called IDC; never an unreadable one."""
-        return np.asarray(self.prob_idc >= self.threshold)
+        return np.asarray(self.prob >= self.threshold)
 
     @cached_property
     def labelled(self) -> NDArray[np.bool_]:
@@ -82,11 +98,20 @@ class Scores:
         """Patch-level figures over the labelled patches; None where there is none."""
         if not self.labelled.any():
             return None
-        return compute_metrics(self.label[self.labelled], self.prob_idc[self.labelled], self.threshold)
+        return compute_metrics(self.label[self.labelled], self.prob[self.labelled], self.threshold)
 
     def with_threshold(self, threshold: float) -> Scores:
         """The same probabilities, called at another threshold."""
         return replace(self, threshold=threshold)
+
+    def with_context(self, sigma: float | None) -> Scores:
+        """The same probabilities, blurred over the neighbours or, with None, not."""
+        if sigma is None:
+            return replace(self, context=None, prob_idc_context=None)
+        side = max(int(self.width.max(initial=1)), 1), max(int(self.height.max(initial=1)), 1)
+        position = np.column_stack([self.minx / side[0], self.miny / side[1]])
+        blurred = np.round(smooth_over_neighbours(position, self.prob_idc, sigma), DECIMALS)
+        return replace(self, context=sigma, prob_idc_context=blurred)
 
 
 def checked_threshold(threshold: float) -> float:
@@ -94,6 +119,15 @@ def checked_threshold(threshold: float) -> float:
     if not 0 <= threshold <= 1:
         raise OptionError(f"A threshold of {threshold} is no probability: choose one from 0 to 1.")
     return threshold
+
+
+def checked_context(sigma: float | None) -> float | None:
+    """The sigma itself; OptionError where there is no Gaussian of that width."""
+    if sigma is not None and not 0 < sigma <= MAX_SIGMA:
+        raise OptionError(
+            f"A context of {sigma} patches cannot be used: choose a sigma above 0, at most {MAX_SIGMA:g}."
+        )
+    return sigma
 
 
 def make_scores(slide: str, patches: Sequence[Patch], probs: NDArray[np.float32], threshold: float) -> Scores:
@@ -114,41 +148,46 @@ def make_scores(slide: str, patches: Sequence[Patch], probs: NDArray[np.float32]
 
 def write_scores(path: Path, scores: Scores) -> None:
     """Write ``scores.csv``, whole or not at all."""
+    context = scores.prob_idc_context
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
+        writer.writerow((*COLUMNS, CONTEXT_COLUMN) if context is not None else COLUMNS)
         for i in range(len(scores)):
             ok = bool(scores.readable[i])
-            writer.writerow(
-                (
-                    scores.minx[i],
-                    scores.miny[i],
-                    scores.width[i],
-                    scores.height[i],
-                    f"{scores.prob_no_idc[i]:.{DECIMALS}f}" if ok else "",
-                    f"{scores.prob_idc[i]:.{DECIMALS}f}" if ok else "",
-                    "" if scores.label[i] == UNKNOWN else scores.label[i],
-                    int(scores.pred[i]) if ok else "",
-                    "ok" if ok else "unreadable",
-                )
-            )
+            row = [
+                scores.minx[i],
+                scores.miny[i],
+                scores.width[i],
+                scores.height[i],
+                f"{scores.prob_no_idc[i]:.{DECIMALS}f}" if ok else "",
+                f"{scores.prob_idc[i]:.{DECIMALS}f}" if ok else "",
+                "" if scores.label[i] == UNKNOWN else scores.label[i],
+                int(scores.pred[i]) if ok else "",
+                "ok" if ok else "unreadable",
+            ]
+            if context is not None:
+                row.append(f"{context[i]:.{DECIMALS}f}" if ok else "")
+            writer.writerow(row)
 
 
-def read_scores(path: Path, slide: str, threshold: float) -> Scores:
-    """Read ``scores.csv`` back; ValueError where it is not whole, or called at another threshold."""
+def read_scores(path: Path, slide: str, threshold: float, context: float | None = None) -> Scores:
+    """Read ``scores.csv`` back; ValueError where it is not whole, or was written with another threshold or context."""
     with path.open(newline="", encoding="utf-8") as file:
         rows = csv.reader(file)
         header = next(rows, [])
-        if tuple(header[: len(COLUMNS)]) != COLUMNS:
-            raise ValueError(f"{path} has other columns than {', '.join(COLUMNS)}")
+        columns = COLUMNS if context is None else (*COLUMNS, CONTEXT_COLUMN)
+        if tuple(header) != columns:
+            raise ValueError(f"{path} has other columns than {', '.join(columns)}")
         table = list(rows)
     if any(len(row) != len(header) for row in table):
         raise ValueError(f"{path} has a row that is cut off")
-    column = dict(zip(COLUMNS, zip(*table, strict=True), strict=False)) if table else dict.fromkeys(COLUMNS, ())
+    column = dict(zip(columns, zip(*table, strict=True), strict=True)) if table else dict.fromkeys(columns, ())
     minx, miny, width, height = (np.array(column[name], dtype=np.int64) for name in COLUMNS[:4])
-    no_idc, idc = (np.array([float(cell or "nan") for cell in column[name]]) for name in COLUMNS[4:6])
+    no_idc, idc, *blurred = (
+        np.array([float(cell or "nan") for cell in column[name]]) for name in (*COLUMNS[4:6], *columns[len(COLUMNS) :])
+    )
     label = np.array([int(cell) if cell else UNKNOWN for cell in column["label"]], dtype=np.int8)
-    scores = Scores(slide, minx, miny, width, height, no_idc, idc, label, threshold)
+    scores = Scores(slide, minx, miny, width, height, no_idc, idc, label, threshold, context, *blurred)
     if [cell == "1" for cell in column["pred"]] != scores.pred.tolist():
         raise ValueError(f"{path} was called at another threshold than {threshold}")
     return scores

@@ -7,6 +7,7 @@ from datetime import date
 
 from wsi_idc import __version__
 from wsi_idc.model.config import ModelConfig
+from wsi_idc.scoring.scores import Scores
 from wsi_idc.sources.base import MppSource, PatchSource, SourceKind
 
 RESEARCH_USE = "For research use only. Not for use in diagnostic procedures."
@@ -76,7 +77,7 @@ class Caption:
         return " \N{MIDDLE DOT} ".join(parts)
 
 
-def make_caption(source: PatchSource, model: ModelConfig) -> Caption:
+def make_caption(source: PatchSource, model: ModelConfig, scores: Scores) -> Caption:
     """Caption for pictures of this slide drawn today from this model's scores."""
     return Caption(
         slide=source.slide,
@@ -86,6 +87,7 @@ def make_caption(source: PatchSource, model: ModelConfig) -> Caption:
         mpp_source=source.mpp_source,
         version=__version__,
         date=date.today().isoformat(),
+        context=scores.context,
         seen=source.slide in model.has_seen,
     )
 

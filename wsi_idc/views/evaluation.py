@@ -24,7 +24,13 @@ CURVES = {
 
 
 def draw_evaluation(
-    evaluation: Evaluation, data: LabelledPatches, members: NDArray[np.intp], part: str, model: str, folder: Path
+    evaluation: Evaluation,
+    data: LabelledPatches,
+    members: NDArray[np.intp],
+    part: str,
+    model: str,
+    context: float | None,
+    folder: Path,
 ) -> None:
     """Write the confusion matrix, the three curves and the contact sheet of the worst errors.
 
@@ -38,12 +44,15 @@ def draw_evaluation(
         What the cases are, as in "Validation".
     model : str
         Name of the model and the first 8 digits of its hash.
+    context : float or None
+        Sigma of the blur over neighbours, where it is on.
     folder : Path
         An existing folder.
     """
     metrics, cases = evaluation.metrics, evaluation.cases
     phantom = any(int(case) in PHANTOM_CASES for case in cases)
     heading = f"{part}: {len(cases)} case{'s' if len(cases) > 1 else ''}, {metrics.n:,} patches"
+    model += "" if context is None else f" \N{MIDDLE DOT} context {context:g}"
     subheading = f"{model} \N{MIDDLE DOT} threshold {threshold_text(metrics.threshold)}"
     save_confusion(metrics, folder / "confusion.png", part, model, phantom=phantom)
     columns = (evaluation.label, evaluation.prob, metrics, evaluation.intervals, heading, subheading)

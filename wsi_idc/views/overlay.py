@@ -37,7 +37,7 @@ def paint_probability(
     """`paint_overlay` for a picture of any scale, shape (h, w, 3), in which the patches lie at `boxes`."""
     painted = pixels.copy()
     colours = style.opacity * colour_table(style.colormap)
-    rows = table_index(np.nan_to_num(scores.prob_idc))
+    rows = table_index(np.nan_to_num(scores.prob))
     for i, where in boxes.slices(scores.readable):
         painted[where] = np.rint((1 - style.opacity) * (pixels[where] @ LUMA)[..., None] + colours[rows[i]])
     draw_outline(painted, boxes, scores.pred, scores.readable, line_px)
