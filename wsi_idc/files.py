@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from wsi_idc.errors import OutputError
 
@@ -46,15 +46,18 @@ def _umask() -> int:
     return mask
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text with bare newlines, whole or not at all."""
-    with replacing(path) as temporary:
-        temporary.write_bytes(text.encode("utf-8"))
+@contextmanager
+def replacing_text(path: Path) -> Iterator[TextIO]:
+    """Give a file to write UTF-8 text with bare newlines into, whole or not at all: see `replacing`."""
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        yield file
 
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON, indented, whole or not at all; NaN and infinity are refused."""
-    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+    text = json.dumps(value, indent=2, allow_nan=False) + "\n"
+    with replacing_text(path) as file:
+        file.write(text)
 
 
 def make_folder(path: Path) -> Path:

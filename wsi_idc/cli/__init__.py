@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
@@ -12,6 +11,7 @@ import click
 
 from wsi_idc import __version__
 from wsi_idc.errors import WsiIdcError, printable
+from wsi_idc.files import DISK_FULL
 
 COMMANDS = {
     "heatmap": "Score a slide and draw its sheet: probability of IDC over the tissue.",
@@ -57,9 +57,6 @@ def main(args: Sequence[str] | None = None) -> int:
     warnings.showwarning = _show_warning
     try:
         status = cli.main(args, prog_name="wsi-idc", standalone_mode=False)
-    except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
-        return UNUSABLE
     except click.ClickException as error:
         error.show()
         return UNUSABLE
@@ -70,7 +67,7 @@ def main(args: Sequence[str] | None = None) -> int:
         _say("Interrupted: what is finished is kept, and the same command goes on (train: with --resume).")
         return INTERRUPTED
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in DISK_FULL:
             _say("Error: the disk is full; finished slides are whole, so make room and run the same command again.")
         else:
             _say(f"Error: {error.filename or 'a file'} cannot be used: {error.strerror or error}.")

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
+from wsi_idc.model.config import DEFAULT_BATCH
+
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 DEFAULT_OUT = Path("wsi-idc-results")
@@ -47,7 +49,7 @@ out = click.option(
 batch_size = click.option(
     "--batch-size",
     type=click.IntRange(1, 2_048),
-    default=256,
+    default=DEFAULT_BATCH,
     show_default=True,
     metavar="N",
     help="Patches given to the network at once.",

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from wsi_idc.errors import OptionError
 from wsi_idc.evaluation.calibration import expected_calibration_error
 from wsi_idc.evaluation.intervals import Intervals, bootstrap_intervals
-from wsi_idc.files import replacing, write_json
+from wsi_idc.files import replacing_text, write_json
 from wsi_idc.geometry import PATCH_PX
 from wsi_idc.metrics import Metrics, compute_metrics
 from wsi_idc.model.config import DEFAULT_BATCH
@@ -141,7 +141,7 @@ def evaluate(
     on_patches : callable, optional
         Told after each block how many patches it held.
     """
-    chosen = checked_threshold(model.config.threshold if threshold is None else threshold)
+    chosen = checked_threshold(threshold, model.config.threshold)
     prob = np.empty(len(members))
     step = 16 * batch_size
     for start in range(0, len(members), step):
@@ -180,7 +180,7 @@ def write_figures(evaluation: Evaluation, folder: Path, about: dict[str, Any]) -
             "per_case": per_case,
         },
     )
-    with replacing(folder / PER_CASE_FILE) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+    with replacing_text(folder / PER_CASE_FILE) as file:
         writer = csv.DictWriter(file, ["case", *evaluation.metrics.as_dict()], lineterminator="\n")
         writer.writeheader()
         writer.writerows({"case": case, **figures} for case, figures in per_case.items())

@@ -39,13 +39,8 @@ class Augment(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.seed, self.shift_px, self.stain, self.stain_offset, self.brightness = (
-            seed,
-            shift_px,
-            stain,
-            stain_offset,
-            brightness,
-        )
+        self.seed, self.shift_px = seed, shift_px
+        self.stain, self.stain_offset, self.brightness = stain, stain_offset, brightness
         self.seed_generator = keras.random.SeedGenerator(seed)
 
     def call(self, patches: Any, training: bool = False) -> Any:

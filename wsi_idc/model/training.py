@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from wsi_idc import __version__
 from wsi_idc.errors import TrainingError
-from wsi_idc.files import make_folder, replacing, write_json
+from wsi_idc.files import make_folder, replacing, replacing_text, write_json
 from wsi_idc.geometry import PATCH_PX
 from wsi_idc.metrics import Metrics, best_threshold, compute_metrics
 from wsi_idc.model.augment import Augment
@@ -303,7 +303,7 @@ def _number(value: float | None) -> float:
 
 def write_history(path: Path, history: Sequence[Epoch]) -> None:
     """Write ``history.csv``: a row an epoch."""
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+    with replacing_text(path) as file:
         writer = csv.DictWriter(file, list(Epoch.__dataclass_fields__), lineterminator="\n")
         writer.writeheader()
         writer.writerows(asdict(row) for row in history)

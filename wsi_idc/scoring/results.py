@@ -109,7 +109,7 @@ def score_into(
         Adds pictures to the folder.
     """
     started = datetime.now(UTC)
-    chosen = checked_threshold(model.config.threshold if threshold is None else threshold)
+    chosen = checked_threshold(threshold, model.config.threshold)
     context = checked_context(context)
     folder = make_folder(out / source.slide)
     key = result_key(source, model)
@@ -142,7 +142,7 @@ def score_into(
         "finished": ended.isoformat(timespec="seconds"),
         "seconds": round((ended - started).total_seconds(), 3),
     }
-    write_json(folder / RUN_FILE, {"wsi_idc_version": __version__} | ran | provenance)
+    write_json(folder / RUN_FILE, provenance | ran)
     return result
 
 

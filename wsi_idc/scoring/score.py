@@ -53,7 +53,7 @@ def score(
     Scored
         Probabilities to 6 decimals, in row-major order; NaN for unreadable patches.
     """
-    chosen = checked_threshold(model.config.threshold if threshold is None else threshold)
+    chosen = checked_threshold(threshold, model.config.threshold)
     patches = source.patches
     probs = np.full((len(patches), 2), np.nan, dtype=np.float32)
     problems: list[Problem] = []

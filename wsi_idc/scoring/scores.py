@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsi_idc.errors import OptionError
-from wsi_idc.files import replacing
+from wsi_idc.files import replacing_text
 from wsi_idc.metrics import Metrics, compute_metrics
 from wsi_idc.scoring.context import smooth_over_neighbours
 from wsi_idc.sources.base import Patch
@@ -114,11 +114,12 @@ class Scores:
         return replace(self, context=sigma, prob_idc_context=blurred)
 
 
-def checked_threshold(threshold: float) -> float:
-    """The threshold itself; OptionError where it is no probability."""
-    if not 0 <= threshold <= 1:
-        raise OptionError(f"A threshold of {threshold} is no probability: choose one from 0 to 1.")
-    return threshold
+def checked_threshold(threshold: float | None, default: float) -> float:
+    """The threshold, or where none is given the default; OptionError where it is no probability."""
+    chosen = default if threshold is None else threshold
+    if not 0 <= chosen <= 1:
+        raise OptionError(f"A threshold of {chosen} is no probability: choose one from 0 to 1.")
+    return chosen
 
 
 def checked_context(sigma: float | None) -> float | None:
@@ -149,7 +150,7 @@ def make_scores(slide: str, patches: Sequence[Patch], probs: NDArray[np.float32]
 def write_scores(path: Path, scores: Scores) -> None:
     """Write ``scores.csv``, whole or not at all."""
     context = scores.prob_idc_context
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+    with replacing_text(path) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow((*COLUMNS, CONTEXT_COLUMN) if context is not None else COLUMNS)
         for i in range(len(scores)):

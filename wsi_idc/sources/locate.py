@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from wsi_idc.errors import DataNotFoundError
+from wsi_idc.files import DISK_FULL
 from wsi_idc.sources.idc import IdcCase, IdcDataset
 
 DATA_VARIABLE = "WSI_IDC_DATA"
@@ -68,14 +69,14 @@ def demo_data() -> Path:
     if path.is_dir():
         return path
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         return write_phantom(path, DEMO_CASES, DEMO_SEED)
     except OSError as error:
         if path.is_dir():  # painted meanwhile by another run
             return path
+        if error.errno in DISK_FULL:
+            raise
         raise DataNotFoundError(
-            f"The demo cannot be painted into {path.parent} ({error.strerror}): set XDG_CACHE_HOME to a folder "
-            "that can be written."
+            f"The demo cannot be painted into {path.parent}: set XDG_CACHE_HOME to a folder that can be written."
         ) from error
 
 

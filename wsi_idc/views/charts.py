@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,11 +12,11 @@ from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from wsi_idc.evaluation.calibration import ReliabilityBins, expected_calibration_error, reliability_bins
+from wsi_idc.evaluation.intervals import Intervals
 from wsi_idc.metrics import Metrics
 from wsi_idc.views.caption import RESEARCH_USE, threshold_text
 from wsi_idc.views.page import FONT, FRAME, INK, QUIET, Page
 
-Intervals = Mapping[str, tuple[float, float] | None]
 _Key = list[tuple[dict[str, Any] | None, str]]
 """Rows of what stands for what: how its line or sign is drawn, None where the row belongs to the one above."""
 

@@ -32,15 +32,15 @@ def draw_all(source: PatchSource, scores: Scores, caption: Caption, style: Style
     folder : Path
         An existing folder.
     """
+    phantom = caption.kind == "phantom"
     mosaic = rebuild_mosaic(source)
     overlay = paint_overlay(mosaic, scores, style)
     for name, pixels in (("mosaic.png", mosaic.pixels), ("overlay.png", overlay)):
-        save_png(folder / name, stamp_phantom(pixels) if caption.kind == "phantom" else pixels)
+        save_png(folder / name, stamp_phantom(pixels) if phantom else pixels)
     confusion = folder / "confusion.png"
     if scores.metrics is None:
         confusion.unlink(missing_ok=True)
     else:
-        phantom = caption.kind == "phantom"
         save_confusion(scores.metrics, confusion, caption.case, caption.model, dpi=style.dpi, phantom=phantom)
     sheet = folder / "heatmap.png"
     draw_sheet(mosaic, scores, caption, style, sheet)
