@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wsi_idc.splits import PARTS, Split, official_parts, split_patches
+from wsi_idc.splits import PARTS, Split, deal_folds, official_parts, split_patches
 
 
 def patches(cases: int, per_case: int = 20) -> tuple[list[str], np.ndarray]:
@@ -72,3 +72,23 @@ def test_published_test_cases_are_not_even_read() -> None:
     assert Split("official").needed(cases, ["train", "val"]) == ["8865", "8867"]
     assert wide.needed(cases, ["test"]) == ["8864"]
     assert Split("patient", exclude=("8863",)).needed(cases, ["val"]) == cases[1:]
+
+
+@settings(max_examples=60)
+@given(st.integers(6, 120), st.integers(2, 6), st.integers(0, 2**32))
+def test_folds_keep_cases_whole_and_the_validation_part_to_itself(cases: int, folds: int, seed: int) -> None:
+    names, label = patches(cases, 5)
+    case, part = np.array(names), split_patches(names, label, "patient", seed)
+    fold = deal_folds(case, label, part, folds, seed)
+    assert all(len(set(fold[case == name])) == 1 for name in names)
+    assert ((fold == 0) == (part == "test")).all()
+    assert ((fold == 1) == (part == "val")).all()
+    sizes = [len(set(case[fold == k])) for k in range(2, folds + 1)]
+    assert max(sizes) - min(sizes) <= 1
+    assert (deal_folds(case, label, part, folds, seed) == fold).all()
+
+
+def test_folds_see_the_whole_range_of_idc_shares() -> None:
+    names, label = patches(100)
+    fold = deal_folds(np.array(names), label, split_patches(names, label, "patient", 0), 5, 0)
+    assert all(0.45 < label[fold == k].mean() < 0.55 for k in range(2, 6))

@@ -78,20 +78,22 @@ def compute_metrics(label: ArrayLike, prob: ArrayLike, threshold: float) -> Metr
     )
 
 
-def best_threshold(label: ArrayLike, prob: ArrayLike) -> float:
+def best_threshold(label: ArrayLike, prob: ArrayLike, weight: ArrayLike | None = None) -> float:
     """The threshold of highest balanced accuracy, in the middle between the two probabilities that it parts.
 
-    Both classes must be present, else ValueError. Among equals the lowest is taken.
+    Both classes must be present, else ValueError. Among equals the lowest is taken. `weight` says how much each
+    patch counts; by default all count the same.
     """
     truth = np.asarray(label).astype(bool)
     scores = np.asarray(prob, dtype=np.float64)
     if truth.all() or not truth.any():
         raise ValueError("a threshold needs patches of both classes")
+    counts = np.ones(len(truth)) if weight is None else np.asarray(weight, dtype=np.float64)
     order = np.argsort(scores, kind="stable")
     ranked: NDArray[np.float64] = scores[order]
-    below_positive = np.concatenate([[0], np.cumsum(truth[order])])
-    below_negative = np.concatenate([[0], np.cumsum(~truth[order])])
-    balanced = (1 - below_positive / truth.sum() + below_negative / (~truth).sum()) / 2
+    below_positive = np.concatenate([[0], np.cumsum((counts * truth)[order])])
+    below_negative = np.concatenate([[0], np.cumsum((counts * ~truth)[order])])
+    balanced = (1 - below_positive / below_positive[-1] + below_negative / below_negative[-1]) / 2
     edges = np.concatenate([[0.0], (ranked[1:] + ranked[:-1]) / 2])
     parts = np.concatenate([[True], ranked[1:] > ranked[:-1]])
     return float(edges[np.argmax(np.where(parts, balanced[:-1], -1))])

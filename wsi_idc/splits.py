@@ -119,6 +119,42 @@ def _deal(share: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.st
     return part
 
 
+def deal_folds(
+    case: NDArray[np.str_], label: NDArray[np.int8], part: NDArray[np.str_], folds: int, seed: int
+) -> NDArray[np.int64]:
+    """Number the fold of every patch, by case, for predictions of cases that did not train.
+
+    Parameters
+    ----------
+    case : ndarray of str, shape (n,)
+    label : ndarray of int8, shape (n,)
+    part : ndarray of str, shape (n,)
+        What `split_patches` gives.
+    folds : int
+        At least 2.
+    seed : int
+
+    Returns
+    -------
+    ndarray of int64, shape (n,)
+        1 for the validation part; 2 to `folds` for the cases of the training part, each fold with the whole range of
+        IDC shares; 0 for the patches of neither.
+    """
+    fold = np.zeros(len(case), dtype=np.int64)
+    fold[part == "val"] = 1
+    trains = part == "train"
+    names, row = np.unique(case[trains], return_inverse=True)
+    rng = np.random.default_rng(seed)
+    share = np.bincount(row, weights=label[trains] == 1) / np.bincount(row)
+    ranked = np.lexsort((rng.random(len(names)), share))
+    dealt = np.empty(len(names), dtype=np.int64)
+    for start in range(0, len(names), folds - 1):
+        run = ranked[start : start + folds - 1]
+        dealt[run] = 2 + rng.permutation(folds - 1)[: len(run)]
+    fold[trains] = dealt[row]
+    return fold
+
+
 def _sizes(n: int) -> tuple[int, int, int]:
     """How many of `n` train, tune and test: 80/10/10, with one at least to tune and test where there are three."""
     held = max(round(n * SHARES[1]), 1) if n >= 3 else 0

@@ -47,10 +47,11 @@ def test_the_split_is_the_models_own_unless_another_is_named() -> None:
 
 def test_seen_cases_are_no_test() -> None:
     seen = config(cases_train=["8865"], cases_val=["8867"])
-    check_unseen(["8864"], seen)
-    for case in ("8865", "8867"):
+    check_unseen(["8864"], seen, "test")
+    check_unseen(["8864", "8867"], seen, "val")
+    for case, subset in (("8865", "test"), ("8867", "test"), ("8865", "val")):
         with pytest.raises(OptionError, match=f"{case}.*--allow-trained"):
-            check_unseen(["8864", case], seen)
+            check_unseen(["8864", case], seen, subset)
 
 
 @pytest.fixture

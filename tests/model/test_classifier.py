@@ -10,6 +10,7 @@ import pytest
 
 from tests.conftest import tissue_like
 from wsi_idc.errors import ModelError
+from wsi_idc.model.calibration import Calibration
 from wsi_idc.model.cancernet import build_cancernet
 from wsi_idc.model.classifier import bundled_model, load_model
 from wsi_idc.model.config import ModelConfig, file_sha256, read_config
@@ -50,7 +51,9 @@ def test_no_patches() -> None:
 
 
 def test_config_survives_the_round_trip(tmp_path: Path) -> None:
-    config = ModelConfig("mine", "ab" * 32, 0.25, "1.0", training={"cases_train": ["8865"]})
+    config = ModelConfig(
+        "mine", "ab" * 32, 0.25, "1.0", calibration=Calibration(0.75, -1.5), training={"cases_train": ["8865"]}
+    )
     config.write(tmp_path / "a.json")
     assert read_config(tmp_path / "a.json") == config
     assert config.trained_on == ("8865",)

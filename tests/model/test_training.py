@@ -10,12 +10,14 @@ import pytest
 
 from tests.conftest import tissue_like
 from wsi_idc.errors import TrainingError
-from wsi_idc.model.classifier import load_model
+from wsi_idc.model.classifier import load_model, predict
 from wsi_idc.model.training import (
     CHECKPOINT_FILE,
     Epoch,
     Recipe,
     class_weights,
+    fit,
+    kept_predictions,
     read_history,
     train,
     write_history,
@@ -84,14 +86,14 @@ def test_what_is_written_beside_the_weights(tmp_path: Path) -> None:
 def test_class_weights_take_effect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where one patch in ten is positive, the weights alone make a hardly trained network call positives as often."""
     data = easy_patches(positive=0.1)
-    assert class_weights(data.label) == pytest.approx({0: 160 / 288, 1: 5.0})
+    assert class_weights(data.label, np.ones(160)) == pytest.approx({0: 160 / 288, 1: 5.0})
 
     def mean_probability(folder: str) -> float:
         trained = train(data, replace(RECIPE, epochs=1), tmp_path / folder)
         return float(load_model(trained.model).predict(data.pixels)[:, 1].mean())
 
     weighted = mean_probability("weighted")
-    monkeypatch.setattr("wsi_idc.model.training.class_weights", lambda label: {0: 1.0, 1: 1.0})
+    monkeypatch.setattr("wsi_idc.model.training.class_weights", lambda *_: {0: 1.0, 1: 1.0})
     assert weighted > mean_probability("unweighted") + 0.1
 
 
@@ -122,3 +124,44 @@ def test_history_survives_the_round_trip(tmp_path: Path) -> None:
     rows = [Epoch(1, 0.5, 0.75, 0.625, float("nan"), 0.5, 1.5)]
     write_history(tmp_path / "history.csv", rows)
     assert repr(read_history(tmp_path / "history.csv")) == repr(rows)
+
+
+def test_a_large_case_does_not_outweigh_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = easy_patches(n=320)
+    uneven = replace(data, case=np.where(np.arange(320) < 200, "9000", data.case))
+    row_of = {patch.tobytes(): row for row, patch in enumerate(uneven.pixels)}
+    drawn: list[list[int]] = []
+    train_on_batch = keras.Sequential.train_on_batch
+
+    def note(self: keras.Model, x: np.ndarray, y: np.ndarray, **options: object) -> object:
+        drawn.append([row_of[patch.tobytes()] for patch in x])
+        return train_on_batch(self, x, y, **options)
+
+    monkeypatch.setattr(keras.Sequential, "train_on_batch", note)
+    rows = np.arange(320)
+    fit(uneven, replace(RECIPE, patches_per_case=10), tmp_path, rows, rows)
+    of_large = [row for batch in drawn for row in batch if uneven.case[row] == "9000"]
+    cases = len(set(uneven.case.tolist()))
+    assert len(of_large) / sum(map(len, drawn)) == pytest.approx(1 / cases, abs=0.05)
+    assert len(set(of_large)) > 10, "each epoch draws anew"
+
+
+def test_the_weights_that_count_are_averages(tmp_path: Path) -> None:
+    data = easy_patches()
+    averaged = train(data, replace(RECIPE, epochs=1, averaging=0.5), tmp_path / "averaged")
+    last = train(data, replace(RECIPE, epochs=1, averaging=0.0), tmp_path / "last")
+    running = [weights(trained.model.with_name(CHECKPOINT_FILE)) for trained in (averaged, last)]
+    for one, other in zip(*running, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5, err_msg="averaging disturbs the training")
+    kept = [weights(trained.model) for trained in (averaged, last)]
+    assert max(np.abs(one - other).max() for one, other in zip(*kept, strict=True)) > 1e-4
+
+
+def test_the_last_epoch_is_kept_where_nothing_watches(tmp_path: Path) -> None:
+    data = easy_patches()
+    rows = np.arange(len(data))
+    trained = fit(data, replace(RECIPE, epochs=3, patience=1), tmp_path, rows, rows[:0], keep_last=True)
+    assert [row.epoch for row in trained.history] == [1, 2, 3]
+    assert all(np.isnan(row.val_auc) for row in trained.history)
+    network = keras.models.load_model(trained.model, compile=False)
+    assert kept_predictions(trained, data, rows).tolist() == predict(network, data.pixels)[:, 1].tolist()

@@ -15,7 +15,7 @@ from PIL import Image
 
 from tests.views.test_sheet import RESEARCH, assert_tidy, words
 from wsi_idc.errors import OutputError
-from wsi_idc.evaluation.calibration import expected_calibration_error, reliability_bins
+from wsi_idc.evaluation.reliability import expected_calibration_error, reliability_bins
 from wsi_idc.metrics import compute_metrics
 from wsi_idc.views.charts import (
     build_precision_recall,

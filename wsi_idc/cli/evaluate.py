@@ -56,8 +56,8 @@ def command(
             patches = load_patches(dataset, cases, on_case=lambda done, _: bar.move_to(done))
     members = select(patches, parts, subset)
     tested = set(patches.case[members].tolist())
-    if subset == "test" and not allow_trained:
-        check_unseen(sorted(tested, key=int), classifier.config)
+    if subset != "train" and not allow_trained:
+        check_unseen(sorted(tested, key=int), classifier.config, subset)
     if tested & classifier.config.has_seen:
         warn("the model was trained or tuned on cases of this part: its figures flatter")
     folder = make_folder(out / f"evaluate-{subset}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import click
@@ -25,6 +26,19 @@ from wsi_idc.splits import SPLIT_NAMES, SplitName
 @click.option("--exclude", default="", metavar="IDS", help="Cases to leave out, separated by commas.")
 @click.option("--extra-train", is_flag=True, help="With --split official: train on cases in no list, too.")
 @click.option("--batch-size", type=click.IntRange(1, 2_048), default=64, show_default=True, metavar="N")
+@click.option(
+    "--patches-per-case",
+    type=click.IntRange(1),
+    metavar="N",
+    help="At most this many patches of a case in an epoch, drawn anew each time. [default: all]",
+)
+@click.option(
+    "--folds",
+    type=click.IntRange(2),
+    metavar="K",
+    help="Train on the validation part too, after K trainings that each leave out a fold of cases: their predictions "
+    "give threshold and calibration. The last epoch is kept.",
+)
 @click.option("--resume", is_flag=True, help="Go on after an interruption, to the same outcome.")
 @options.quiet
 def command(
@@ -36,12 +50,14 @@ def command(
     exclude: str,
     extra_train: bool,
     batch_size: int,
+    patches_per_case: int | None,
+    folds: int | None,
     resume: bool,
     quiet: bool,
 ) -> int:
     """Train CancerNet; make OUT/cancernet.keras with its .json, history.csv and history.png.
 
-    The epoch of the best validation AUC is kept, and the threshold is chosen on the validation part.
+    The epoch of the best validation AUC is kept, and threshold and calibration are chosen on the validation part.
     """
     from wsi_idc.cli.console import console, list_problems, loading, progress_bar, warn
     from wsi_idc.files import make_folder
@@ -54,32 +70,41 @@ def command(
         if split == "patch":
             warn("--split patch puts patches of one slide on both sides, so every figure flatters")
         with loading(quiet):
+            from wsi_idc.model.crossfit import cross_fit
             from wsi_idc.model.training import Epoch, Recipe, train
         from wsi_idc.sources.labelled import load_patches
         from wsi_idc.views.curves import save_history
 
-        recipe = Recipe(split, extra_train, excluded, seed, epochs, batch_size)
+        recipe = Recipe(split, extra_train, excluded, seed, epochs, batch_size, patches_per_case=patches_per_case)
         cases = recipe.parts.needed(dataset.cases, ["train", "val"])
         with progress_bar("Reading cases", len(cases), quiet, "cases") as bar:
             patches = load_patches(dataset, cases, on_case=lambda done, _: bar.move_to(done))
     list_problems(patches.problems)
 
+    stage = ""
+
+    def begin(name: str) -> None:
+        nonlocal stage
+        stage = f"{name}, "
+        if not quiet:
+            console.print(f"{name}:")
+
     def show(row: Epoch) -> None:
         if not quiet:
-            console.print(
-                f"Epoch {row.epoch}: loss {row.loss:.4f}, validation loss {row.val_loss:.4f}, "
-                f"validation AUC {row.val_auc:.4f}, {row.seconds:.0f} s"
-            )
+            judged = "" if math.isnan(row.val_auc) else f"validation loss {row.val_loss:.4f}, AUC {row.val_auc:.4f}, "
+            console.print(f"Epoch {row.epoch}: loss {row.loss:.4f}, {judged}{row.seconds:.0f} s")
 
     with progress_bar("Training", 0, quiet) as bar:
-        trained = train(
-            patches,
-            recipe,
-            out,
-            resume=resume,
-            on_batch=lambda epoch, done, total: bar.show(f"Epoch {epoch}/{epochs}", done, total),
-            on_epoch=show,
-        )
+
+        def move(epoch: int, done: int, total: int) -> None:
+            bar.show(f"{stage}epoch {epoch}/{epochs}".capitalize(), done, total)
+
+        if folds:
+            trained = cross_fit(
+                patches, recipe, folds, out, resume=resume, on_training=begin, on_batch=move, on_epoch=show
+            )
+        else:
+            trained = train(patches, recipe, out, resume=resume, on_batch=move, on_epoch=show)
     save_history(trained.history, out / "history.png")
     click.echo(trained.model)
     return DONE

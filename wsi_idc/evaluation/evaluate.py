@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsi_idc.errors import OptionError
-from wsi_idc.evaluation.calibration import expected_calibration_error
 from wsi_idc.evaluation.intervals import Intervals, bootstrap_intervals
+from wsi_idc.evaluation.reliability import expected_calibration_error
 from wsi_idc.files import replacing_text, write_json
 from wsi_idc.geometry import PATCH_PX
 from wsi_idc.metrics import Metrics, compute_metrics
@@ -96,14 +96,18 @@ def split_of(config: ModelConfig, name: SplitName | None = None, seed: int | Non
     return Split(chosen, seed, bool(made.get("extra_train", False)), tuple(made.get("exclude", ())))
 
 
-def check_unseen(cases: Sequence[str], config: ModelConfig) -> None:
-    """OptionError where a case that is to test was trained or tuned on."""
-    seen = [case for case in cases if case in config.has_seen]
+def check_unseen(cases: Sequence[str], config: ModelConfig, subset: str) -> None:
+    """OptionError where the weights were fitted to a case of this part, or a case that is to test tuned them."""
+    seen = [case for case in cases if case in (config.has_seen if subset == "test" else config.trained_on)]
     if seen:
         named = ", ".join(seen[:5]) + (f" and {len(seen) - 5} more" if len(seen) > 5 else "")
+        claim = (
+            "trained or tuned on {}, so this is no test"
+            if subset == "test"
+            else "trained on {}, so this is no validation"
+        )
         raise OptionError(
-            f"The model was trained or tuned on {named}, so this is no test: choose another --split or --seed, or "
-            "say --allow-trained."
+            f"The model was {claim.format(named)}: choose another --split or --seed, or say --allow-trained."
         )
 
 

@@ -32,8 +32,12 @@ class Classifier:
     config: ModelConfig
 
     def predict(self, patches: NDArray[np.uint8], batch_size: int = DEFAULT_BATCH) -> NDArray[np.float32]:
-        """Probabilities ``(n, 2)`` of (no IDC, IDC) for uint8 patches ``(n, 50, 50, 3)``."""
-        return predict(self.network, patches, batch_size)
+        """Probabilities ``(n, 2)`` of (no IDC, IDC) for uint8 patches ``(n, 50, 50, 3)``, calibrated."""
+        raw = predict(self.network, patches, batch_size)
+        if self.config.calibration is None:
+            return raw
+        idc = self.config.calibration.apply(raw[:, 1])
+        return np.column_stack([1 - idc, idc]).astype(np.float32)
 
     @cached_property
     def runtime(self) -> str:
@@ -48,7 +52,7 @@ class Classifier:
 
 
 def predict(network: keras.Model, patches: NDArray[np.uint8], batch_size: int = DEFAULT_BATCH) -> NDArray[np.float32]:
-    """Probabilities ``(n, 2)`` of uint8 patches ``(n, 50, 50, 3)``, in batches padded to one fixed shape."""
+    """The network's own probabilities ``(n, 2)`` of uint8 patches, in batches padded to one fixed shape."""
     size = max(batch_size, MIN_BATCH)
     probs = np.empty((len(patches), len(CLASS_NAMES)), dtype=np.float32)
     batch = np.zeros((size, INPUT_PX, INPUT_PX, 3), dtype=np.float32)

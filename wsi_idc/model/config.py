@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+import math
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wsi_idc.errors import ModelError
 from wsi_idc.files import write_json
 from wsi_idc.geometry import INPUT_PX, PATCH_MPP, PATCH_PX
+
+if TYPE_CHECKING:
+    from wsi_idc.model.calibration import Calibration
 
 CLASS_NAMES = ("no_idc", "idc")
 
@@ -30,6 +34,8 @@ class ModelConfig:
         Of the ``.keras`` file that this belongs to.
     threshold : float
         A patch is called IDC where its probability is at least this.
+    calibration : Calibration or None
+        What the network's probability goes through before it is compared or written.
     training : dict
         How the weights were made: data fingerprint, cases trained and tuned on, split, seed, epochs, metrics.
     """
@@ -39,7 +45,7 @@ class ModelConfig:
     threshold: float
     version: str = ""
     architecture: str = "cancernet"
-    calibration: dict[str, float] | None = None
+    calibration: Calibration | None = None
     training: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -68,7 +74,7 @@ class ModelConfig:
                 "version": self.version,
                 "sha256": self.sha256,
                 "threshold": self.threshold,
-                "calibration": self.calibration,
+                "calibration": self.calibration and asdict(self.calibration),
                 "training": self.training,
             },
         )
@@ -84,7 +90,7 @@ def read_config(path: Path) -> ModelConfig:
             threshold=float(raw["threshold"]),
             version=str(raw.get("version", "")),
             architecture=str(raw["architecture"]),
-            calibration=raw.get("calibration"),
+            calibration=_read_calibration(raw.get("calibration")),
             training=dict(raw.get("training", {})),
         )
         for part in ("cases_train", "cases_val"):
@@ -104,6 +110,17 @@ def read_config(path: Path) -> ModelConfig:
     if not 0 <= config.threshold <= 1:
         raise ModelError(f"{path} has the threshold {config.threshold}, which is not between 0 and 1.")
     return config
+
+
+def _read_calibration(raw: dict[str, float] | None) -> Calibration | None:
+    if raw is None:
+        return None
+    from wsi_idc.model.calibration import Calibration  # loads scikit-learn, which `--help` does without
+
+    calibration = Calibration(float(raw["scale"]), float(raw["bias"]))
+    if not (0 < calibration.scale < math.inf and math.isfinite(calibration.bias)):
+        raise ValueError(f"a calibration of {raw} turns the order of the probabilities around or is no number")
+    return calibration
 
 
 def file_sha256(path: Path) -> str:

@@ -6,6 +6,7 @@ import csv
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,9 @@ from wsi_idc import __version__
 from wsi_idc.errors import TrainingError
 from wsi_idc.files import make_folder, replacing, replacing_text, write_json
 from wsi_idc.geometry import PATCH_PX
-from wsi_idc.metrics import Metrics, best_threshold, compute_metrics
+from wsi_idc.metrics import Metrics, compute_metrics
 from wsi_idc.model.augment import Augment
+from wsi_idc.model.calibration import Decision, decide
 from wsi_idc.model.cancernet import build_cancernet
 from wsi_idc.model.classifier import predict
 from wsi_idc.model.config import ModelConfig, file_sha256
@@ -41,10 +43,15 @@ class Recipe:
 
     Attributes
     ----------
-    patience : int
-        Epochs without a better validation AUC after which training stops.
     learning_rate : float
         Of Adam at the start; it falls to nothing along a cosine over `epochs`.
+    patience : int
+        Epochs without a better validation AUC after which training stops.
+    patches_per_case : int, optional
+        At most this many patches of a case in an epoch, drawn anew for each, so that a case of many patches does not
+        outweigh the others. By default all.
+    averaging : float
+        The weights that count are a running mean over about this share of the training's steps, 0-1.
     """
 
     split: SplitName = "patient"
@@ -53,8 +60,10 @@ class Recipe:
     seed: int = 0
     epochs: int = 30
     batch_size: int = 64
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-3
     patience: int = 15
+    patches_per_case: int | None = None
+    averaging: float = 0.1
 
     @property
     def parts(self) -> Split:
@@ -72,7 +81,7 @@ class Trained:
 
 @dataclass(frozen=True)
 class Epoch:
-    """A row of ``history.csv``."""
+    """A row of ``history.csv``; the figures are those of the averaged weights, but for `loss`."""
 
     epoch: int
     loss: float
@@ -83,10 +92,8 @@ class Epoch:
     seconds: float
 
 
-def class_weights(label: NDArray[np.int8]) -> dict[int, float]:
-    """Weight of each class in the loss, so that both count the same in all; 1 on average over the patches."""
-    counts = np.bincount(label, minlength=2)
-    return {value: float(len(label) / (2 * count)) for value, count in enumerate(counts)}
+OnBatch = Callable[[int, int, int], None]
+OnEpoch = Callable[[Epoch], None]
 
 
 def train(
@@ -95,8 +102,8 @@ def train(
     out: str | Path,
     *,
     resume: bool = False,
-    on_batch: Callable[[int, int, int], None] | None = None,
-    on_epoch: Callable[[Epoch], None] | None = None,
+    on_batch: OnBatch | None = None,
+    on_epoch: OnEpoch | None = None,
 ) -> Trained:
     """Train CancerNet and keep the epoch of the best validation AUC.
 
@@ -115,18 +122,61 @@ def train(
     Returns
     -------
     Trained
-        The model's threshold is the one of best balanced accuracy on the validation part.
+        The model's calibration and threshold come from the validation part: see `decide`.
 
     Raises
     ------
     TrainingError
         Where a part has no patches of a class, or `resume` finds a checkpoint of other data or options.
     """
-    folder = make_folder(Path(out))
     part = recipe.parts.divide(data.case, data.label)
-    members = {name: np.flatnonzero(part == name) for name in PARTS}
-    _check_classes(data, members)
-    run = _Run(data, recipe, folder, members)
+    trains, tunes, tests = (np.flatnonzero(part == name) for name in PARTS)
+    trained = fit(data, recipe, Path(out), trains, tunes, resume=resume, on_batch=on_batch, on_epoch=on_epoch)
+    prob = kept_predictions(trained, data, tunes)
+    decision = decide(data.label[tunes], prob, data.case[tunes])
+    calibrated = decision.calibration.apply(prob)
+    write_config(
+        trained,
+        decision,
+        {
+            **provenance(data, recipe, trained, train=trains, val=tunes, test=tests),
+            "best_epoch": best_epoch(trained.history).epoch,
+            "threshold_from": "best balanced accuracy on the validation patches, every case counting the same",
+            "metrics_val": compute_metrics(data.label[tunes], calibrated, decision.threshold).as_dict(),
+        },
+    )
+    return trained
+
+
+def fit(
+    data: LabelledPatches,
+    recipe: Recipe,
+    folder: Path,
+    trains: NDArray[np.intp],
+    watches: NDArray[np.intp],
+    *,
+    keep_last: bool = False,
+    resume: bool = False,
+    on_batch: OnBatch | None = None,
+    on_epoch: OnEpoch | None = None,
+) -> Trained:
+    """Fit the weights to some rows of the data, and write them without their ``.json``.
+
+    Parameters
+    ----------
+    trains : ndarray of int, shape (m,)
+        Rows that the weights are fitted to.
+    watches : ndarray of int, shape (k,)
+        Rows whose AUC says which epoch is kept and when to stop. May be empty with `keep_last`.
+    keep_last : bool
+        Keep the last epoch instead, and let the watched rows decide nothing.
+    data, recipe, folder, resume, on_batch, on_epoch
+        As in `train`.
+    """
+    _check_classes(data.label[trains], "training")
+    if not keep_last:
+        _check_classes(data.label[watches], "validation")
+    run = _Run(data, recipe, make_folder(folder), trains, watches, keep_last)
     run.start(resume)
     for epoch in range(len(run.history) + 1, recipe.epochs + 1):
         if run.stale >= recipe.patience:
@@ -134,42 +184,64 @@ def train(
         row = run.epoch(epoch, on_batch)
         if on_epoch:
             on_epoch(row)
-    return Trained(run.finish(), tuple(run.history))
+    return Trained(folder / MODEL_FILE, tuple(run.history))
 
 
-def _check_classes(data: LabelledPatches, members: dict[str, NDArray[np.intp]]) -> None:
-    for name in ("train", "val"):
-        negative, positive = np.bincount(data.label[members[name]], minlength=2)
-        if not negative or not positive:
-            raise TrainingError(
-                f"The {name} part has {negative:,} patches without and {positive:,} with IDC, and needs both: "
-                "give more cases, or another --split or --seed."
-            )
+def _check_classes(label: NDArray[np.int8], name: str) -> None:
+    negative, positive = np.bincount(label, minlength=2)
+    if not negative or not positive:
+        raise TrainingError(
+            f"The {name} part has {negative:,} patches without and {positive:,} with IDC, and needs both: "
+            "give more cases, or another --split or --seed."
+        )
+
+
+def class_weights(label: NDArray[np.int8], weight: NDArray[np.float64]) -> dict[int, float]:
+    """Weight of each class in the loss, so that both count the same in all; 1 on average over the patches.
+
+    `weight`, shape ``(n,)``, says how often each patch is drawn.
+    """
+    counts = np.bincount(label, weight, minlength=2)
+    return {value: float(counts.sum() / (2 * count)) for value, count in enumerate(counts)}
 
 
 class _Run:
-    """One training, from its start or its checkpoint to the finished model."""
+    """One training, from its start or its checkpoint to the finished weights."""
 
     def __init__(
-        self, data: LabelledPatches, recipe: Recipe, folder: Path, members: dict[str, NDArray[np.intp]]
+        self,
+        data: LabelledPatches,
+        recipe: Recipe,
+        folder: Path,
+        trains: NDArray[np.intp],
+        watches: NDArray[np.intp],
+        keep_last: bool,
     ) -> None:
-        self.data, self.recipe, self.folder, self.members = data, recipe, folder, members
+        self.data, self.recipe, self.folder, self.keep_last = data, recipe, folder, keep_last
+        self.trains, self.watches = trains, watches
         self.history: list[Epoch] = []
-        self.class_weight = class_weights(data.label[members["train"]])
+        self.case, count = np.unique(data.case[trains], return_inverse=True, return_counts=True)[1:]
+        drawn = np.minimum(count, recipe.patches_per_case or count)
+        self.patches = int(drawn.sum())
+        self.class_weight = class_weights(data.label[trains], (drawn / count)[self.case])
         rng = np.random.default_rng(recipe.seed)
-        self.watched = np.sort(rng.permutation(members["train"])[:WATCHED_PATCHES])
-
-    @property
-    def best(self) -> Epoch:
-        return max(self.history, key=lambda row: row.val_auc)
+        self.sample = np.sort(rng.permutation(trains)[:WATCHED_PATCHES])
 
     @property
     def stale(self) -> int:
-        """Epochs since the best one."""
-        return len(self.history) - self.best.epoch if self.history else 0
+        """Epochs since the one that is kept."""
+        if self.keep_last or not self.history:
+            return 0
+        return len(self.history) - best_epoch(self.history).epoch
 
     def start(self, resume: bool) -> None:
-        plan = asdict(self.recipe) | {"fingerprint": self.data.fingerprint, "version": __version__}
+        plan = {
+            **asdict(self.recipe),
+            "fingerprint": self.data.fingerprint,
+            "version": __version__,
+            "held_out": sorted(set(self.data.case[self.watches].tolist()), key=int),
+            "keep_last": self.keep_last,
+        }
         plan = json.loads(json.dumps(plan))
         checkpoint, saved = self.folder / CHECKPOINT_FILE, self.folder / PLAN_FILE
         if resume and checkpoint.exists():
@@ -189,8 +261,13 @@ class _Run:
         self.model = keras.Sequential(
             [keras.Input((PATCH_PX, PATCH_PX, 3), dtype="uint8"), Augment(self.recipe.seed), self.network]
         )
-        schedule = keras.optimizers.schedules.CosineDecay(self.recipe.learning_rate, self.steps * self.recipe.epochs)
-        self.model.compile(keras.optimizers.Adam(schedule), "sparse_categorical_crossentropy")
+        total = self.steps * self.recipe.epochs
+        optimizer = keras.optimizers.Adam(
+            keras.optimizers.schedules.CosineDecay(self.recipe.learning_rate, total),
+            use_ema=True,
+            ema_momentum=1 - 1 / max(self.recipe.averaging * total, 1),
+        )
+        self.model.compile(optimizer, "sparse_categorical_crossentropy")
 
     def _go_on(self, checkpoint: Path, saved: Path, plan: dict[str, Any]) -> None:
         if json.loads(saved.read_text(encoding="utf-8")) != plan:
@@ -206,9 +283,9 @@ class _Run:
     @property
     def steps(self) -> int:
         """Batches in an epoch; patches that do not fill the last one wait for another epoch's shuffle."""
-        return max(len(self.members["train"]) // self.recipe.batch_size, 1)
+        return max(self.patches // self.recipe.batch_size, 1)
 
-    def epoch(self, epoch: int, on_batch: Callable[[int, int, int], None] | None) -> Epoch:
+    def epoch(self, epoch: int, on_batch: OnBatch | None) -> Epoch:
         started = time.monotonic()
         self._reseed(epoch)
         losses, done, total = [], 0, self.steps * self.recipe.batch_size
@@ -220,26 +297,33 @@ class _Run:
             done += len(batch)
             if on_batch:
                 on_batch(epoch, done, total)
-        label, prob = self._predict(self.members["val"])
-        watched_label, watched_prob = self._predict(self.watched)
-        metrics = compute_metrics(label, prob, 0.5)
-        row = Epoch(
-            epoch=epoch,
-            loss=float(np.mean(losses)),
-            auc=_number(compute_metrics(watched_label, watched_prob, 0.5).auc),
-            val_loss=self._loss(label, prob),
-            val_auc=_number(metrics.auc),
-            val_balanced_accuracy=_number(metrics.balanced_accuracy),
-            seconds=round(time.monotonic() - started, 1),
-        )
-        self.history.append(row)
-        self._save()
+        with self._averaged():
+            metrics, loss = self._figures(self.watches)
+            row = Epoch(
+                epoch=epoch,
+                loss=float(np.mean(losses)),
+                auc=_number(self._figures(self.sample)[0].auc),
+                val_loss=loss,
+                val_auc=_number(metrics.auc),
+                val_balanced_accuracy=_number(metrics.balanced_accuracy),
+                seconds=round(time.monotonic() - started, 1),
+            )
+            self.history.append(row)
+            # Weights and history come first: a checkpoint is never ahead of them.
+            if self.stale == 0:
+                with replacing(self.folder / MODEL_FILE) as temporary:
+                    self.network.save(temporary)
+        write_history(self.folder / HISTORY_FILE, self.history)
+        with replacing(self.folder / CHECKPOINT_FILE) as temporary:
+            self.model.save(temporary)
         return row
 
     def _batches(self, epoch: int) -> Iterator[NDArray[np.intp]]:
-        order = np.random.default_rng([self.recipe.seed, epoch]).permutation(self.members["train"])
+        order = np.random.default_rng([self.recipe.seed, epoch]).permutation(len(self.trains))
+        if self.recipe.patches_per_case:
+            order = order[_turn(self.case[order]) < self.recipe.patches_per_case]
         size = self.recipe.batch_size
-        return (order[step * size : (step + 1) * size] for step in range(self.steps))
+        return (self.trains[order[step * size : (step + 1) * size]] for step in range(self.steps))
 
     def _reseed(self, epoch: int) -> None:
         """Start every random layer anew, so that an epoch does not depend on the one before but for the weights."""
@@ -248,53 +332,74 @@ class _Run:
             state = np.random.SeedSequence([self.recipe.seed, epoch, i]).generate_state(2)
             layer.seed_generator.state.assign(state)
 
-    def _predict(self, members: NDArray[np.intp]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-        return self.data.label[members], predict(self.network, self.data.pixels[members])[:, 1]
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """Meanwhile, the network has its averaged weights."""
+        averages = keras.callbacks.SwapEMAWeights()
+        averages.set_model(self.model)
+        averages.on_test_begin()
+        try:
+            yield
+        finally:
+            averages.on_test_end()
 
-    def _loss(self, label: NDArray[np.int8], prob: NDArray[np.float32]) -> float:
-        """Cross-entropy with the training's class weights."""
+    def _figures(self, rows: NDArray[np.intp]) -> tuple[Metrics, float]:
+        """Figures at 0.5 and the cross-entropy with the training's class weights."""
+        label, prob = self.data.label[rows], _predict(self.network, self.data, rows)
         weight = np.where(label == 1, self.class_weight[1], self.class_weight[0])
         hit = np.clip(np.where(label == 1, prob, 1 - prob), 1e-7, 1)
-        return float(np.sum(-np.log(hit) * weight) / np.sum(weight))
+        loss = float(np.sum(-np.log(hit) * weight) / np.sum(weight)) if len(rows) else float("nan")
+        return compute_metrics(label, prob, 0.5), loss
 
-    def _save(self) -> None:
-        """Write model and history first: a checkpoint is never ahead of them."""
-        if self.stale == 0:
-            with replacing(self.folder / MODEL_FILE) as temporary:
-                self.network.save(temporary)
-        write_history(self.folder / HISTORY_FILE, self.history)
-        with replacing(self.folder / CHECKPOINT_FILE) as temporary:
-            self.model.save(temporary)
 
-    def finish(self) -> Path:
-        path = self.folder / MODEL_FILE
-        self.network = keras.models.load_model(path, compile=False)
-        label, prob = self._predict(self.members["val"])
-        threshold = best_threshold(label, prob)
-        config = ModelConfig(
-            name="CancerNet",
-            sha256=file_sha256(path),
-            threshold=threshold,
-            version=__version__,
-            training=self._provenance(compute_metrics(label, prob, threshold)),
-        )
-        config.write(path.with_suffix(".json"))
-        return path
+def _turn(case: NDArray[np.intp]) -> NDArray[np.intp]:
+    """The how-manieth of its case each patch is, from 0."""
+    order = np.argsort(case, kind="stable")
+    first = np.searchsorted(case[order], case[order])
+    turn = np.empty(len(case), dtype=np.intp)
+    turn[order] = np.arange(len(case)) - first
+    return turn
 
-    def _provenance(self, metrics: Metrics) -> dict[str, Any]:
-        cases = {f"cases_{name}": sorted(set(self.data.case[self.members[name]].tolist()), key=int) for name in PARTS}
-        return {
-            **asdict(self.recipe),
-            "fingerprint": self.data.fingerprint,
-            "epochs_run": len(self.history),
-            "best_epoch": self.best.epoch,
-            "patches_train": len(self.members["train"]),
-            "patches_val": len(self.members["val"]),
-            "threshold_from": "best balanced accuracy on the validation patches",
-            "metrics_val": metrics.as_dict(),
-            "software": {"keras": keras.__version__, "backend": keras.backend.backend()},
-            **cases,
-        }
+
+def best_epoch(history: Sequence[Epoch]) -> Epoch:
+    """The epoch of highest validation AUC, the first among equals."""
+    return max(history, key=lambda row: row.val_auc)
+
+
+def _predict(network: keras.Model, data: LabelledPatches, rows: NDArray[np.intp]) -> NDArray[np.float32]:
+    """Probability of IDC of some rows, with few pixels copied at a time."""
+    blocks = np.array_split(rows, -(-len(rows) // 4_096) or 1)
+    return np.concatenate([predict(network, data.pixels[block])[:, 1] for block in blocks])
+
+
+def kept_predictions(trained: Trained, data: LabelledPatches, rows: NDArray[np.intp]) -> NDArray[np.float32]:
+    """Probability of IDC of some rows, shape ``(len(rows),)``, by the weights that were kept, not calibrated."""
+    return _predict(keras.models.load_model(trained.model, compile=False), data, rows)
+
+
+def write_config(trained: Trained, decision: Decision, training: dict[str, Any]) -> None:
+    """Write the ``.json`` beside the weights."""
+    config = ModelConfig(
+        name="CancerNet",
+        sha256=file_sha256(trained.model),
+        threshold=decision.threshold,
+        calibration=decision.calibration,
+        version=__version__,
+        training=training,
+    )
+    config.write(trained.model.with_suffix(".json"))
+
+
+def provenance(data: LabelledPatches, recipe: Recipe, trained: Trained, **rows: NDArray[np.intp]) -> dict[str, Any]:
+    """What made the weights: recipe, data, software, and for each named part its cases and the number of patches."""
+    return {
+        **asdict(recipe),
+        "fingerprint": data.fingerprint,
+        "epochs_run": len(trained.history),
+        "software": {"keras": keras.__version__, "backend": keras.backend.backend()},
+        **{f"patches_{part}": len(of) for part, of in rows.items()},
+        **{f"cases_{part}": sorted(set(data.case[of].tolist()), key=int) for part, of in rows.items()},
+    }
 
 
 def _number(value: float | None) -> float:

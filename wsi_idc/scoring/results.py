@@ -66,7 +66,7 @@ def result_key(source: PatchSource, model: Classifier) -> str:
     parts = {
         "fingerprint": source.fingerprint,
         "model": model.config.sha256,
-        "calibration": model.config.calibration,
+        "calibration": model.config.calibration and asdict(model.config.calibration),
         "runtime": model.runtime,
         "device": model.device,
         "precision": "float32",

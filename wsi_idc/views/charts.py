@@ -11,8 +11,8 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from wsi_idc.evaluation.calibration import ReliabilityBins, expected_calibration_error, reliability_bins
 from wsi_idc.evaluation.intervals import Intervals
+from wsi_idc.evaluation.reliability import ReliabilityBins, expected_calibration_error, reliability_bins
 from wsi_idc.metrics import Metrics
 from wsi_idc.views.caption import RESEARCH_USE, threshold_text
 from wsi_idc.views.page import FONT, FRAME, INK, QUIET, Page

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,10 +22,14 @@ _DPI = 150
 
 
 def build_history(history: Sequence[Epoch]) -> Page:
-    """Loss and AUC over the epochs, training and validation, with the epoch of highest validation AUC marked."""
+    """Loss and AUC over the epochs, training and validation, with the epoch of highest validation AUC marked.
+
+    Of a training without a validation part there is no validation to draw.
+    """
     page = Page(9, 3.8, _DPI)
-    best = max(history, key=lambda epoch: (epoch.val_auc, -epoch.epoch)) if history else None
-    told = f"best epoch {best.epoch}: validation AUC {best.val_auc:.4f}" if best else "no epoch was finished"
+    judged = [epoch for epoch in history if not math.isnan(epoch.val_auc)]
+    best = max(judged, key=lambda epoch: (epoch.val_auc, -epoch.epoch)) if judged else None
+    told = f"best epoch {best.epoch}: validation AUC {best.val_auc:.4f}" if best else f"{len(history)} epochs"
     page.text(0.15, 0.3, "Training", size=11, weight="bold")
     page.text(8.85, 0.3, told, size=9, color=QUIET, ha="right")
     left, right = page.axes(0.75, 0.5, 3.6, 2.75), page.axes(5.2, 0.5, 3.6, 2.75)
@@ -51,7 +56,8 @@ def _draw(
     marker = "o" if len(epochs) < 3 else None
     curves = [[curve(epoch) for epoch in history] for curve in (train, validation)]
     axes.plot(epochs, curves[0], color=_TRAIN, marker=marker, ms=4, label="training")
-    axes.plot(epochs, curves[1], color=_VALIDATION, marker=marker, ms=4, label="validation")
+    if not np.isnan(curves[1]).all():
+        axes.plot(epochs, curves[1], color=_VALIDATION, marker=marker, ms=4, label="validation")
     _fit(axes, np.array(curves, dtype=np.float64).ravel())
     axes.set_xlabel("epoch", size=9, color=INK, family=FONT)
     axes.set_ylabel(name, size=9, color=INK, family=FONT)
