@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from wsi_idc.errors import TrainingError
 from wsi_idc.files import make_folder, replacing_text
 from wsi_idc.metrics import compute_metrics
-from wsi_idc.model.calibration import decide
+from wsi_idc.model.calibration import Decision, decide
 from wsi_idc.model.training import (
     OnBatch,
     OnEpoch,
@@ -83,20 +83,18 @@ def cross_fit(
             data, recipe, into, trains, held, keep_last=True, resume=resume, on_batch=on_batch, on_epoch=on_epoch
         )
 
-    made, prob = {}, np.full(len(data), np.nan)
+    made, raw = {}, np.full(len(data), np.nan)
     for k, (trains, held) in sides.items():
         made[k] = one(f"Fold {k} of {folds}", folder / f"fold-{k}", trains, held)
-        prob[held] = kept_predictions(made[k], data, held)
-    called, figures = np.zeros(len(data), dtype=bool), {}
-    calibrated = np.full(len(data), np.nan)
+        raw[held] = kept_predictions(made[k], data, held)
+    decisions = {k: decide(data.label[trains], raw[trains], data.case[trains]) for k, (trains, _) in sides.items()}
+    prob, figures = np.full(len(data), np.nan), {}
     for k, (trains, held) in sides.items():
-        decision = decide(data.label[trains], prob[trains], data.case[trains])
-        calibrated[held] = decision.calibration.apply(prob[held])
-        called[held] = calibrated[held] >= decision.threshold
-        figures[k] = compute_metrics(data.label[held], calibrated[held], decision.threshold).as_dict()
+        prob[held] = decisions[k].calibration.apply(raw[held])
+        figures[k] = compute_metrics(data.label[held], prob[held], decisions[k].threshold).as_dict()
         write_config(
             made[k],
-            decision,
+            decisions[k],
             {
                 **provenance(data, recipe, made[k], train=trains, held_out=held),
                 "fold": k,
@@ -105,11 +103,11 @@ def cross_fit(
                 "metrics_held_out": figures[k],
             },
         )
-    _write_out_of_fold(folder / OUT_OF_FOLD_FILE, data, used, fold, calibrated, called)
+    _write_out_of_fold(folder / OUT_OF_FOLD_FILE, data, fold, prob, decisions)
     final = one("All cases", folder, used, used[:0])
     write_config(
         final,
-        decide(data.label[used], prob[used], data.case[used]),
+        decide(data.label[used], raw[used], data.case[used]),
         {
             **provenance(data, recipe, final, train=used, val=used[:0], test=tests),
             "folds": folds,
@@ -123,14 +121,13 @@ def cross_fit(
 def _write_out_of_fold(
     path: Path,
     data: LabelledPatches,
-    rows: NDArray[np.intp],
     fold: NDArray[np.int64],
     prob: NDArray[np.float64],
-    called: NDArray[np.bool_],
+    decisions: dict[int, Decision],
 ) -> None:
     with replacing_text(path) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["case", "minx", "miny", "fold", "label", "prob_idc", "pred"])
-        writer.writerows(
-            [data.case[i], *data.position[i], fold[i], data.label[i], f"{prob[i]:.6f}", int(called[i])] for i in rows
-        )
+        for i in np.flatnonzero(fold):
+            called = prob[i] >= decisions[int(fold[i])].threshold
+            writer.writerow([data.case[i], *data.position[i], fold[i], data.label[i], f"{prob[i]:.6f}", int(called)])

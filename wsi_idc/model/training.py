@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -31,7 +32,10 @@ from wsi_idc.splits import PARTS, Split, SplitName
 MODEL_FILE = "cancernet.keras"
 HISTORY_FILE = "history.csv"
 PLAN_FILE = "training.json"
-CHECKPOINT_FILE = "checkpoint.keras"
+CHECKPOINT_FILE = "checkpoint.npz"
+
+AVERAGE_EVERY = 8
+"""Steps between two additions to the running mean of the weights: each one copies them all."""
 
 WATCHED_PATCHES = 4_000
 """How many training patches the training AUC is taken from, without augmentation."""
@@ -51,7 +55,7 @@ class Recipe:
         At most this many patches of a case in an epoch, drawn anew for each, so that a case of many patches does not
         outweigh the others. By default all.
     averaging : float
-        The weights that count are a running mean over about this share of the training's steps, 0-1.
+        The weights that count are a running mean over about this share, 0-1, of the steps so far: the latest ones.
     """
 
     split: SplitName = "patient"
@@ -243,31 +247,28 @@ class _Run:
             "keep_last": self.keep_last,
         }
         plan = json.loads(json.dumps(plan))
+        keras.utils.set_random_seed(self.recipe.seed)
+        self.network = build_cancernet()
+        self.model = keras.Sequential(
+            [keras.Input((PATCH_PX, PATCH_PX, 3), dtype="uint8"), Augment(self.recipe.seed), self.network]
+        )
+        schedule = keras.optimizers.schedules.CosineDecay(self.recipe.learning_rate, self.steps * self.recipe.epochs)
+        self.model.compile(keras.optimizers.Adam(schedule), "sparse_categorical_crossentropy")
+        self.model.optimizer.build(self.model.trainable_variables)
+        self.average, self.averaged = self.network.get_weights(), 0
         checkpoint, saved = self.folder / CHECKPOINT_FILE, self.folder / PLAN_FILE
         if resume and checkpoint.exists():
             try:
                 self._go_on(checkpoint, saved, plan)
             except TrainingError:
                 raise
-            except Exception as error:  # Keras raises whatever its parts raise
+            except Exception as error:  # NumPy raises whatever its parts raise
                 raise TrainingError(
                     f"The checkpoint in {self.folder} is damaged: start again without --resume."
                 ) from error
             return
         checkpoint.unlink(missing_ok=True)
         write_json(saved, plan)
-        keras.utils.set_random_seed(self.recipe.seed)
-        self.network = build_cancernet()
-        self.model = keras.Sequential(
-            [keras.Input((PATCH_PX, PATCH_PX, 3), dtype="uint8"), Augment(self.recipe.seed), self.network]
-        )
-        total = self.steps * self.recipe.epochs
-        optimizer = keras.optimizers.Adam(
-            keras.optimizers.schedules.CosineDecay(self.recipe.learning_rate, total),
-            use_ema=True,
-            ema_momentum=1 - 1 / max(self.recipe.averaging * total, 1),
-        )
-        self.model.compile(optimizer, "sparse_categorical_crossentropy")
 
     def _go_on(self, checkpoint: Path, saved: Path, plan: dict[str, Any]) -> None:
         if json.loads(saved.read_text(encoding="utf-8")) != plan:
@@ -275,10 +276,16 @@ class _Run:
                 f"{self.folder} holds a training of other data or options: give the same, another --out, "
                 "or no --resume."
             )
-        self.model = keras.models.load_model(checkpoint)
-        self.network = self.model.get_layer("cancernet")
-        done = int(self.model.optimizer.iterations) // self.steps
-        self.history = read_history(self.folder / HISTORY_FILE)[:done]
+        with np.load(checkpoint, allow_pickle=False) as state:
+            for i, variable in enumerate(self._variables()):
+                variable.assign(state[f"variable/{i}"])
+            self.average = [state[f"average/{i}"] for i in range(len(self.average))]
+        self.averaged = int(self.model.optimizer.iterations)
+        self.history = read_history(self.folder / HISTORY_FILE)[: self.averaged // self.steps]
+
+    def _variables(self) -> list[keras.Variable]:
+        """All that training changes, but for the average and the seeds, which each epoch sets anew."""
+        return [*self.network.weights, *self.model.optimizer.variables]
 
     @property
     def steps(self) -> int:
@@ -289,11 +296,13 @@ class _Run:
         started = time.monotonic()
         self._reseed(epoch)
         losses, done, total = [], 0, self.steps * self.recipe.batch_size
-        for batch in self._batches(epoch):
+        for step, batch in enumerate(self._batches(epoch), 1):
             result = self.model.train_on_batch(
                 self.data.pixels[batch], self.data.label[batch], class_weight=self.class_weight
             )
             losses.append(float(np.ravel(result)[0]))
+            if step == self.steps or step % AVERAGE_EVERY == 0:
+                self._add_to_average()
             done += len(batch)
             if on_batch:
                 on_batch(epoch, done, total)
@@ -314,8 +323,10 @@ class _Run:
                 with replacing(self.folder / MODEL_FILE) as temporary:
                     self.network.save(temporary)
         write_history(self.folder / HISTORY_FILE, self.history)
-        with replacing(self.folder / CHECKPOINT_FILE) as temporary:
-            self.model.save(temporary)
+        state = {f"variable/{i}": keras.ops.convert_to_numpy(v) for i, v in enumerate(self._variables())}
+        state |= {f"average/{i}": weights for i, weights in enumerate(self.average)}
+        with replacing(self.folder / CHECKPOINT_FILE) as temporary, temporary.open("wb") as file:
+            np.savez(file, allow_pickle=False, **state)
         return row
 
     def _batches(self, epoch: int) -> Iterator[NDArray[np.intp]]:
@@ -332,16 +343,22 @@ class _Run:
             state = np.random.SeedSequence([self.recipe.seed, epoch, i]).generate_state(2)
             layer.seed_generator.state.assign(state)
 
+    def _add_to_average(self) -> None:
+        done = int(self.model.optimizer.iterations)
+        kept = math.exp((self.averaged - done) / max(self.recipe.averaging * done, 1))
+        now = self.network.get_weights()
+        self.average = [kept * old + (1 - kept) * new for old, new in zip(self.average, now, strict=True)]
+        self.averaged = done
+
     @contextmanager
     def _averaged(self) -> Iterator[None]:
         """Meanwhile, the network has its averaged weights."""
-        averages = keras.callbacks.SwapEMAWeights()
-        averages.set_model(self.model)
-        averages.on_test_begin()
+        now = self.network.get_weights()
+        self.network.set_weights(self.average)
         try:
             yield
         finally:
-            averages.on_test_end()
+            self.network.set_weights(now)
 
     def _figures(self, rows: NDArray[np.intp]) -> tuple[Metrics, float]:
         """Figures at 0.5 and the cross-entropy with the training's class weights."""
