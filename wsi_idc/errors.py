@@ -19,6 +19,10 @@ class UnknownCaseError(WsiIdcError, LookupError):
     """The data set holds no such case."""
 
 
+class SlideError(WsiIdcError, ValueError):
+    """The slide cannot be opened, has no usable scale, or holds too little detail."""
+
+
 class ModelError(WsiIdcError, ValueError):
     """The file is not a model that this package can run."""
 

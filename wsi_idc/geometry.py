@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 PATCH_PX = 50
 """Edge of a patch in pixels."""
 
@@ -13,3 +15,34 @@ INPUT_PX = 48
 
 MARGIN_PX = (PATCH_PX - INPUT_PX) // 2
 """What is cut from each side of a patch to leave that centre."""
+
+PATCH_UM = PATCH_PX * PATCH_MPP
+"""Edge of a patch, and of a tile of a slide, in µm."""
+
+MIN_MPP, MAX_MPP = 0.05, 100.0
+"""Scales outside are no microscope's."""
+
+COARSEST_MPP = 4.4
+"""A slide coarser than this holds too little detail for patches of 4 µm/px."""
+
+
+def plausible_mpp(mpp: float) -> bool:
+    """Whether a scale in µm/px can be one of a slide."""
+    return math.isfinite(mpp) and MIN_MPP <= mpp <= MAX_MPP
+
+
+def tile_edges(length_px: int, mpp: float) -> list[int]:
+    """Edges of the tiles along one side of a slide, in pixels of level 0, from 0 to `length_px`.
+
+    Each is rounded from its own position, so that nothing adds up; the last tile is what is left.
+
+    Parameters
+    ----------
+    length_px : int
+        At least 1.
+    mpp : float
+        Scale along this side, in µm/px.
+    """
+    pitch = PATCH_UM / mpp
+    inner = (math.floor(i * pitch + 0.5) for i in range(math.ceil(length_px / pitch)))
+    return [*(edge for edge in inner if edge < length_px), length_px]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -31,6 +31,11 @@ class MadeSource:
     mpp: tuple[float, float] = (4.0, 4.0)
     mpp_source: MppSource = "nominal"
     problems: Sequence[Problem] = field(default_factory=tuple)
+    details: Mapping[str, object] = field(default_factory=dict)
+    tissue: NDArray[np.bool_] | None = None
+
+    def picture(self, factor: int) -> None:
+        """There are only the patches."""
 
     def read(self, start: int, stop: int) -> Block:
         patches = self.patches[start:stop]

@@ -81,7 +81,7 @@ def test_the_sheet_tells_counts_figures_and_origin() -> None:
     assert {str(metrics.tn), str(metrics.fp), str(metrics.fn), str(metrics.tp)} <= set(said)
     assert f"{metrics.tp / (metrics.tp + metrics.fn):.1%}".replace("%", " %") in said
     assert {f"{metrics.balanced_accuracy:.3f}", f"{metrics.f1:.3f}", f"{metrics.auc:.3f}"} <= set(said)
-    assert {"TN", "FP", "FN", "TP", "true label", "predicted", "white: not scored"} <= set(said)
+    assert {"TN", "FP", "FN", "TP", "true label", "predicted", "no colour: not scored"} <= set(said)
     assert f"true positive ({metrics.tp:,})" in said and f"false negative ({metrics.fn:,})" in said
     assert any("Case 900001" in line and "IDC" in line for line in said)
     footer = next(line for line in said if "model" in line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -16,13 +17,25 @@ def command() -> None:
 
 @command.command("patient")
 @click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@options.data
 @options.scoring
-@click.option("--colormap", default="cividis", show_default=True, metavar="NAME", help="A colormap of matplotlib.")
-@click.option("--opacity", type=float, default=0.55, show_default=True, metavar="A", help="Of colour over tissue.")
-@click.option("--dpi", type=int, default=200, show_default=True, metavar="N", help="Of the sheet and the matrix.")
+@options.drawing
 def patient(ids: tuple[str, ...], colormap: str, opacity: float, dpi: int, **given: Any) -> int:
     """Draw cases of the IDC set."""
-    from wsi_idc.cli.cases import score_cases
+    from wsi_idc.cli.runs import score_cases
     from wsi_idc.views.style import Style
 
     return score_cases(ids, style=Style(colormap, opacity, dpi), **given)
+
+
+@command.command("slide")
+@options.files
+@options.slide
+@options.scoring
+@options.drawing
+def slide(files: tuple[Path, ...], colormap: str, opacity: float, dpi: int, **given: Any) -> int:
+    """Draw raw slides: whatever OpenSlide reads, and OME-TIFF."""
+    from wsi_idc.cli.runs import score_slides
+    from wsi_idc.views.style import Style
+
+    return score_slides(files, style=Style(colormap, opacity, dpi), **given)

@@ -70,4 +70,32 @@ context = click.option(
     help="Blur over scored neighbours, in patches (0.6 to 1 is usual); calls and pictures follow it. [default: off]",
 )
 
-scoring = _together(data, model, out, threshold, context, batch_size, restart, quiet)
+scoring = _together(model, out, threshold, context, batch_size, restart, quiet)
+
+slide = _together(
+    click.option(
+        "--mpp",
+        type=float,
+        metavar="UM",
+        help="Scale of the slide at its finest in µm/px; stands above the file's own. [default: the file's]",
+    ),
+    click.option(
+        "--min-tissue",
+        type=click.FloatRange(0, 1),
+        default=0.3,
+        show_default=True,
+        metavar="F",
+        help="Share of a tile that must be tissue for it to be scored.",
+    ),
+    click.option("--no-tissue-mask", "tissue_mask", flag_value=False, default=True, help="Score every tile."),
+    click.option("--icc", is_flag=True, help="Convert colours to sRGB by the slide's ICC profile."),
+    click.option("--allow-upsampling", is_flag=True, help="Score slides coarser than 4.4 µm/px, too."),
+)
+
+files = click.argument("files", nargs=-1, required=True, metavar="FILE...", type=_FILE)
+
+drawing = _together(
+    click.option("--colormap", default="cividis", show_default=True, metavar="NAME", help="A colormap of matplotlib."),
+    click.option("--opacity", type=float, default=0.55, show_default=True, metavar="A", help="Of colour over tissue."),
+    click.option("--dpi", type=int, default=200, show_default=True, metavar="N", help="Of the sheet and the matrix."),
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -16,9 +17,21 @@ def command() -> None:
 
 @command.command("patient")
 @click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@options.data
 @options.scoring
 def patient(ids: tuple[str, ...], **given: Any) -> int:
     """Score cases of the IDC set."""
-    from wsi_idc.cli.cases import score_cases
+    from wsi_idc.cli.runs import score_cases
 
     return score_cases(ids, **given)
+
+
+@command.command("slide")
+@options.files
+@options.slide
+@options.scoring
+def slide(files: tuple[Path, ...], **given: Any) -> int:
+    """Score raw slides: whatever OpenSlide reads, and OME-TIFF."""
+    from wsi_idc.cli.runs import score_slides
+
+    return score_slides(files, **given)

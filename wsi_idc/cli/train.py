@@ -71,7 +71,7 @@ def command(
             warn("--split patch puts patches of one slide on both sides, so every figure flatters")
         with loading(quiet):
             from wsi_idc.model.crossfit import cross_fit
-            from wsi_idc.model.training import Epoch, Recipe, train
+            from wsi_idc.model.training import Epoch, Recipe, read_history, train
         from wsi_idc.sources.labelled import load_patches
         from wsi_idc.views.curves import save_history
 
@@ -106,5 +106,7 @@ def command(
         else:
             trained = train(patches, recipe, out, resume=resume, on_batch=move, on_epoch=show)
     save_history(trained.history, out / "history.png")
+    for fold in sorted(out.glob("fold-*/history.csv")) if folds else ():
+        save_history(read_history(fold), fold.with_suffix(".png"))
     click.echo(trained.model)
     return DONE

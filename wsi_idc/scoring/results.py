@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 SCORES_FILE = "scores.csv"
 METRICS_FILE = "metrics.json"
 RUN_FILE = "run.json"
-PICTURES = ("heatmap.png", "overlay.png", "mosaic.png", "confusion.png")
+PICTURES = ("heatmap.png", "overlay.png", "mosaic.png", "confusion.png", "tissue.png")
 
 SOFTWARE = ("keras", "numpy", "imagecodecs", "matplotlib")
 
@@ -65,6 +65,8 @@ def result_key(source: PatchSource, model: Classifier) -> str:
     """Hash of everything that the probabilities depend on: pixels, model, runtime and precision."""
     parts = {
         "fingerprint": source.fingerprint,
+        "mpp": source.mpp,
+        "details": dict(source.details),
         "model": model.config.sha256,
         "calibration": model.config.calibration and asdict(model.config.calibration),
         "runtime": model.runtime,
@@ -178,6 +180,7 @@ def _provenance(source: PatchSource, model: Classifier, result: SlideResult, key
             "fingerprint": source.fingerprint,
             "mpp": list(source.mpp),
             "mpp_source": source.mpp_source,
+            **source.details,
         },
         "model": {
             "name": model.config.name,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -83,6 +83,14 @@ class PatchSource(Protocol):
         """Width and height of level 0."""
 
     @property
+    def details(self) -> Mapping[str, object]:
+        """What beside the data decides the patches and their pixels, by name."""
+
+    @property
+    def tissue(self) -> NDArray[np.bool_] | None:
+        """Where there is tissue: a mask over the whole slide, at any scale; None where nothing looked for it."""
+
+    @property
     def patches(self) -> Sequence[Patch]: ...
 
     @property
@@ -91,3 +99,9 @@ class PatchSource(Protocol):
 
     def read(self, start: int, stop: int) -> Block:
         """Read the patches ``start`` to ``stop - 1``."""
+
+    def picture(self, factor: int) -> NDArray[np.uint8] | None:
+        """The slide reduced by a whole factor, shape (ceil(height / factor), ceil(width / factor), 3).
+
+        None where there are only the patches.
+        """

@@ -8,11 +8,11 @@ import os
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Self
 
 import numpy as np
@@ -290,6 +290,8 @@ class IdcCase:
 
     mpp = (PATCH_MPP, PATCH_MPP)
     mpp_source: MppSource = "nominal"
+    details: Mapping[str, object] = MappingProxyType({})
+    tissue = None
 
     def __init__(
         self,
@@ -334,6 +336,9 @@ class IdcCase:
                 readable[i] = False
                 problems.append(Problem(entry.path, f"unreadable: {error}"))
         return Block(pixels, readable, tuple(problems))
+
+    def picture(self, factor: int) -> None:
+        """There are only the patches."""
 
 
 def _read_or_reason(container: Container, path: str) -> bytes | str:

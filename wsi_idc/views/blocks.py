@@ -52,7 +52,7 @@ def draw_key(page: Page, box: Box, scores: Scores, style: Style, tissue_grey: fl
     colour = bar_colours(tissue_grey, style)[230] / 255
     page.text(box.x, top, "Panel B", size=8, weight="bold")
     _entry(page, box.x, top + _ROW, "outline: predicted IDC", facecolor=colour, edgecolor=INK, lw=1.3)
-    _entry(page, box.x, top + 2 * _ROW, "white: not scored", facecolor="white", edgecolor=FRAME, lw=0.6)
+    _entry(page, box.x, top + 2 * _ROW, "no colour: not scored", facecolor="white", edgecolor=FRAME, lw=0.6)
     unreadable = int((~scores.readable).sum())
     if unreadable:
         _entry(page, box.x, top + 3 * _ROW, f"unreadable ({unreadable:,})", facecolor="none")

@@ -35,16 +35,19 @@ class Mosaic:
         Width and height of the slide in level-0 pixels.
     mpp : tuple of float
         Scale of the mosaic's own pixels along x and y, in µm/px.
+    tissue : ndarray of bool, or None
+        Where tissue was found, over the whole slide at any scale; None where nothing looked for it.
     """
 
     pixels: NDArray[np.uint8]
     factor: int
     size_l0: tuple[int, int]
     mpp: tuple[float, float]
+    tissue: NDArray[np.bool_] | None = None
 
 
 def rebuild_mosaic(source: PatchSource, max_side_px: int = MAX_SIDE_PX) -> Mosaic:
-    """Paste every readable patch at its true place and size on white ground.
+    """The slide itself, or where there are only patches, every readable one pasted at its true place on white ground.
 
     Where the slide must be reduced, each pixel is the mean over its area of the full-size mosaic. Memory grows
     with the picture, not with the slide.
@@ -60,8 +63,11 @@ def rebuild_mosaic(source: PatchSource, max_side_px: int = MAX_SIDE_PX) -> Mosai
     finest = max(1, int(PATCH_MPP / max(source.mpp) + 1e-9))
     factor = max(finest, -(-max(width_l0, height_l0) // max_side_px))
     shape = (max(1, -(-height_l0 // factor)), max(1, -(-width_l0 // factor)), 3)
+    picture = source.picture(factor)
     direct = factor == 1 and source.mpp == (PATCH_MPP, PATCH_MPP)
-    if direct:
+    if picture is not None:
+        pixels = picture
+    elif direct:
         pixels = np.full(shape, 255, dtype=np.uint8)
         for patch, content in _contents(source):
             pixels[patch.y : patch.y + patch.height, patch.x : patch.x + patch.width] = content
@@ -71,7 +77,7 @@ def rebuild_mosaic(source: PatchSource, max_side_px: int = MAX_SIDE_PX) -> Mosai
             _add_shade(shade, patch, content, factor)
         pixels = _developed(shade)
     mpp_x, mpp_y = source.mpp
-    return Mosaic(pixels, factor, (width_l0, height_l0), (mpp_x * factor, mpp_y * factor))
+    return Mosaic(pixels, factor, (width_l0, height_l0), (mpp_x * factor, mpp_y * factor), source.tissue)
 
 
 def _contents(source: PatchSource) -> Iterator[tuple[Patch, NDArray[np.uint8]]]:

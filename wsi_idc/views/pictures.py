@@ -10,16 +10,21 @@ from wsi_idc.views.caption import Caption
 from wsi_idc.views.confusion import save_confusion
 from wsi_idc.views.mosaic import rebuild_mosaic
 from wsi_idc.views.overlay import paint_overlay
-from wsi_idc.views.raster import save_png
+from wsi_idc.views.raster import resize, save_png
 from wsi_idc.views.sheet import draw_sheet
 from wsi_idc.views.stamp import stamp_phantom
 from wsi_idc.views.style import Style
+from wsi_idc.views.tissue import show_tissue
+
+TISSUE_SIDE_PX = 2_048
+"""Longest side of ``tissue.png``: a thumbnail that fills a screen."""
 
 
 def draw_all(source: PatchSource, scores: Scores, caption: Caption, style: Style, folder: Path) -> Path:
-    """Write ``mosaic.png``, ``overlay.png``, ``confusion.png`` and ``heatmap.png``; the last one's path comes back.
+    """Write the pictures of a slide; the path of ``heatmap.png`` comes back.
 
-    Each is written whole or not at all. Without labels there is no ``confusion.png``, and an older one is removed.
+    ``mosaic.png`` and ``overlay.png`` at one scale, ``confusion.png`` where labels are known, and ``tissue.png`` where
+    tissue was looked for. Each is written whole or not at all, and an older one that no longer belongs is removed.
 
     Parameters
     ----------
@@ -42,6 +47,14 @@ def draw_all(source: PatchSource, scores: Scores, caption: Caption, style: Style
         confusion.unlink(missing_ok=True)
     else:
         save_confusion(scores.metrics, confusion, caption.case, caption.model, dpi=style.dpi, phantom=phantom)
+    tissue = folder / "tissue.png"
+    if mosaic.tissue is None:
+        tissue.unlink(missing_ok=True)
+    else:
+        height_px, width_px = mosaic.pixels.shape[:2]
+        reduction = max(1.0, max(height_px, width_px) / TISSUE_SIDE_PX)
+        small = resize(mosaic.pixels, max(1, round(width_px / reduction)), max(1, round(height_px / reduction)))
+        save_png(tissue, show_tissue(small, mosaic.tissue))
     sheet = folder / "heatmap.png"
     draw_sheet(mosaic, scores, caption, style, sheet)
     return sheet

@@ -16,6 +16,7 @@ from wsi_idc.views.overlay import mean_grey, paint_probability
 from wsi_idc.views.page import QUIET, Page, save_page
 from wsi_idc.views.raster import place_boxes, resize
 from wsi_idc.views.style import Style
+from wsi_idc.views.tissue import outline_tissue
 
 __all__ = ["PHANTOM", "RESEARCH_USE", "Caption", "build_sheet", "draw_sheet"]
 
@@ -85,8 +86,9 @@ def _draw_panels(page: Page, layout: Layout, mosaic: Mosaic, scores: Scores, sty
     covered_l0 = (mosaic.pixels.shape[1] * mosaic.factor, mosaic.pixels.shape[0] * mosaic.factor)
     boxes = place_boxes(scores, (width_px / covered_l0[0], height_px / covered_l0[1]))
     line_px = max(1, min(round(_LINE_IN * page.dpi), boxes.side_px // 5))
-    pictures = [tissue, paint_probability(tissue, boxes, scores, style, line_px)]
-    titles = ["Slide", "Probability of IDC"]
+    plain = tissue if mosaic.tissue is None else outline_tissue(tissue, mosaic.tissue, line_px)
+    pictures = [plain, paint_probability(tissue, boxes, scores, style, line_px)]
+    titles = ["Slide" if mosaic.tissue is None else "Slide, tissue outlined", "Probability of IDC"]
     if len(layout.panels) == 3:
         pictures.append(paint_agreement(tissue, boxes, scores, line_px))
         titles.append("Labels and errors")

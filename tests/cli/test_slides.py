@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.conftest import Ran
+from tests.sources.test_slide import damage, smooth_tissue, write_slide
+
+Run = Callable[..., Ran]
+
+
+def rows_of(folder: Path) -> list[dict[str, str]]:
+    with (folder / "scores.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_slide_is_scored_and_drawn(run: Run, tmp_path: Path) -> None:
+    path = write_slide(tmp_path / "a.tiff", smooth_tissue(900, 1_250), 1.0)
+    ran = run("heatmap", "slide", path, "--no-tissue-mask", "--out", tmp_path / "out")
+    folder = tmp_path / "out" / "a.tiff"
+    assert (ran.code, ran.out) == (0, f"{folder / 'heatmap.png'}\n")
+    assert {file.name for file in folder.iterdir()} == {
+        "heatmap.png", "mosaic.png", "overlay.png", "scores.csv", "run.json"
+    }  # fmt: skip
+    rows = rows_of(folder)
+    assert len(rows) == 7 * 5
+    assert [rows[6][name] for name in ("minx", "miny", "width", "height", "label")] == ["1200", "0", "50", "200", ""]
+    assert 0 < float(rows[0]["prob_idc"]) < 1
+    source = json.loads((folder / "run.json").read_text())["source"]
+    assert (source["kind"], source["mpp_source"], source["min_tissue"]) == ("slide", "file", None)
+    assert source["mpp"] == pytest.approx([1, 1], rel=1e-3)
+    with Image.open(folder / "mosaic.png") as mosaic, Image.open(folder / "overlay.png") as overlay:
+        assert mosaic.size == overlay.size == (313, 225)
+    before = (folder / "scores.csv").stat().st_mtime_ns
+    assert run("score", "slide", path, "--no-tissue-mask", "--out", tmp_path / "out").code == 0
+    assert (folder / "scores.csv").stat().st_mtime_ns == before
+    assert run("score", "slide", path, "--no-tissue-mask", "--mpp", "0.5", "--out", tmp_path / "out").code == 0
+    assert len(rows_of(folder)) == 4 * 3
+
+
+def test_only_tissue_is_scored(run: Run, tmp_path: Path) -> None:
+    pixels = np.full((1_600, 2_400, 3), 244, np.uint8)
+    pixels[400:1_200, 800:1_600] = smooth_tissue(800, 800)
+    path = write_slide(tmp_path / "a.tiff", pixels, 1.0)
+    assert run("heatmap", "slide", path, "--out", tmp_path / "out").code == 0
+    places = {(int(row["minx"]), int(row["miny"])) for row in rows_of(tmp_path / "out" / "a.tiff")}
+    inside = {(x, y) for x in range(800, 1_600, 200) for y in range(400, 1_200, 200)}
+    assert inside <= places
+    assert len(places) <= len(inside) + 20
+    with Image.open(tmp_path / "out" / "a.tiff" / "tissue.png") as picture:
+        shown = np.asarray(picture)
+    assert shown[150, 300].min() < 200
+    assert shown[20, 20].min() > 245
+
+
+def test_a_slide_without_tissue_is_an_outcome_of_its_own(run: Run, tmp_path: Path) -> None:
+    path = write_slide(tmp_path / "blank.tiff", np.full((800, 800, 3), 240, np.uint8), 1.0)
+    ran = run("heatmap", "slide", path, "--out", tmp_path / "out")
+    assert ran.code == 0
+    assert "no tissue" in ran.err
+    assert rows_of(tmp_path / "out" / "blank.tiff") == []
+    assert Path(ran.out.strip()).is_file()
+
+
+def test_unreadable_tiles_are_named_and_the_rest_is_scored(run: Run, tmp_path: Path) -> None:
+    path = write_slide(tmp_path / "a.tiff", smooth_tissue(1_216, 1_216), 1.0, tile=400)
+    damage(path, 5, b"\x00")
+    ran = run("score", "slide", path, "--no-tissue-mask", "--out", tmp_path / "out")
+    assert ran.code == 1
+    assert "x 400, y 400" in ran.err
+    assert "4 of the 49 patches" in ran.err
+    rows = rows_of(tmp_path / "out" / "a.tiff")
+    assert [row["status"] for row in rows].count("unreadable") == 4
+
+
+def test_slides_that_the_user_can_mend(run: Run, tmp_path: Path) -> None:
+    good = write_slide(tmp_path / "good.tiff", smooth_tissue(300, 300), 1.0)
+    plain = write_slide(tmp_path / "plain.tiff", smooth_tissue(300, 300), None)
+    (tmp_path / "other").mkdir()
+    same_name = write_slide(tmp_path / "other" / "good.tiff", smooth_tissue(300, 300), 1.0)
+    (tmp_path / "text.svs").write_text("no slide")
+    for args, said in (
+        ([plain], "--mpp"),
+        ([good, tmp_path / "absent.svs"], "There is no slide file"),
+        ([tmp_path / "text.svs"], "cannot be read as a slide"),
+        ([good, "--mpp", "nan"], "--mpp"),
+        ([good, same_name], "share a folder"),
+    ):
+        ran = run("score", "slide", *args, "--out", tmp_path / "out")
+        assert (ran.code, ran.out) == (2, "")
+        assert said in ran.err
+        assert not (tmp_path / "out").exists()

@@ -1,0 +1,139 @@
+"""What ``score`` and ``heatmap`` share."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from wsi_idc.cli import DONE, INCOMPLETE
+from wsi_idc.cli.console import list_problems, loading, progress_bar, warn
+from wsi_idc.errors import OptionError
+from wsi_idc.files import make_folder
+from wsi_idc.sources.base import PatchSource
+from wsi_idc.sources.locate import open_dataset
+
+if TYPE_CHECKING:
+    from wsi_idc.model.config import ModelConfig
+    from wsi_idc.scoring.results import SlideResult
+    from wsi_idc.views.style import Style
+
+
+def score_cases(ids: Sequence[str], *, data: str | None, out: Path, quiet: bool, **given: Any) -> int:
+    """Score cases of the IDC set one after the other: see `_score_each`."""
+    with progress_bar("Looking for the data (the demo is painted on first use)", None, quiet):
+        dataset = open_dataset(data)
+        dataset.check(ids)
+    make_folder(out)
+    with dataset:
+        opened = (nullcontext(dataset.case(number)) for number in dict.fromkeys(ids))
+        return _score_each(opened, "Case", out=out, quiet=quiet, **given)
+
+
+def score_slides(
+    files: Sequence[Path],
+    *,
+    mpp: float | None,
+    min_tissue: float,
+    tissue_mask: bool,
+    icc: bool,
+    allow_upsampling: bool,
+    out: Path,
+    quiet: bool,
+    **given: Any,
+) -> int:
+    """Score raw slides one after the other: see `_score_each`. All must open before the first is scored."""
+    from wsi_idc.sources.slide import Slide
+
+    def open_slide(path: Path) -> Slide:
+        return Slide(
+            path,
+            mpp=mpp,
+            min_tissue=min_tissue,
+            tissue_mask=tissue_mask,
+            icc=icc,
+            allow_upsampling=allow_upsampling,
+        )
+
+    names: dict[str, Path] = {}
+    for path in files:
+        with open_slide(path) as slide:
+            first = names.setdefault(slide.slide, path)
+            if first.resolve().parent != path.resolve().parent:
+                raise OptionError(f"{first} and {path} would share a folder in {out}: give them an --out each.")
+    make_folder(out)
+    return _score_each(map(open_slide, names.values()), "Slide", out=out, quiet=quiet, **given)
+
+
+def _score_each(
+    sources: Iterable[AbstractContextManager[PatchSource]],
+    noun: str,
+    *,
+    model: Path | None,
+    out: Path,
+    threshold: float | None,
+    context: float | None,
+    batch_size: int,
+    restart: bool,
+    quiet: bool,
+    style: Style | None = None,
+) -> int:
+    """Score slides one after the other, and draw them where a `style` is given; print a path for each."""
+    command = ["wsi-idc", *sys.argv[1:]]
+    results: list[SlideResult] = []
+    with loading(quiet):
+        from wsi_idc.model.classifier import load_model
+        from wsi_idc.scoring.results import score_into
+
+        classifier = load_model(model)
+    try:
+        for opened in sources:
+            with opened as source, progress_bar(f"{noun} {source.slide}", len(source.patches), quiet) as bar:
+                result = score_into(
+                    source,
+                    classifier,
+                    out,
+                    threshold=threshold,
+                    context=context,
+                    batch_size=batch_size,
+                    restart=restart,
+                    command=command,
+                    on_patches=bar.advance,
+                    draw=None if style is None else _drawing(source, classifier.config, style),
+                )
+            click.echo(result.scores_path if style is None else result.folder / "heatmap.png")
+            results.append(result)
+    finally:
+        _report(results, classifier.config, noun.lower())
+    return INCOMPLETE if any(result.unreadable for result in results) else DONE
+
+
+def _drawing(source: PatchSource, model: ModelConfig, style: Style) -> Callable[[SlideResult], Path]:
+    from wsi_idc.views.caption import make_caption
+    from wsi_idc.views.pictures import draw_all
+
+    return lambda result: draw_all(
+        source, result.scores, make_caption(source, model, result.scores), style, result.folder
+    )
+
+
+def _report(results: Sequence[SlideResult], model: ModelConfig, noun: str) -> None:
+    """Say what a reader of the figures must know, what was odd, and at last each patch that was not scored."""
+    for result in results:
+        if result.scores.slide in model.has_seen:
+            warn(f"the model was trained or tuned on {noun} {result.scores.slide}: its figures flatter")
+        if not len(result.scores):
+            warn(f"no tissue was found on {noun} {result.scores.slide}")
+        list_problems(result.oddities, "all in run.json")
+    for result in results:
+        for problem in result.unreadable:
+            warn(str(problem))
+        if result.unreadable:
+            warn(
+                f"{len(result.unreadable):,} of the {len(result.scores):,} patches of {noun} {result.scores.slide} "
+                "could not be scored"
+            )

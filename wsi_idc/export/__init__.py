@@ -1,0 +1,1 @@
+"""Slide images to files that other programs open, written block by block."""

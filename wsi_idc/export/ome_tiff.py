@@ -1,0 +1,137 @@
+"""A slide image as a tiled OME-TIFF with a pyramid."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+
+import dask.array as da
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from tifffile import TiffWriter
+
+from wsi_idc.errors import printable
+from wsi_idc.export.pyramid import TILE_PX, OnBlock, counter, cut, half_size, halve, level_sizes
+from wsi_idc.files import replacing
+
+Compression = Literal["jpeg", "deflate"]
+
+_STRIP = (TILE_PX, 8 * TILE_PX)
+"""What is read at once: a TIFF is written tile by tile, in rows of tiles."""
+
+_TILE_BYTES = TILE_PX * TILE_PX * 3
+
+_CLASSIC_BYTES = 2**32 - 2**28
+"""Pixels above this may need offsets of more than 32 bits: a BigTIFF."""
+
+_OPTIONS: dict[Compression, dict[str, Any]] = {
+    # Chroma at half the width: Bio-Formats, which QuPath and Fiji read with, mistakes full chroma for RGB.
+    "jpeg": {"compression": "jpeg", "compressionargs": {"level": 90}, "subsampling": (2, 1)},
+    "deflate": {"compression": "deflate"},
+}
+
+
+def write_ome_tiff(
+    path: Path,
+    pixels: da.Array,
+    mpp: tuple[float, float],
+    *,
+    compression: Compression = "jpeg",
+    name: str = "",
+    on_block: OnBlock | None = None,
+) -> None:
+    """Write a pyramid, its smaller levels as SubIFDs, whole or not at all.
+
+    A strip of tiles is held at a time, and the smaller levels wait in a temporary folder beside `path`, so memory does
+    not grow with the slide. The same pixels make the same file.
+
+    Parameters
+    ----------
+    path : Path
+        Should end in ``.ome.tif`` or ``.ome.tiff``. An older file is replaced.
+    pixels : dask array of uint8, shape (height, width, 3)
+        RGB. A chunk is computed once where it lies within 512 rows and 4096 columns counted from the corner, and once
+        for each such strip that it reaches into otherwise.
+    mpp : tuple of float
+        Scale along x and y in µm/px.
+    compression : {"jpeg", "deflate"}
+        JPEG changes the pixels a little, in every level by itself; deflate keeps them.
+    name : str
+        Of the image, in the OME-XML.
+    on_block : callable, optional
+        Told of each tile: (done, total).
+
+    Raises
+    ------
+    OutputError
+        If the folder cannot be written.
+    OSError
+        If the disk is full.
+    """
+    height, width, _ = pixels.shape
+    sizes = level_sizes((height, width))
+    total = sum(len(cut(size, (TILE_PX, TILE_PX))) for size in sizes)
+    tell = counter(total, on_block)
+    with (
+        replacing(path) as temporary,
+        TemporaryDirectory(prefix=".", suffix=f"-{path.name}", dir=path.parent, ignore_cleanup_errors=True) as folder,
+        ThreadPoolExecutor(1) as pool,
+        TiffWriter(temporary, bigtiff=total * _TILE_BYTES > _CLASSIC_BYTES, ome=True) as tiff,
+    ):
+        for k, size in enumerate(sizes):
+            chunks = (*half_size(_STRIP), 3)
+            half = zarr.create_array(Path(folder) / str(k), shape=(*half_size(size), 3), chunks=chunks, dtype="uint8")
+            tiff.write(
+                _tiles(pixels, half, pool, tell),
+                shape=(*size, 3),
+                dtype=np.uint8,
+                tile=(TILE_PX, TILE_PX),
+                photometric="rgb",
+                subfiletype=1 if k else 0,
+                subifds=0 if k else len(sizes) - 1,
+                resolution=(1e4 / (mpp[0] * 2**k), 1e4 / (mpp[1] * 2**k)),
+                resolutionunit="centimeter",
+                software="wsi_idc",
+                metadata=None if k else _metadata((height, width), mpp, name),
+                buffersize=8 * _TILE_BYTES,
+                **_OPTIONS[compression],
+            )
+            pixels = da.from_zarr(half)  # type: ignore[no-untyped-call]
+
+
+def _tiles(
+    level: da.Array, half: zarr.Array[Any], pool: ThreadPoolExecutor, tell: Callable[[], None]
+) -> Iterator[NDArray[np.uint8]]:
+    """Tiles of a level, row by row, each full: edges are repeated. The level at half the scale is put into `half`."""
+    for rows, columns in cut(level.shape[:2], _STRIP):
+        strip = level[rows, columns].compute()
+        top, left = rows.start // 2, columns.start // 2
+        less = halve(strip)
+        where = slice(top, top + less.shape[0]), slice(left, left + less.shape[1])
+        # In the pool, since leaving it waits: an interrupted write would end in a folder that is removed already.
+        pool.submit(half.__setitem__, where, less).result()
+        height, width, _ = strip.shape
+        full = np.pad(strip, ((0, -height % TILE_PX), (0, -width % TILE_PX), (0, 0)), mode="edge")
+        for x in range(0, width, TILE_PX):
+            tell()
+            yield full[:, x : x + TILE_PX]
+
+
+def _metadata(size: tuple[int, int], mpp: tuple[float, float], name: str) -> dict[str, Any]:
+    """What tifffile puts into the OME-XML."""
+    name = printable(name)
+    return {
+        "axes": "YXS",
+        "Name": name,
+        # Not tifffile's own, which tells the time and the computer.
+        "UUID": str(uuid.uuid5(uuid.NAMESPACE_OID, f"{name} {size} {mpp}")),
+        "PhysicalSizeX": mpp[0],
+        "PhysicalSizeXUnit": "µm",
+        "PhysicalSizeY": mpp[1],
+        "PhysicalSizeYUnit": "µm",
+    }

@@ -1,0 +1,357 @@
+"""Slide files: pixels of any region at any scale, through OpenSlide or, for OME-TIFF, tifffile."""
+
+from __future__ import annotations
+
+import math
+import xml.etree.ElementTree as ET
+from abc import ABC, abstractmethod
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import openslide
+import tifffile
+import zarr
+from numpy.typing import NDArray
+from scipy import sparse
+
+from wsi_idc.errors import SlideError
+
+WHITE = (255, 255, 255)
+NO_OME_TIFF = "no OME-TIFF"
+
+_FINER = 1 + 1e-3
+"""A level whose scale is the one asked for but for rounding is fine enough."""
+
+
+@dataclass(frozen=True)
+class Level:
+    """A resolution that a slide is stored in.
+
+    Attributes
+    ----------
+    width_px, height_px : int
+        In pixels of this level.
+    downsample : tuple of float
+        Pixels of level 0 to one of this level, along x and y.
+    """
+
+    width_px: int
+    height_px: int
+    downsample: tuple[float, float]
+
+
+class SlideReader(ABC):
+    """An open slide file. Close it, or use it in a ``with`` statement.
+
+    Attributes
+    ----------
+    path : Path
+    levels : tuple of Level
+        Finest first.
+    mpp : tuple of float or None
+        Scale of level 0 along x and y in µm/px, as the file says it, plausible or not; None where it says nothing.
+    background : tuple of int
+        RGB that transparent pixels lie on.
+    icc_profile : bytes or None
+    identity : str
+        What tells this slide from others, whichever of its files was named.
+    """
+
+    path: Path
+    levels: tuple[Level, ...]
+    mpp: tuple[float, float] | None = None
+    background: tuple[int, ...] = WHITE
+    icc_profile: bytes | None = None
+    identity: str = ""
+
+    @abstractmethod
+    def read(self, level: int, left: int, top: int, width: int, height: int) -> NDArray[np.uint8]:
+        """Read a region inside a level, in its own pixels.
+
+        Returns
+        -------
+        ndarray of uint8, shape (height, width, 4)
+            RGB and opacity, not multiplied.
+
+        Raises
+        ------
+        OSError
+            Where the file cannot be read there. The next read may succeed.
+        """
+
+    @property
+    def name(self) -> str:
+        """Of the slide: the file's."""
+        return self.path.name
+
+    @abstractmethod
+    def close(self) -> None: ...
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def level_for(self, downsample: tuple[float, float]) -> int:
+        """The coarsest level with at least as many pixels as this reduction of level 0; else the finest."""
+        fine = [
+            index
+            for index, level in enumerate(self.levels)
+            if all(have <= wanted * _FINER for have, wanted in zip(level.downsample, downsample, strict=True))
+        ]
+        return max(fine, key=lambda index: self.levels[index].downsample, default=0)
+
+    def read_scaled(
+        self, across: NDArray[np.float64], down: NDArray[np.float64]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """Read a grid of pixels of any size, each the mean over its area.
+
+        Parameters
+        ----------
+        across, down : ndarray of float64, shape (w + 1,) and (h + 1,)
+            Edges of the columns and rows in pixels of level 0, ascending. What lies outside the slide counts as
+            transparent.
+
+        Returns
+        -------
+        pixels : ndarray of uint8, shape (h, w, 3)
+            RGB, transparent parts on the slide's background colour.
+        opaque : ndarray of bool, shape (h, w)
+            Where the slide has any pixel at all.
+        """
+        wanted = ((across[-1] - across[0]) / (len(across) - 1), (down[-1] - down[0]) / (len(down) - 1))
+        index = self.level_for(wanted)
+        level = self.levels[index]
+        x = np.clip(across / level.downsample[0], 0, level.width_px)
+        y = np.clip(down / level.downsample[1], 0, level.height_px)
+        left, top = math.floor(x[0]), math.floor(y[0])
+        width, height = math.ceil(x[-1]) - left, math.ceil(y[-1]) - top
+        if width <= 0 or height <= 0:
+            empty = np.empty((len(down) - 1, len(across) - 1, 3), dtype=np.uint8)
+            empty[:] = self.background
+            return empty, np.zeros(empty.shape[:2], dtype=np.bool_)
+        region = self.read(index, left, top, width, height)
+        whole = bool((region[..., 3] == 255).all())
+        seen = region[..., :3] if whole else _on_background(region, self.background)
+        pixels = np.rint(average_areas(seen, x - left, y - top)).astype(np.uint8)
+        outside = (np.diff(y) <= 0)[:, None] | (np.diff(x) <= 0)[None]
+        pixels[outside] = self.background
+        opaque = ~outside
+        if not whole:
+            opaque &= average_areas(region[..., 3:], x - left, y - top)[..., 0] > 0
+        return pixels, opaque
+
+
+def average_areas(pixels: NDArray[Any], across: NDArray[np.float64], down: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Mean of a picture over each cell of a grid, its pixels weighted by the area that lies in the cell.
+
+    Parameters
+    ----------
+    pixels : ndarray, shape (height, width, channels)
+    across, down : ndarray of float64, shape (w + 1,) and (h + 1,)
+        Edges of the cells, ascending, within the picture.
+
+    Returns
+    -------
+    ndarray of float32, shape (h, w, channels)
+        0 where a cell has no area.
+    """
+    height, width, channels = pixels.shape
+    rows = _shares(down, height) @ pixels.reshape(height, -1).astype(np.float32)
+    columns = rows.reshape(-1, width, channels).swapaxes(0, 1).reshape(width, -1)
+    mean = (_shares(across, width) @ columns).reshape(len(across) - 1, -1, channels)
+    return np.asarray(mean.swapaxes(0, 1))
+
+
+def _shares(edges: NDArray[np.float64], length: int) -> sparse.csr_array:
+    """How much each of `length` pixels counts in the mean over each cell, shape (cells, length)."""
+    first = np.floor(edges[:-1]).astype(np.int64)
+    touched = np.minimum(np.ceil(edges[1:]).astype(np.int64), length) - first
+    cell = np.repeat(np.arange(len(first)), touched)
+    pixel = np.arange(len(cell)) - np.repeat(np.cumsum(touched) - touched - first, touched)
+    overlap = np.minimum(edges[cell + 1], pixel + 1) - np.maximum(edges[cell], pixel)
+    share = overlap / np.maximum(np.diff(edges), 1e-12)[cell]
+    return sparse.csr_array((share.astype(np.float32), (cell, pixel)), shape=(len(first), length))
+
+
+def _on_background(region: NDArray[np.uint8], background: tuple[int, ...]) -> NDArray[np.uint8]:
+    opacity = region[..., 3:].astype(np.float32) / 255
+    mixed = region[..., :3] * opacity + np.asarray(background, dtype=np.float32) * (1 - opacity)
+    return np.rint(mixed).astype(np.uint8)
+
+
+class OpenSlideReader(SlideReader):
+    """Whatever OpenSlide opens."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._slide: openslide.OpenSlide | None = None
+        slide = self._open()
+        properties = slide.properties
+        self.levels = tuple(
+            Level(width, height, (downsample, downsample))
+            for (width, height), downsample in zip(slide.level_dimensions, slide.level_downsamples, strict=True)
+        )
+        named = [properties.get(name) for name in (openslide.PROPERTY_NAME_MPP_X, openslide.PROPERTY_NAME_MPP_Y)]
+        self.mpp = None if None in named else (_number(named[0]), _number(named[1]))
+        colour = properties.get(openslide.PROPERTY_NAME_BACKGROUND_COLOR)
+        self.background = tuple(bytes.fromhex(colour)) if colour else WHITE
+        profile = slide.color_profile
+        self.icc_profile = None if profile is None else profile.tobytes()
+        self.identity = properties.get(openslide.PROPERTY_NAME_QUICKHASH1, "")
+        self._several_files = properties.get(openslide.PROPERTY_NAME_VENDOR) == "dicom"
+
+    def _open(self) -> openslide.OpenSlide:
+        if self._slide is None:
+            try:
+                self._slide = openslide.OpenSlide(self.path)
+            except openslide.OpenSlideError as error:
+                raise OSError(str(error)) from error
+        return self._slide
+
+    @property
+    def name(self) -> str:
+        """Of a DICOM slide, the lexically first of its files: whichever was named, it is the same slide."""
+        if not self._several_files:
+            return self.path.name
+        return min((path.name for path in self.path.parent.iterdir() if self._is_of_this(path)), default=self.path.name)
+
+    def _is_of_this(self, path: Path) -> bool:
+        try:
+            with openslide.OpenSlide(path) as other:
+                return bool(other.properties.get(openslide.PROPERTY_NAME_QUICKHASH1) == self.identity)
+        except (openslide.OpenSlideError, OSError):
+            return False
+
+    def read(self, level: int, left: int, top: int, width: int, height: int) -> NDArray[np.uint8]:
+        """As `SlideReader.read`; after an error the file is opened again, since its handle is of no more use."""
+        across, down = self.levels[level].downsample
+        try:
+            image = self._open().read_region((round(left * across), round(top * down)), level, (width, height))
+        except openslide.OpenSlideError as error:
+            self.close()
+            raise OSError(str(error)) from error
+        return np.asarray(image)
+
+    def close(self) -> None:
+        if self._slide is not None:
+            self._slide.close()
+            self._slide = None
+
+
+class TiffReader(SlideReader):
+    """OME-TIFF of 8-bit RGB, levels in SubIFDs included."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._tiff = tifffile.TiffFile(path)
+        except Exception as error:  # tifffile raises whatever its parts raise on damaged files
+            raise OSError(str(error)) from error
+        try:
+            self._describe()
+        except OSError:
+            self.close()
+            raise
+        except Exception as error:  # likewise
+            self.close()
+            raise OSError(f"damaged: {error!r}") from error
+
+    def _describe(self) -> None:
+        if not self._tiff.is_ome:
+            raise OSError(NO_OME_TIFF)
+        series = self._tiff.series[0]
+        if series.axes not in ("YXS", "CYX", "SYX") or series.dtype != np.uint8 or 3 not in series.shape:
+            raise OSError(f"pixels of axes {series.axes} and type {series.dtype}, where 8-bit RGB is needed")
+        self._channels_first = series.axes != "YXS"
+        self._arrays = [zarr.open_array(series.aszarr(level=index), mode="r") for index in range(len(series.levels))]
+        sizes = [array.shape[1:] if self._channels_first else array.shape[:2] for array in self._arrays]
+        self.levels = tuple(
+            Level(width, height, (sizes[0][1] / width, sizes[0][0] / height)) for height, width in sizes
+        )
+        self.mpp = _ome_scale(self._tiff.ome_metadata or "")
+        page = self._tiff.pages[0]
+        self.icc_profile = getattr(page, "iccprofile", None) or None
+
+    def read(self, level: int, left: int, top: int, width: int, height: int) -> NDArray[np.uint8]:
+        rows, columns = slice(top, top + height), slice(left, left + width)
+        array = self._arrays[level]
+        try:
+            pixels = np.asarray(array[:, rows, columns] if self._channels_first else array[rows, columns])
+        except Exception as error:  # tifffile's decoders raise whatever their parts raise
+            raise OSError(f"damaged: {error!r}") from error
+        region = np.full((height, width, 4), 255, dtype=np.uint8)
+        region[..., :3] = np.moveaxis(pixels, 0, -1) if self._channels_first else pixels
+        return region
+
+    def close(self) -> None:
+        self._tiff.close()
+
+
+_MICRONS = {"µm": 1.0, "um": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6, "pm": 1e-6, "Å": 1e-4, "in": 25_400.0}
+
+
+def _ome_scale(metadata: str) -> tuple[float, float] | None:
+    """Physical size of a pixel in µm, from the first picture of OME-XML."""
+    try:
+        pixels = next(element for element in ET.fromstring(metadata).iter() if element.tag.endswith("}Pixels"))
+    except (ET.ParseError, StopIteration):
+        return None
+    scale = []
+    for axis in "XY":
+        factor = _MICRONS.get(pixels.get(f"PhysicalSize{axis}Unit", "µm"))
+        size = pixels.get(f"PhysicalSize{axis}")
+        if factor is None or size is None:
+            return None
+        scale.append(_number(size) * factor)
+    return scale[0], scale[1]
+
+
+def _number(text: str | None) -> float:
+    try:
+        return float(text or "nan")
+    except ValueError:
+        return math.nan
+
+
+def open_reader(path: str | Path) -> SlideReader:
+    """Open a slide file.
+
+    Raises
+    ------
+    SlideError
+        Where there is no such file, or neither OpenSlide nor tifffile can read it.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise SlideError(f"There is no slide file {path}: name one that OpenSlide can read, or an OME-TIFF.")
+    if _is_tiff_of_no_vendor(path):
+        # OpenSlide knows neither the scale in OME-XML nor levels in SubIFDs.
+        with suppress(OSError):
+            return TiffReader(path)
+    try:
+        return OpenSlideReader(path)
+    except OSError as error:
+        refused = error
+    try:
+        return TiffReader(path)
+    except OSError as error:
+        told = refused if str(error) == NO_OME_TIFF else error
+        raise SlideError(
+            f"{path} cannot be read as a slide ({told}): name a file that OpenSlide can read, or an OME-TIFF of "
+            "8-bit RGB."
+        ) from error
+
+
+def _is_tiff_of_no_vendor(path: Path) -> bool:
+    try:
+        return openslide.OpenSlide.detect_format(path) == "generic-tiff"
+    except openslide.OpenSlideError:
+        return False

@@ -1,0 +1,321 @@
+"""A raw slide as a grid of tiles of 200 µm, of which those with tissue are scored."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms
+
+from wsi_idc.errors import SlideError
+from wsi_idc.geometry import COARSEST_MPP, MAX_MPP, MIN_MPP, PATCH_MPP, PATCH_PX, PATCH_UM, plausible_mpp, tile_edges
+from wsi_idc.sources.base import Block, MppSource, Patch, Problem, SourceKind
+from wsi_idc.sources.reader import SlideReader, open_reader
+from wsi_idc.sources.tissue import find_tissue, tissue_share
+
+MIN_TISSUE = 0.3
+"""Share of a tile that must be tissue for it to be scored."""
+
+TISSUE_MPP = 16.0
+"""Scale at which tissue is looked for, in µm/px."""
+
+_STRIP_PX = 4_000_000
+"""Pixels read from a slide at once, about."""
+
+
+_LEAST_PX = 8
+"""Where reading fails, a picture is halved down to pieces of this many pixels."""
+
+
+@dataclass(frozen=True)
+class _Strip:
+    """Neighbouring tiles of a row at 4 µm/px.
+
+    Attributes
+    ----------
+    left : int
+        First column of `pixels`, counted from the slide's corner.
+    pixels : ndarray of uint8, shape (h, w, 3)
+    opaque : ndarray of bool, shape (h, w)
+    """
+
+    left: int
+    pixels: NDArray[np.uint8]
+    opaque: NDArray[np.bool_]
+
+
+class Slide:
+    """A raw slide. Close it, or use it in a ``with`` statement.
+
+    Parameters
+    ----------
+    path : path
+        A file that OpenSlide can read, or an OME-TIFF.
+    mpp : float, optional
+        Scale of level 0 in µm/px; stands above the file's own.
+    min_tissue : float
+        Share of a tile, 0-1, that must be tissue for it to be scored.
+    tissue_mask : bool
+        Without it every tile is scored.
+    icc : bool
+        Convert the colours to sRGB by the file's ICC profile.
+    allow_upsampling : bool
+        Take a slide coarser than 4.4 µm/px, too.
+    name : str, optional
+        Name of the slide; by default the file's.
+
+    Raises
+    ------
+    SlideError
+        Where the file cannot be opened, has no usable scale, or holds too little detail.
+    """
+
+    kind: SourceKind = "slide"
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        mpp: float | None = None,
+        min_tissue: float = MIN_TISSUE,
+        tissue_mask: bool = True,
+        icc: bool = False,
+        allow_upsampling: bool = False,
+        name: str | None = None,
+    ) -> None:
+        self._reader = open_reader(path)
+        self.path = str(path)
+        self.slide = name or self._reader.name
+        self.mpp_source: MppSource = "file" if mpp is None else "option"
+        self._min_tissue = min_tissue if tissue_mask else None
+        try:
+            self.mpp = _checked_mpp(self.path, self._reader.mpp if mpp is None else (mpp, mpp), allow_upsampling)
+            self._convert = _srgb_converter(self.path, self._reader) if icc else None
+        except SlideError:
+            self.close()
+            raise
+        self.details = {
+            "min_tissue": self._min_tissue,
+            "icc_profile": _profile_name(self._reader.icc_profile),
+            "converted_to_srgb": self._convert is not None,
+        }
+        self.problems: tuple[Problem, ...] = ()
+        self._last: tuple[int, int, _Strip | None] = (-1, -1, None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._reader.close()
+
+    @property
+    def size_px(self) -> tuple[int, int]:
+        """Width and height of level 0."""
+        finest = self._reader.levels[0]
+        return finest.width_px, finest.height_px
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over the file, and what OpenSlide knows of the files beside it."""
+        with Path(self.path).open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256")
+        digest.update(self._reader.identity.encode())
+        return digest.hexdigest()
+
+    @cached_property
+    def _edges(self) -> tuple[list[int], list[int]]:
+        return tile_edges(self.size_px[0], self.mpp[0]), tile_edges(self.size_px[1], self.mpp[1])
+
+    @cached_property
+    def tissue(self) -> NDArray[np.bool_] | None:
+        """Where there is tissue, in pixels of the thumbnail, shape (h, w); None without a tissue mask."""
+        return None if self._min_tissue is None else find_tissue(self.thumbnail, (TISSUE_MPP, TISSUE_MPP))
+
+    @cached_property
+    def thumbnail(self) -> NDArray[np.uint8]:
+        """The slide at 16 µm/px, shape (h, w, 3); what cannot be read has the background's colour."""
+        return self._picture(*(_lattice(length, mpp) for length, mpp in zip(self.size_px, self.mpp, strict=True)))
+
+    def picture(self, factor: int) -> NDArray[np.uint8]:
+        """The slide reduced by a whole factor, shape (ceil(height / factor), ceil(width / factor), 3).
+
+        What cannot be read has the background's colour.
+        """
+        edges = (np.minimum(np.arange(-(-length // factor) + 1) * factor, length) for length in self.size_px)
+        return self._picture(*(edge.astype(np.float64) for edge in edges))
+
+    def _picture(self, across: NDArray[np.float64], down: NDArray[np.float64]) -> NDArray[np.uint8]:
+        """Pixels between these edges in pixels of level 0, read in strips and around damage."""
+        picture = np.empty((len(down) - 1, len(across) - 1, 3), dtype=np.uint8)
+        rows = max(1, int(_STRIP_PX / (across[-1] * (down[1] - down[0]))))
+        for top in range(0, len(picture), rows):
+            self._read_around_damage(picture[top : top + rows], across, down[top : top + rows + 1])
+        return picture
+
+    def _read_around_damage(
+        self, picture: NDArray[np.uint8], across: NDArray[np.float64], down: NDArray[np.float64]
+    ) -> None:
+        """Fill a picture; where reading fails, halve it until only what is damaged is left out."""
+        try:
+            picture[:] = self._read(across, down)[0]
+        except OSError:
+            axis = int(picture.shape[1] > picture.shape[0])
+            half = picture.shape[axis] // 2
+            if half < _LEAST_PX:
+                picture[:] = self._reader.background
+                return
+            for part in (slice(0, half), slice(half, picture.shape[axis])):
+                edges = slice(part.start, part.stop + 1)
+                if axis:
+                    self._read_around_damage(picture[:, part], across[edges], down)
+                else:
+                    self._read_around_damage(picture[part], across, down[edges])
+
+    @cached_property
+    def _grid(self) -> NDArray[np.int64]:
+        """Row and column of each tile that is scored, shape (n, 2), in row-major order."""
+        across, down = (np.array(edges, dtype=np.float64) for edges in self._edges)
+        row, column = (axis.ravel() for axis in np.mgrid[: len(down) - 1, : len(across) - 1])
+        if self.tissue is not None and self._min_tissue is not None:
+            x, y = across * (self.mpp[0] / TISSUE_MPP), down * (self.mpp[1] / TISSUE_MPP)
+            share = tissue_share(self.tissue, x[column], y[row], x[column + 1], y[row + 1])
+            kept = share >= self._min_tissue
+            row, column = row[kept], column[kept]
+        return np.column_stack([row, column])
+
+    @cached_property
+    def patches(self) -> Sequence[Patch]:
+        """The tiles that are scored, in row-major order."""
+        across, down = self._edges
+        return [
+            Patch(across[i], down[j], across[i + 1] - across[i], down[j + 1] - down[j]) for j, i in self._grid.tolist()
+        ]
+
+    def read(self, start: int, stop: int) -> Block:
+        """Read the tiles ``start`` to ``stop - 1``."""
+        grid = self._grid[start:stop]
+        pixels = np.full((len(grid), PATCH_PX, PATCH_PX, 3), 255, dtype=np.uint8)
+        readable, problems = np.ones(len(grid), dtype=np.bool_), []
+        for i, (row, column) in enumerate(grid.tolist()):
+            try:
+                tile = self._tile(row, column)
+            except OSError as error:
+                readable[i] = False
+                patch = self.patches[start + i]
+                problems.append(Problem(self.path, f"the tile at x {patch.x}, y {patch.y}: {error}"))
+            else:
+                pixels[i, : tile.shape[0], : tile.shape[1]] = tile
+        return Block(pixels, readable, tuple(problems))
+
+    def _tile(self, row: int, column: int) -> NDArray[np.uint8]:
+        """Pixels of a tile at 4 µm/px, smaller than 50x50 at the slide's right and bottom edge."""
+        strip = self._strip_with(row, column)
+        if strip is None:
+            tile, opaque = self._read(*self._lattice_edges(row, column, column + 1))
+        else:
+            left, right = _lattice_px(self._edges[0], column, self.mpp[0])
+            mine = slice(left - strip.left, right - strip.left)
+            tile, opaque = strip.pixels[:, mine], strip.opaque[:, mine]
+        if not opaque.any():
+            raise OSError("nothing is stored there")
+        return tile
+
+    def _strip_with(self, row: int, column: int) -> _Strip | None:
+        """The tiles that are read at once with this one, whatever is asked for first; None where that fails."""
+        index = column // self._strip_tiles
+        if self._last[:2] != (row, index):
+            mine = (self._grid[:, 0] == row) & (self._grid[:, 1] // self._strip_tiles == index)
+            first, last = self._grid[mine, 1].min(), self._grid[mine, 1].max()
+            try:
+                strip = _Strip(int(first) * PATCH_PX, *self._read(*self._lattice_edges(row, int(first), int(last) + 1)))
+            except OSError:
+                strip = None
+            self._last = (row, index, strip)
+        return self._last[2]
+
+    @cached_property
+    def _strip_tiles(self) -> int:
+        """Tiles of a row that are read at once."""
+        wanted = PATCH_MPP / self.mpp[0], PATCH_MPP / self.mpp[1]
+        level = self._reader.levels[self._reader.level_for(wanted)]
+        tile_px = (PATCH_UM / self.mpp[0] / level.downsample[0]) * (PATCH_UM / self.mpp[1] / level.downsample[1])
+        return max(1, int(_STRIP_PX / tile_px))
+
+    def _lattice_edges(self, row: int, first: int, stop: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Edges of the pixels at 4 µm/px of some tiles of a row, in pixels of level 0."""
+        left = _lattice_px(self._edges[0], first, self.mpp[0])[0]
+        right = _lattice_px(self._edges[0], stop - 1, self.mpp[0])[1]
+        top, bottom = _lattice_px(self._edges[1], row, self.mpp[1])
+        across, down = np.arange(left, right + 1, dtype=np.float64), np.arange(top, bottom + 1, dtype=np.float64)
+        return across * (PATCH_MPP / self.mpp[0]), down * (PATCH_MPP / self.mpp[1])
+
+    def _read(
+        self, across: NDArray[np.float64], down: NDArray[np.float64]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        pixels, opaque = self._reader.read_scaled(across, down)
+        if self._convert is not None:
+            pixels = np.asarray(ImageCms.applyTransform(Image.fromarray(pixels), self._convert))
+        return pixels, opaque
+
+
+def _lattice(length_px: int, mpp: float) -> NDArray[np.float64]:
+    """Edges of pixels of `TISSUE_MPP` along one side, in pixels of level 0; the last is cut."""
+    step = TISSUE_MPP / mpp
+    return np.append(np.arange(int(np.ceil(length_px / step))) * step, length_px)
+
+
+def _lattice_px(edges: list[int], index: int, mpp: float) -> tuple[int, int]:
+    """First and last edge of a tile's pixels at 4 µm/px along one side, counted from the slide's corner."""
+    first = index * PATCH_PX
+    length = (edges[index + 1] - edges[index]) * mpp / PATCH_MPP
+    return first, first + min(PATCH_PX, max(1, round(length)))
+
+
+def _checked_mpp(path: str, mpp: tuple[float, float] | None, allow_upsampling: bool) -> tuple[float, float]:
+    if mpp is None:
+        raise SlideError(f"{path} does not say its scale: give it in µm/px with --mpp.")
+    if not all(map(plausible_mpp, mpp)):
+        told = " x ".join(f"{value:g}" for value in dict.fromkeys(mpp))
+        raise SlideError(
+            f"{path} has a scale of {told} µm/px, where {MIN_MPP:g} to {MAX_MPP:g} is plausible: give the true one "
+            "with --mpp."
+        )
+    if max(mpp) > COARSEST_MPP and not allow_upsampling:
+        raise SlideError(
+            f"{path} has {max(mpp):.4g} µm/px at its finest, too coarse for patches of {PATCH_MPP:g}: give the true "
+            "scale with --mpp, or score it all the same with --allow-upsampling."
+        )
+    return mpp
+
+
+def _profile_name(profile: bytes | None) -> str | None:
+    if profile is None:
+        return None
+    try:
+        return ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(io.BytesIO(profile))).strip()
+    except (ImageCms.PyCMSError, OSError):
+        return "unreadable"
+
+
+def _srgb_converter(path: str, reader: SlideReader) -> Any:
+    if reader.icc_profile is None:
+        return None
+    try:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(reader.icc_profile))
+        return ImageCms.buildTransform(profile, ImageCms.createProfile("sRGB"), "RGB", "RGB")
+    except (ImageCms.PyCMSError, OSError) as error:
+        raise SlideError(f"{path} has an ICC profile that cannot be used ({error}): leave out --icc.") from error
