@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tifffile import TiffWriter
 
 from wsi_idc.errors import printable
-from wsi_idc.export.pyramid import TILE_PX, OnBlock, counter, cut, half_size, halve, level_sizes
+from wsi_idc.export.pyramid import TILE_PX, OnBlock, Size, counter, cut, half_size, halve, level_sizes, writing_thread
 from wsi_idc.files import replacing
 
 Compression = Literal["jpeg", "deflate"]
@@ -80,14 +80,13 @@ def write_ome_tiff(
     with (
         replacing(path) as temporary,
         TemporaryDirectory(prefix=".", suffix=f"-{path.name}", dir=path.parent, ignore_cleanup_errors=True) as folder,
-        ThreadPoolExecutor(1) as pool,
+        writing_thread() as thread,
         TiffWriter(temporary, bigtiff=total * _TILE_BYTES > _CLASSIC_BYTES, ome=True) as tiff,
     ):
         for k, size in enumerate(sizes):
-            chunks = (*half_size(_STRIP), 3)
-            half = zarr.create_array(Path(folder) / str(k), shape=(*half_size(size), 3), chunks=chunks, dtype="uint8")
+            half = thread.submit(_create_half, Path(folder) / str(k), half_size(size)).result()
             tiff.write(
-                _tiles(pixels, half, pool, tell),
+                _tiles(pixels, half, thread, tell),
                 shape=(*size, 3),
                 dtype=np.uint8,
                 tile=(TILE_PX, TILE_PX),
@@ -104,8 +103,13 @@ def write_ome_tiff(
             pixels = da.from_zarr(half)  # type: ignore[no-untyped-call]
 
 
+def _create_half(path: Path, size: Size) -> zarr.Array[Any]:
+    """Make room for the next level; half a strip is a chunk."""
+    return zarr.create_array(path, shape=(*size, 3), chunks=(*half_size(_STRIP), 3), dtype="uint8")
+
+
 def _tiles(
-    level: da.Array, half: zarr.Array[Any], pool: ThreadPoolExecutor, tell: Callable[[], None]
+    level: da.Array, half: zarr.Array[Any], thread: ThreadPoolExecutor, tell: Callable[[], None]
 ) -> Iterator[NDArray[np.uint8]]:
     """Tiles of a level, row by row, each full: edges are repeated. The level at half the scale is put into `half`."""
     for rows, columns in cut(level.shape[:2], _STRIP):
@@ -113,8 +117,7 @@ def _tiles(
         top, left = rows.start // 2, columns.start // 2
         less = halve(strip)
         where = slice(top, top + less.shape[0]), slice(left, left + less.shape[1])
-        # In the pool, since leaving it waits: an interrupted write would end in a folder that is removed already.
-        pool.submit(half.__setitem__, where, less).result()
+        thread.submit(half.__setitem__, where, less).result()
         height, width, _ = strip.shape
         full = np.pad(strip, ((0, -height % TILE_PX), (0, -width % TILE_PX), (0, 0)), mode="edge")
         for x in range(0, width, TILE_PX):
@@ -122,7 +125,7 @@ def _tiles(
             yield full[:, x : x + TILE_PX]
 
 
-def _metadata(size: tuple[int, int], mpp: tuple[float, float], name: str) -> dict[str, Any]:
+def _metadata(size: Size, mpp: tuple[float, float], name: str) -> dict[str, Any]:
     """What tifffile puts into the OME-XML."""
     name = printable(name)
     return {

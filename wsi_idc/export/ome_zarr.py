@@ -16,7 +16,7 @@ import zarr
 from numpy.typing import NDArray
 
 from wsi_idc.errors import OutputError
-from wsi_idc.export.pyramid import OnBlock, Size, counter, cut, halve, level_sizes
+from wsi_idc.export.pyramid import OnBlock, Size, counter, cut, halve, level_sizes, writing_thread
 from wsi_idc.files import DISK_FULL
 
 Version = Literal["0.4", "0.5"]
@@ -26,6 +26,9 @@ _CHUNK_PX = 1024
 
 _BLOCK = (2 * _CHUNK_PX, 2 * _CHUNK_PX)
 """What is read at once: it makes whole chunks in its own level and in the next."""
+
+_FORMAT: dict[Version, Literal[2, 3]] = {"0.4": 2, "0.5": 3}
+"""Of Zarr itself."""
 
 _BLOSC: dict[Version, dict[str, Any]] = {
     "0.4": {"id": "blosc", "cname": "zstd", "clevel": 1, "shuffle": 0, "blocksize": 0},
@@ -75,22 +78,22 @@ def write_ome_zarr(
     height, width, _ = pixels.shape
     sizes = level_sizes((height, width))
     tell = counter(sum(len(cut(size, _BLOCK)) for size in sizes), on_block)
-    with _replacing_folder(path) as temporary, ThreadPoolExecutor() as pool:
-        metadata = _metadata(len(sizes), mpp, version, name)
-        group = zarr.create_group(temporary, zarr_format=2 if version == "0.4" else 3, attributes=metadata)
+    metadata = _metadata(len(sizes), mpp, version, name)
+    with _replacing_folder(path) as temporary, writing_thread() as thread:
         for k, size in enumerate(sizes):
-            level = _create_level(group, str(k), size, version)
+            level = thread.submit(_create_level, temporary / str(k), size, version).result()
             for rows, columns in cut(size, _BLOCK):
-                _put(level, rows.start, columns.start, pixels[rows, columns].compute(), pool)
+                block = pixels[rows, columns].compute()
+                thread.submit(_put, level, rows.start, columns.start, block).result()
                 tell()
             pixels = _halved(level)
+        thread.submit(zarr.create_group, temporary, zarr_format=_FORMAT[version], attributes=metadata).result()
 
 
-def _put(level: zarr.Array[Any], top: int, left: int, pixels: NDArray[np.uint8], pool: ThreadPoolExecutor) -> None:
-    """Write a block, chunk by chunk.
+def _put(level: zarr.Array[Any], top: int, left: int, pixels: NDArray[np.uint8]) -> None:
+    """Write a block, its chunks side by side.
 
-    After an error, Zarr would go on writing the other chunks of the same call into a folder that is about to be
-    removed; the pool, when it is left, waits for them.
+    Not in one call, as Zarr returns from that at the first chunk that fails and goes on writing the others.
     """
 
     def put(chunk: tuple[int, tuple[slice, slice]]) -> None:
@@ -100,7 +103,8 @@ def _put(level: zarr.Array[Any], top: int, left: int, pixels: NDArray[np.uint8],
 
     height, width, _ = pixels.shape
     chunks = itertools.product(range(3), cut((height, width), (_CHUNK_PX, _CHUNK_PX)))
-    list(pool.map(put, chunks))
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(put, chunks))
 
 
 def _halved(level: zarr.Array[Any]) -> da.Array:
@@ -112,15 +116,14 @@ def _halved(level: zarr.Array[Any]) -> da.Array:
     return halved
 
 
-def _create_level(group: zarr.Group, name: str, size: Size, version: Version) -> zarr.Array[Any]:
+def _create_level(path: Path, size: Size, version: Version) -> zarr.Array[Any]:
     """Make an empty level; its chunks lie in folders, as OME-Zarr wants."""
     chunks = (1, min(size[0], _CHUNK_PX), min(size[1], _CHUNK_PX))
     named: dict[str, Any] = {"dimension_names": ("c", "y", "x")}
     if version == "0.4":
         named = {"chunk_key_encoding": {"name": "v2", "separator": "/"}}
-    return group.create_array(
-        name, shape=(3, *size), chunks=chunks, dtype="uint8", compressors=_BLOSC[version], **named
-    )
+    kind: dict[str, Any] = {"zarr_format": _FORMAT[version], "compressors": _BLOSC[version], **named}
+    return zarr.create_array(path, shape=(3, *size), chunks=chunks, dtype="uint8", **kind)
 
 
 def _metadata(levels: int, mpp: tuple[float, float], version: Version, name: str) -> dict[str, Any]:

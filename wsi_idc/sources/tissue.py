@@ -29,7 +29,7 @@ CLOSE_UM, HOLE_MM2, SPECK_MM2 = 120.0, 0.2, 0.03
 TISSUE_HUES = (55.0, 170.0)
 """Degrees, as in `_Stain`: haematoxylin lies near 75 to 100, eosin near 145; blue ink near 40, green near -5."""
 
-_WEAK, _NOISE, _STRONG = 0.03, 4.0, 1.7
+_WEAK, _NOISE, _STRONG = 0.03, 4.0, 1.35
 """Colour of the palest tissue: the first, or the second times the glass's own colour. Each piece of tissue
 holds some, a third of a speck at least, that is the third times stronger."""
 
