@@ -24,20 +24,50 @@ def replacing(path: Path) -> Iterator[Path]:
     The temporary name ends like `path`, for writers that look at the ending. OutputError where the folder
     cannot be written.
     """
-    try:
+    with _making_room(path.parent):
         handle, name = tempfile.mkstemp(prefix=".", suffix=f"-{path.name}", dir=path.parent)
         os.fchmod(handle, 0o666 & ~_umask())
         os.close(handle)
-    except OSError as error:
-        if error.errno in DISK_FULL:
-            raise
-        raise OutputError(f"{path.parent} cannot be written ({error.strerror}): choose another --out.") from error
     temporary = Path(name)
     try:
         yield temporary
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """Give a temporary folder beside `path`, renamed to it when the block ends well and removed when it does not.
+
+    A folder that is at `path` goes. OutputError where the folder above cannot be written.
+    """
+    with _making_room(path.parent):
+        beside = tempfile.TemporaryDirectory(
+            prefix=".", suffix=f"-{path.name}", dir=path.parent, ignore_cleanup_errors=True
+        )
+    with beside as folder:
+        new, old = Path(folder) / "new", Path(folder) / "old"
+        new.mkdir()
+        yield new
+        try:
+            if path.exists():
+                path.rename(old)
+            new.rename(path)
+        finally:
+            if old.exists() and not path.exists():
+                old.rename(path)
+
+
+@contextmanager
+def _making_room(folder: Path) -> Iterator[None]:
+    """Turn what the system says against a temporary file in this folder into an OutputError, but for a full disk."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in DISK_FULL:
+            raise
+        raise OutputError(f"{folder} cannot be written ({error.strerror}): choose another --out.") from error
 
 
 def _umask() -> int:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import dask.array as da
@@ -17,7 +14,7 @@ from numpy.typing import NDArray
 
 from wsi_idc.errors import OutputError
 from wsi_idc.export.pyramid import OnBlock, Size, counter, cut, halve, level_sizes, writing_thread
-from wsi_idc.files import DISK_FULL
+from wsi_idc.files import replacing_folder
 
 Version = Literal["0.4", "0.5"]
 
@@ -75,11 +72,13 @@ def write_ome_zarr(
     OSError
         If the disk is full.
     """
+    if path.exists() and not any((path / mark).exists() for mark in (".zgroup", "zarr.json")):
+        raise OutputError(f"{path} is there and no Zarr: choose another --out.")
     height, width, _ = pixels.shape
     sizes = level_sizes((height, width))
     tell = counter(sum(len(cut(size, _BLOCK)) for size in sizes), on_block)
     metadata = _metadata(len(sizes), mpp, version, name)
-    with _replacing_folder(path) as temporary, writing_thread() as thread:
+    with replacing_folder(path) as temporary, writing_thread() as thread:
         for k, size in enumerate(sizes):
             level = thread.submit(_create_level, temporary / str(k), size, version).result()
             for rows, columns in cut(size, _BLOCK):
@@ -148,30 +147,3 @@ def _metadata(levels: int, mpp: tuple[float, float], version: Version, name: str
     if version == "0.4":
         return {"multiscales": [{"version": version, **multiscale}], "omero": {"version": version, **omero}}
     return {"ome": {"version": version, "multiscales": [multiscale], "omero": omero}}
-
-
-@contextmanager
-def _replacing_folder(path: Path) -> Iterator[Path]:
-    """Give a temporary folder beside `path`, renamed to it when the block ends well and removed when it does not.
-
-    OutputError where the folder above cannot be written, or what is at `path` is no Zarr and so not ours to remove.
-    """
-    if path.exists() and not any((path / name).exists() for name in (".zgroup", "zarr.json")):
-        raise OutputError(f"{path} is there and no Zarr: choose another --out.")
-    try:
-        beside = TemporaryDirectory(prefix=".", suffix=f"-{path.name}", dir=path.parent, ignore_cleanup_errors=True)
-    except OSError as error:
-        if error.errno in DISK_FULL:
-            raise
-        raise OutputError(f"{path.parent} cannot be written ({error.strerror}): choose another --out.") from error
-    with beside as folder:
-        new, old = Path(folder) / "new", Path(folder) / "old"
-        new.mkdir()
-        yield new
-        try:
-            if path.exists():
-                path.rename(old)
-            new.rename(path)
-        finally:
-            if old.exists() and not path.exists():
-                old.rename(path)

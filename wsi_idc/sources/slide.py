@@ -30,7 +30,6 @@ TISSUE_MPP = 16.0
 _STRIP_PX = 4_000_000
 """Pixels read from a slide at once, about."""
 
-
 _LEAST_PX = 8
 """Where reading fails, a picture is halved down to pieces of this many pixels."""
 
@@ -69,8 +68,6 @@ class Slide:
         Convert the colours to sRGB by the file's ICC profile.
     allow_upsampling : bool
         Take a slide coarser than 4.4 µm/px, too.
-    name : str, optional
-        Name of the slide; by default the file's.
 
     Raises
     ------
@@ -89,11 +86,10 @@ class Slide:
         tissue_mask: bool = True,
         icc: bool = False,
         allow_upsampling: bool = False,
-        name: str | None = None,
     ) -> None:
         self._reader = open_reader(path)
         self.path = str(path)
-        self.slide = name or self._reader.name
+        self.slide = self._reader.name
         self.mpp_source: MppSource = "file" if mpp is None else "option"
         self._min_tissue = min_tissue if tissue_mask else None
         try:
