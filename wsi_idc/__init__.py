@@ -14,6 +14,7 @@ _WHERE = {
     "evaluate": "wsi_idc.evaluation.evaluate",
     "load_model": "wsi_idc.model.classifier",
     "open_case": "wsi_idc.sources.locate",
+    "open_slide": "wsi_idc.sources.slide",
     "score": "wsi_idc.scoring.score",
     "train": "wsi_idc.model.training",
 }

@@ -7,14 +7,31 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from types import TracebackType
+from typing import Any, Self, TextIO
 
 from wsi_idc.errors import OutputError
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 """No room on the disk, or none left of the user's share of it."""
+
+
+class Closable:
+    """Something open: close it, or use it in a ``with`` statement."""
+
+    def close(self) -> None:
+        """Let go of what is open."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
 
 @contextmanager
@@ -42,12 +59,8 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 
     A folder that is at `path` goes. OutputError where the folder above cannot be written.
     """
-    with _making_room(path.parent):
-        beside = tempfile.TemporaryDirectory(
-            prefix=".", suffix=f"-{path.name}", dir=path.parent, ignore_cleanup_errors=True
-        )
-    with beside as folder:
-        new, old = Path(folder) / "new", Path(folder) / "old"
+    with _temporary_folder(path) as folder:
+        new, old = folder / "new", folder / "old"
         new.mkdir()
         yield new
         try:
@@ -57,6 +70,44 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         finally:
             if old.exists() and not path.exists():
                 old.rename(path)
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Give a temporary folder beside `path`, renamed to it when the block ends well and removed when it does not.
+
+    FileExistsError or OSError where there is something at `path` by then; OutputError where the folder above cannot be
+    written.
+    """
+    with _temporary_folder(path) as folder:
+        new = folder / path.name
+        new.mkdir()
+        yield new
+        new.rename(path)
+
+
+@contextmanager
+def _temporary_folder(path: Path) -> Iterator[Path]:
+    """Give a folder beside `path` that is removed in the end."""
+    with _making_room(path.parent):
+        beside = tempfile.TemporaryDirectory(
+            prefix=".", suffix=f"-{path.name}", dir=path.parent, ignore_cleanup_errors=True
+        )
+    with beside as folder:
+        yield Path(folder)
+
+
+@contextmanager
+def writing_thread() -> Iterator[ThreadPoolExecutor]:
+    """Give one thread to write Zarr in, which is waited for when the block ends.
+
+    Ctrl-C leaves a Zarr call of the main thread at once, and Zarr would go on writing into a folder that is about to be
+    removed.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        # Started before there is anything to write: interrupted while it starts, it would not be waited for.
+        pool.submit(int).result()
+        yield pool
 
 
 @contextmanager

@@ -11,6 +11,9 @@ MAX_COORDINATE_PX = 1_000_000
 PHANTOM_CASES = range(90_001, 100_000)
 """Case numbers of synthetic tissue, wherever its patches lie; real ones are below 17,000."""
 
+PHANTOM_MARK = "wsi-idc phantom"
+"""What the description of a synthetic slide begins with."""
+
 _NAME = re.compile(r"(\d{1,9})_idx5_x([1-9]\d{0,6})_y([1-9]\d{0,6})(?:_class([01]))?\.png", re.ASCII)
 _ALMOST = re.compile(r"\d+_idx\d|_x-?\d+_y-?\d+", re.ASCII | re.IGNORECASE)
 

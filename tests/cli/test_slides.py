@@ -96,3 +96,48 @@ def test_slides_that_the_user_can_mend(run: Run, tmp_path: Path) -> None:
         assert (ran.code, ran.out) == (2, "")
         assert said in ran.err
         assert not (tmp_path / "out").exists()
+
+
+def test_labels_bring_the_confusion_matrix_and_need_no_new_scores(run: Run, tmp_path: Path) -> None:
+    path = write_slide(tmp_path / "a.tiff", smooth_tissue(900, 1_250), 1.0)
+    outline = {"type": "Polygon", "coordinates": [[[0, 0], [1250, 0], [1250, 400], [0, 400]]]}
+    labels = tmp_path / "a.geojson"
+    labels.write_text(json.dumps(outline))
+    args = ("heatmap", "slide", path, "--no-tissue-mask", "--out", tmp_path / "out")
+    folder = tmp_path / "out" / "a.tiff"
+    assert run(*args).code == 0
+    plain = rows_of(folder)
+    key = json.loads((folder / "run.json").read_text())["key"]
+    assert run(*args, "--labels", labels).code == 0
+    rows = rows_of(folder)
+    assert [row["label"] for row in rows] == ["1"] * 14 + ["0"] * 21
+    assert [row | {"label": ""} for row in rows] == plain
+    assert json.loads((folder / "run.json").read_text())["key"] == key
+    assert json.loads((folder / "metrics.json").read_text())["n"] == 35
+    assert (folder / "confusion.png").is_file()
+    assert run(*args).code == 0
+    assert rows_of(folder) == plain
+    assert not (folder / "metrics.json").exists()
+    assert not (folder / "confusion.png").exists()
+    ran = run(*args, tmp_path / "b.tiff", "--labels", tmp_path / "absent.geojson")
+    assert (ran.code, ran.out) == (2, "")
+
+
+def test_one_file_of_labels_is_for_one_slide(run: Run, tmp_path: Path) -> None:
+    slides = [write_slide(tmp_path / name, smooth_tissue(300, 300), 1.0) for name in ("a.tiff", "b.tiff")]
+    (tmp_path / "a.geojson").write_text('{"type": "FeatureCollection", "features": []}')
+    ran = run("score", "slide", *slides, "--labels", tmp_path / "a.geojson", "--out", tmp_path / "out")
+    assert ran.code == 2
+    assert "one slide with --labels" in ran.err
+
+
+def test_other_tiles_are_scored_anew(run: Run, tmp_path: Path) -> None:
+    """The key tells the tiles, whatever chose them."""
+    pixels = np.full((800, 800, 3), 244, np.uint8)
+    pixels[:400] = smooth_tissue(400, 800)
+    path = write_slide(tmp_path / "a.tiff", pixels, 1.0)
+    keys = []
+    for args in ((), ("--no-tissue-mask",)):
+        assert run("score", "slide", path, "--out", tmp_path / "out", *args).code == 0
+        keys.append(json.loads((tmp_path / "out" / "a.tiff" / "run.json").read_text())["key"])
+    assert keys[0] != keys[1]

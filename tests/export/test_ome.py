@@ -1,4 +1,4 @@
-"""OME-TIFF and OME-Zarr, read back through the libraries that users open them with."""
+"""TIFF, OME-TIFF and OME-Zarr, read back through the libraries that users open them with."""
 
 from __future__ import annotations
 
@@ -25,16 +25,19 @@ from tifffile import TiffFile
 
 from tests.conftest import tissue_like
 from wsi_idc.errors import OutputError
-from wsi_idc.export.ome_tiff import write_ome_tiff
+from wsi_idc.export.ome_tiff import write_ome_tiff, write_tiff
 from wsi_idc.export.ome_zarr import write_ome_zarr
 from wsi_idc.export.pyramid import OnBlock, halve, level_sizes
+from wsi_idc.sources.reader import OpenSlideReader, open_reader
+from wsi_idc.sources.slide import Slide
 
 MPP = (4.0, 3.5)
 SIZE = (540, 2103)
 VERSIONS: tuple[Literal["0.4", "0.5"], ...] = ("0.4", "0.5")
 
 Write = Callable[..., None]
-both = pytest.mark.parametrize("write", [write_ome_tiff, write_ome_zarr])
+each = pytest.mark.parametrize("write", [write_tiff, write_ome_tiff, write_ome_zarr])
+each_tiff = pytest.mark.parametrize("write", [write_tiff, write_ome_tiff])
 
 
 def source(pixels: NDArray[np.uint8], chunk: int = 300) -> da.Array:
@@ -63,7 +66,7 @@ def files(root: Path) -> dict[str, bytes]:
 
 def tiff_levels(path: Path) -> list[NDArray[np.uint8]]:
     with TiffFile(path) as tiff:
-        return [level.asarray() for level in tiff.series[0].levels]
+        return [level.asarray() for level in (tiff.series[0].levels if tiff.is_ome else tiff.pages)]
 
 
 def zarr_levels(path: Path) -> list[NDArray[np.uint8]]:
@@ -152,16 +155,80 @@ def test_tiff_tells_scale_and_name(tmp_path: Path, compression: Literal["jpeg", 
         assert float(slide.properties["openslide.mpp-y"]) == pytest.approx(3.5)
 
 
-def test_a_large_slide_makes_a_bigtiff(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@each_tiff
+def test_a_large_slide_makes_a_bigtiff(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Write) -> None:
     monkeypatch.setattr("wsi_idc.export.ome_tiff._CLASSIC_BYTES", 1_000_000)
-    path = tmp_path / "a.ome.tif"
+    path = tmp_path / "a.tif"
     pixels = tissue_like(0, *SIZE)
-    write_ome_tiff(path, source(pixels), MPP, compression="deflate")
+    write(path, source(pixels), MPP, compression="deflate")
     with TiffFile(path) as tiff:
         assert tiff.is_bigtiff
     assert_same(tiff_levels(path), pyramid(pixels))
     with OpenSlide(path) as slide:
         assert slide.dimensions == SIZE[::-1]
+
+
+def test_openslide_reads_all_levels_of_a_plain_tiff(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    pixels = tissue_like(0, *SIZE)
+    write_tiff(path, source(pixels), MPP, compression="deflate")
+    expected = pyramid(pixels)
+    with OpenSlide(path) as slide:
+        assert slide.properties["openslide.vendor"] == "generic-tiff"
+        assert float(slide.properties["openslide.mpp-x"]) == 4
+        assert float(slide.properties["openslide.mpp-y"]) == pytest.approx(3.5)
+        assert slide.level_dimensions == tuple(level.shape[1::-1] for level in expected)
+        read = [
+            np.asarray(slide.read_region((0, 0), k, size).convert("RGB"))
+            for k, size in enumerate(slide.level_dimensions)
+        ]
+    assert_same(read, expected)
+    with TiffFile(path) as tiff:
+        assert not tiff.is_bigtiff
+        assert [page.subfiletype for page in tiff.pages] == [0, 1, 1, 1]
+        for k, page in enumerate(tiff.pages):
+            assert page.get_resolution("micrometer") == pytest.approx((1 / (4 * 2**k), 1 / (3.5 * 2**k)))
+            assert page.tags["ResolutionUnit"].value.name == "CENTIMETER"
+
+
+def test_a_plain_tiff_as_a_slide(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    pixels = painted(1_200, 1_600)
+    write_tiff(path, source(pixels), (0.5, 0.5))
+    with open_reader(path) as reader:
+        assert isinstance(reader, OpenSlideReader)
+        assert len(reader.levels) == 3
+    with Slide(path, tissue_mask=False) as slide:
+        assert slide.mpp == pytest.approx((0.5, 0.5))
+        assert slide.mpp_source == "file"
+        first = pixels[:400, :400].reshape(50, 8, 50, 8, 3).mean(axis=(1, 3))
+        # JPEG rings beside the red bar.
+        np.testing.assert_allclose(slide.read(0, 1).pixels[0][:45], first[:45], rtol=0, atol=3)
+
+
+@pytest.mark.parametrize(
+    ("said", "stored"),
+    [("case 90001, seed 7", "case 90001, seed 7"), ("Größe\n4 µm", "Gr??e 4 ?m"), ("", None)],
+)
+def test_description_of_a_plain_tiff(tmp_path: Path, said: str, stored: str | None) -> None:
+    path = tmp_path / "a.tif"
+    write_tiff(path, source(painted(*SIZE)), MPP, description=said)
+    with OpenSlide(path) as slide:
+        assert slide.properties.get("tiff.ImageDescription") == stored
+        assert slide.level_count == 4
+    with TiffFile(path) as tiff:
+        assert ["ImageDescription" in page.tags for page in tiff.pages] == [stored is not None, False, False, False]
+
+
+@each_tiff
+@pytest.mark.parametrize("compression", ["jpeg", "deflate"])
+def test_the_same_pixels_make_the_same_file(
+    tmp_path: Path, write: Write, compression: Literal["jpeg", "deflate"]
+) -> None:
+    paths = tmp_path / "a.tif", tmp_path / "b.tif"
+    for path in paths:
+        write(path, source(painted(*SIZE)), MPP, compression=compression)
+    assert paths[0].read_bytes() == paths[1].read_bytes()
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -206,7 +273,7 @@ def test_zarr_in_napari(tmp_path: Path, version: Literal["0.4", "0.5"]) -> None:
     np.testing.assert_array_equal([colours.colors[-1][:3] for colours in layer["colormap"]], np.eye(3))
 
 
-@both
+@each
 def test_the_files_do_not_depend_on_threads(tmp_path: Path, write: Write) -> None:
     pixels = source(tissue_like(0, *SIZE))
     for name, workers in (("one", {"scheduler": "synchronous"}), ("many", {"scheduler": "threads", "num_workers": 8})):
@@ -216,15 +283,15 @@ def test_the_files_do_not_depend_on_threads(tmp_path: Path, write: Write) -> Non
     assert files(tmp_path / "one") == files(tmp_path / "many")
 
 
-@both
+@each
 def test_every_block_is_told(tmp_path: Path, write: Write) -> None:
     told: list[tuple[int, int]] = []
     write(tmp_path / "out", source(painted(*SIZE)), MPP, on_block=lambda *block: told.append(block))
     assert told == [(k, len(told)) for k in range(1, len(told) + 1)]
-    assert len(told) == (10 + 3 + 2 + 1 if write is write_ome_tiff else 2 + 1 + 1 + 1)
+    assert len(told) == (10 + 3 + 2 + 1 if write is not write_ome_zarr else 2 + 1 + 1 + 1)
 
 
-@both
+@each
 def test_memory_does_not_grow_with_the_slide(tmp_path: Path, write: Write) -> None:
     pixels = da.full((600, 24_000, 3), 200, chunks=(512, 512, 3), dtype=np.uint8)
     tracemalloc.start()
@@ -242,7 +309,7 @@ def stop_after(blocks: int, error: BaseException) -> OnBlock:
     return on_block
 
 
-@both
+@each
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), ValueError("stop")])
 def test_a_stopped_write_leaves_the_old_and_nothing_else(tmp_path: Path, write: Write, error: BaseException) -> None:
     path = tmp_path / "out"
@@ -257,12 +324,12 @@ def test_a_stopped_write_leaves_the_old_and_nothing_else(tmp_path: Path, write: 
     assert files(tmp_path) == before
 
 
-@both
+@each
 def test_an_older_one_is_replaced(tmp_path: Path, write: Write) -> None:
     path = tmp_path / "out"
     write(path, source(painted(*SIZE)), MPP)
     write(path, source(painted(20, 30)), MPP)
-    levels = tiff_levels(path) if write is write_ome_tiff else zarr_levels(path)
+    levels = tiff_levels(path) if write is not write_ome_zarr else zarr_levels(path)
     assert [level.shape for level in levels] == [(20, 30, 3)]
     assert list(tmp_path.iterdir()) == [path]
 
@@ -275,7 +342,7 @@ def test_a_folder_that_is_no_zarr_stays(tmp_path: Path) -> None:
     assert files(tmp_path) == {"out/thesis.txt": b"mine"}
 
 
-@both
+@each
 def test_a_folder_that_cannot_be_written(tmp_path: Path, write: Write) -> None:
     with pytest.raises(OutputError, match="--out"):
         write(tmp_path / "none" / "out", source(painted(20, 30)), MPP)
@@ -291,7 +358,7 @@ def file_size_limit(limit_bytes: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-@both
+@each
 def test_what_the_disk_refuses_is_an_os_error(tmp_path: Path, write: Write) -> None:
     with pytest.raises(OSError, match=os.strerror(errno.EFBIG)) as refused, file_size_limit(100_000):
         write(tmp_path / "out", source(tissue_like(0, *SIZE)), MPP)

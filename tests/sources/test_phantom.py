@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from pathlib import Path
 
@@ -86,7 +85,7 @@ def test_written_patches_rebuild_the_painted_pixels(tmp_path: Path, name: str) -
     out = write_phantom(tmp_path / name, cases=2, seed=SEED)
     with IdcDataset(out) as data:
         assert data.cases == CASES
-        assert data.index.foreign == 1  # the marker
+        assert data.index.foreign == 0
         for case in CASES:
             read = data.case(case)
             assert read.kind == "phantom"
@@ -117,10 +116,8 @@ def test_folder_and_zip_hold_the_same_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("small")
-def test_files_lie_in_case_and_class_folders_beside_the_marker(tmp_path: Path) -> None:
+def test_files_lie_in_case_and_class_folders(tmp_path: Path) -> None:
     out = write_phantom(tmp_path / "set", cases=2, seed=SEED)
-    marker = json.loads((out / "phantom.json").read_text())
-    assert marker == {"seed": SEED, "cases": CASES, "version": 1}
     for path in out.rglob("*.png"):
         name = parse_patch_name(path.name)
         assert name is not None

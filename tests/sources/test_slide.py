@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -187,3 +188,28 @@ def test_a_damaged_tile_is_unreadable_and_the_rest_is_not(tmp_path: Path, conten
         np.testing.assert_allclose(
             picture[:90, :90], pixels[:360, :360].reshape(90, 4, 90, 4, 3).mean(axis=(1, 3)), atol=1
         )
+
+
+def test_outlines_label_the_tiles(tmp_path: Path) -> None:
+    """The outline covers the first tile, 85 % of the second, 75 % of the third, and no other."""
+    path = write_slide(tmp_path / "a.tiff", smooth_tissue(400, 800), 1.0)
+    ring = [[0, 0], [600, 0], [600, 150], [400, 150], [400, 170], [200, 170], [200, 200], [0, 200]]
+    outline = {"type": "Polygon", "coordinates": [ring]}
+    features = [
+        {"type": "Feature", "geometry": outline, "properties": {"classification": {"name": "Tumor"}}},
+        {"type": "Feature", "geometry": outline, "properties": {"classification": {"name": "Stroma"}}},
+    ]
+    (tmp_path / "a.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    with Slide(path, tissue_mask=False, labels=tmp_path / "a.geojson") as slide:
+        assert [patch.label for patch in slide.patches] == [1, 1, 0, 0, 0, 0, 0, 0]
+        assert "1 of Stroma" in str(slide.problems)
+    with Slide(path, tissue_mask=False) as slide:
+        assert {patch.label for patch in slide.patches} == {None}
+        assert slide.problems == ()
+
+
+def test_a_slide_in_another_stain_is_told(tmp_path: Path) -> None:
+    brown = np.full((800, 800, 3), (150, 110, 70), np.uint8)
+    brown[:, 500:] = 240
+    with Slide(write_slide(tmp_path / "a.tiff", brown, 1.0)) as slide:
+        assert "unlike haematoxylin and eosin" in str(slide.problems)

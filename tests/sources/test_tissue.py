@@ -15,7 +15,7 @@ from scipy import ndimage
 
 from wsi_idc.sources.phantom import paint_slide
 from wsi_idc.sources.phantom.paint import GLASS_RGB
-from wsi_idc.sources.tissue import find_tissue, tissue_share
+from wsi_idc.sources.tissue import find_tissue, tissue_share, unlike_he
 
 MPP = (16.0, 16.0)
 GLASS_PX = 60
@@ -189,3 +189,31 @@ def test_share_of_a_box(boxes: list[tuple[float, ...]], seed: int) -> None:
     for (left, top, right, bottom), value in zip((4 * edges).clip(0).astype(int), share, strict=True):
         inside = fine[top:bottom, left:right]
         assert value == pytest.approx(inside.mean() if inside.size else 0, abs=1e-9)
+
+
+STAINS = {"haematoxylin": (0.65, 0.70, 0.29), "eosin": (0.07, 0.99, 0.11), "dab": (0.27, 0.57, 0.78)}
+"""Optical densities in red, green and blue: Ruifrok & Johnston 2001."""
+
+
+@pytest.mark.parametrize(
+    ("amounts", "unlike"),
+    [
+        ({"haematoxylin": 1, "eosin": 1}, False),
+        ({"haematoxylin": 0.2, "eosin": 0.3}, False),
+        ({"haematoxylin": 1}, False),
+        ({"eosin": 1}, False),
+        ({"dab": 1, "haematoxylin": 0.3}, True),
+        ({}, False),
+    ],
+)
+def test_other_stains_than_he_are_noticed(amounts: dict[str, float], unlike: bool) -> None:
+    bound = np.random.default_rng(0).gamma(2, 0.4, (200, 100))
+    density = sum(amount * bound[..., None] * np.array(STAINS[name]) for name, amount in amounts.items())
+    pixels = np.full((200, 200, 3), 235, np.uint8)
+    pixels[:, :100] = 235 * np.exp(-density)
+    assert unlike_he(pixels) is unlike
+
+
+def test_a_dark_slide_is_no_he() -> None:
+    assert unlike_he(np.full((50, 50, 3), 8, np.uint8))
+    assert not unlike_he(paint_slide("90001", 7, width_px=800, height_px=720).pixels[::4, ::4])

@@ -16,8 +16,11 @@ from wsi_idc.files import DISK_FULL
 COMMANDS = {
     "heatmap": "Score a slide and draw its sheet: probability of IDC over the tissue.",
     "score": "Score a slide: a row per patch in scores.csv.",
+    "mosaic": "Rebuild the image of a slide at 4 µm/px.",
+    "tile": "Cut a raw slide into named patches.",
     "train": "Train CancerNet on labelled patches.",
     "evaluate": "Score a part of a split: figures with intervals over cases, curves, the worst errors.",
+    "phantom": "Paint a synthetic data set.",
     "download": "Fetch the IDC set from Kaggle.",
     "info": "Show versions, devices, model and data.",
 }

@@ -31,6 +31,7 @@ def patient(ids: tuple[str, ...], colormap: str, opacity: float, dpi: int, **giv
 @command.command("slide")
 @options.files
 @options.slide
+@options.labels
 @options.scoring
 @options.drawing
 def slide(files: tuple[Path, ...], colormap: str, opacity: float, dpi: int, **given: Any) -> int:

@@ -63,19 +63,19 @@ def command(data: str | None, model: Path | None) -> int:
 def _describe(path: Path) -> None:
     """Print a line a case, then what was passed over."""
     from wsi_idc.cli.console import list_problems
-    from wsi_idc.sources.idc import IdcDataset
+    from wsi_idc.sources.locate import open_dataset
 
-    with IdcDataset(path) as dataset:
-        index = dataset.index
+    with open_dataset(path) as dataset:
         total = [0, 0]
         click.echo("case,patches,no_idc,idc,unlabelled")
         for case in dataset.cases:
-            labels = [entry.name.label for entry in index.cases[case]]
+            labels = list(dataset.labels(case))
             counts = [labels.count(0), labels.count(1)]
             total = [total[0] + counts[0], total[1] + counts[1]]
             click.echo(f"{case},{len(labels)},{counts[0]},{counts[1]},{labels.count(None)}")
+        copies, foreign = dataset.passed_over
         click.echo(
-            f"{len(index.cases):,} cases, {total[0]:,} patches without and {total[1]:,} with IDC; "
-            f"left out: {index.copies:,} second copies, {index.foreign:,} other files"
+            f"{len(dataset.cases):,} cases, {total[0]:,} patches without and {total[1]:,} with IDC; "
+            f"left out: {copies:,} second copies, {foreign:,} other files"
         )
-        list_problems(problem for found in index.problems.values() for problem in found)
+        list_problems(dataset.problems)

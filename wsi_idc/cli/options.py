@@ -16,7 +16,7 @@ DEFAULT_OUT = Path("wsi-idc-results")
 _FILE = click.Path(path_type=Path)
 
 
-def _together(*decorators: Callable[[Decorated], Decorated]) -> Callable[[Decorated], Decorated]:
+def together(*decorators: Callable[[Decorated], Decorated]) -> Callable[[Decorated], Decorated]:
     def decorate(function: Decorated) -> Decorated:
         for decorator in reversed(decorators):
             function = decorator(function)
@@ -28,7 +28,7 @@ def _together(*decorators: Callable[[Decorated], Decorated]) -> Callable[[Decora
 data = click.option(
     "--data",
     metavar="PATH",
-    help="Folder or zip of IDC patches, or the word demo for synthetic ones. "
+    help="Folder, zip or store of IDC patches, or the word demo for synthetic ones. "
     "[default: WSI_IDC_DATA, else what download fetched]",
 )
 model = click.option(
@@ -70,31 +70,49 @@ context = click.option(
     help="Blur over scored neighbours, in patches (0.6 to 1 is usual); calls and pictures follow it. [default: off]",
 )
 
-scoring = _together(model, out, threshold, context, batch_size, restart, quiet)
+scoring = together(model, out, threshold, context, batch_size, restart, quiet)
 
-slide = _together(
+pixels = together(
     click.option(
         "--mpp",
         type=float,
         metavar="UM",
         help="Scale of the slide at its finest in µm/px; stands above the file's own. [default: the file's]",
     ),
+    click.option("--icc", is_flag=True, help="Convert colours to sRGB by the slide's ICC profile."),
+    click.option("--allow-upsampling", is_flag=True, help="Take slides coarser than 4.4 µm/px, too."),
+)
+
+slide = together(
     click.option(
         "--min-tissue",
         type=click.FloatRange(0, 1),
         default=0.3,
         show_default=True,
         metavar="F",
-        help="Share of a tile that must be tissue for it to be scored.",
+        help="Share of a tile that must be tissue.",
     ),
-    click.option("--no-tissue-mask", "tissue_mask", flag_value=False, default=True, help="Score every tile."),
-    click.option("--icc", is_flag=True, help="Convert colours to sRGB by the slide's ICC profile."),
-    click.option("--allow-upsampling", is_flag=True, help="Score slides coarser than 4.4 µm/px, too."),
+    click.option("--no-tissue-mask", "tissue_mask", flag_value=False, default=True, help="Take every tile."),
+    pixels,
+)
+
+labels = click.option(
+    "--labels",
+    type=_FILE,
+    metavar="FILE",
+    help="GeoJSON with the outlines of IDC, as QuPath exports it: a tile is positive from 80 % inside on.",
+)
+
+packing = click.option(
+    "--format",
+    "form",
+    type=click.Choice(["folder", "zip", "store"]),
+    help="What to write. [default: zip where OUT ends in .zip, store in .zarr, else folder]",
 )
 
 files = click.argument("files", nargs=-1, required=True, metavar="FILE...", type=_FILE)
 
-drawing = _together(
+drawing = together(
     click.option("--colormap", default="cividis", show_default=True, metavar="NAME", help="A colormap of matplotlib."),
     click.option("--opacity", type=float, default=0.55, show_default=True, metavar="A", help="Of colour over tissue."),
     click.option("--dpi", type=int, default=200, show_default=True, metavar="N", help="Of the sheet and the matrix."),

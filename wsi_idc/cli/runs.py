@@ -15,6 +15,7 @@ from wsi_idc.cli.console import list_problems, loading, progress_bar, warn
 from wsi_idc.errors import OptionError
 from wsi_idc.files import make_folder
 from wsi_idc.sources.base import PatchSource
+from wsi_idc.sources.dataset import Dataset
 from wsi_idc.sources.locate import open_dataset
 
 if TYPE_CHECKING:
@@ -23,11 +24,17 @@ if TYPE_CHECKING:
     from wsi_idc.views.style import Style
 
 
-def score_cases(ids: Sequence[str], *, data: str | None, out: Path, quiet: bool, **given: Any) -> int:
-    """Score cases of the IDC set one after the other: see `_score_each`."""
+def find_cases(ids: Sequence[str], data: str | None, quiet: bool) -> Dataset:
+    """Open the data set that holds these cases."""
     with progress_bar("Looking for the data (the demo is painted on first use)", None, quiet):
         dataset = open_dataset(data)
         dataset.check(ids)
+    return dataset
+
+
+def score_cases(ids: Sequence[str], *, data: str | None, out: Path, quiet: bool, **given: Any) -> int:
+    """Score cases of the IDC set one after the other: see `_score_each`."""
+    dataset = find_cases(ids, data, quiet)
     make_folder(out)
     with dataset:
         opened = (nullcontext(dataset.case(number)) for number in dict.fromkeys(ids))
@@ -42,6 +49,7 @@ def score_slides(
     tissue_mask: bool,
     icc: bool,
     allow_upsampling: bool,
+    labels: Path | None,
     out: Path,
     quiet: bool,
     **given: Any,
@@ -57,6 +65,7 @@ def score_slides(
             tissue_mask=tissue_mask,
             icc=icc,
             allow_upsampling=allow_upsampling,
+            labels=labels,
         )
 
     names: dict[str, Path] = {}
@@ -65,6 +74,8 @@ def score_slides(
             first = names.setdefault(slide.slide, path)
             if first.resolve().parent != path.resolve().parent:
                 raise OptionError(f"{first} and {path} would share a folder in {out}: give them an --out each.")
+    if labels is not None and len(names) > 1:
+        raise OptionError(f"{labels} cannot hold the outlines of {len(names)} slides: give one slide with --labels.")
     make_folder(out)
     return _score_each(map(open_slide, names.values()), "Slide", out=out, quiet=quiet, **given)
 
@@ -92,19 +103,22 @@ def _score_each(
         classifier = load_model(model)
     try:
         for opened in sources:
-            with opened as source, progress_bar(f"{noun} {source.slide}", len(source.patches), quiet) as bar:
-                result = score_into(
-                    source,
-                    classifier,
-                    out,
-                    threshold=threshold,
-                    context=context,
-                    batch_size=batch_size,
-                    restart=restart,
-                    command=command,
-                    on_patches=bar.advance,
-                    draw=None if style is None else _drawing(source, classifier.config, style),
-                )
+            with opened as source:
+                with progress_bar(f"{noun} {source.slide}: looking for tissue", None, quiet):
+                    total = len(source.patches)
+                with progress_bar(f"{noun} {source.slide}", total, quiet) as bar:
+                    result = score_into(
+                        source,
+                        classifier,
+                        out,
+                        threshold=threshold,
+                        context=context,
+                        batch_size=batch_size,
+                        restart=restart,
+                        command=command,
+                        on_patches=bar.advance,
+                        draw=None if style is None else _drawing(source, classifier.config, style),
+                    )
             click.echo(result.scores_path if style is None else result.folder / "heatmap.png")
             results.append(result)
     finally:

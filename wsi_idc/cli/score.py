@@ -29,6 +29,7 @@ def patient(ids: tuple[str, ...], **given: Any) -> int:
 @command.command("slide")
 @options.files
 @options.slide
+@options.labels
 @options.scoring
 def slide(files: tuple[Path, ...], **given: Any) -> int:
     """Score raw slides: whatever OpenSlide reads, and OME-TIFF."""

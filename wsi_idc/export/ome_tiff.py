@@ -1,4 +1,4 @@
-"""A slide image as a tiled OME-TIFF with a pyramid."""
+"""A slide image as a tiled TIFF with a pyramid: OME-TIFF, or the plain one that OpenSlide reads whole."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from tifffile import TiffWriter
 
 from wsi_idc.errors import printable
-from wsi_idc.export.pyramid import TILE_PX, OnBlock, Size, counter, cut, half_size, halve, level_sizes, writing_thread
-from wsi_idc.files import replacing
+from wsi_idc.export.pyramid import TILE_PX, OnBlock, Size, counter, cut, half_size, halve, level_sizes
+from wsi_idc.files import replacing, writing_thread
 
 Compression = Literal["jpeg", "deflate"]
 
@@ -29,11 +29,18 @@ _TILE_BYTES = TILE_PX * TILE_PX * 3
 _CLASSIC_BYTES = 2**32 - 2**28
 """Pixels above this may need offsets of more than 32 bits: a BigTIFF."""
 
-_OPTIONS: dict[Compression, dict[str, Any]] = {
-    # Chroma at half the width: Bio-Formats, which QuPath and Fiji read with, mistakes full chroma for RGB.
-    "jpeg": {"compression": "jpeg", "compressionargs": {"level": 90}, "subsampling": (2, 1)},
-    "deflate": {"compression": "deflate"},
-}
+_QUALITY = 90
+"""Of JPEG, 0-100."""
+
+_HALF_CHROMA, _FULL_CHROMA = (2, 1), (1, 1)
+"""Bio-Formats, which QuPath and Fiji read OME-TIFF with, mistakes full chroma for RGB; the network needs it."""
+
+
+def _codec(compression: Compression, chroma: tuple[int, int]) -> dict[str, Any]:
+    """What tifffile calls a compression."""
+    if compression == "deflate":
+        return {"compression": "deflate"}
+    return {"compression": "jpeg", "compressionargs": {"level": _QUALITY}, "subsampling": chroma}
 
 
 def write_ome_tiff(
@@ -73,15 +80,69 @@ def write_ome_tiff(
     OSError
         If the disk is full.
     """
-    height, width, _ = pixels.shape
-    sizes = level_sizes((height, width))
+    about = {"metadata": _metadata(pixels.shape[:2], mpp, name)}
+    _write(path, pixels, mpp, _codec(compression, _HALF_CHROMA), about, ome=True, on_block=on_block)
+
+
+def write_tiff(
+    path: Path,
+    pixels: da.Array,
+    mpp: tuple[float, float],
+    *,
+    compression: Compression = "jpeg",
+    description: str = "",
+    on_block: OnBlock | None = None,
+) -> None:
+    """Write a pyramid, each level a page of its own, whole or not at all.
+
+    OpenSlide calls it a generic TIFF, and finds all levels and the scale. All else is as in `write_ome_tiff`.
+
+    Parameters
+    ----------
+    path : Path
+        Should end in ``.tif`` or ``.tiff``. An older file is replaced.
+    pixels : dask array of uint8, shape (height, width, 3)
+        RGB. A chunk is computed once where it lies within 512 rows and 4096 columns counted from the corner, and once
+        for each such strip that it reaches into otherwise.
+    mpp : tuple of float
+        Scale along x and y in µm/px.
+    compression : {"jpeg", "deflate"}
+        JPEG changes the pixels a little, in every level by itself; deflate keeps them.
+    description : str
+        Goes on one line into the TIFF's ImageDescription, which holds ASCII only: other signs become question marks.
+    on_block : callable, optional
+        Told of each tile: (done, total).
+
+    Raises
+    ------
+    OutputError
+        If the folder cannot be written.
+    OSError
+        If the disk is full.
+    """
+    about = {"description": printable(description).encode("ascii", "replace").decode() or None}
+    _write(path, pixels, mpp, _codec(compression, _FULL_CHROMA), about, ome=False, on_block=on_block)
+
+
+def _write(
+    path: Path,
+    pixels: da.Array,
+    mpp: tuple[float, float],
+    codec: dict[str, Any],
+    about: dict[str, Any],
+    *,
+    ome: bool,
+    on_block: OnBlock | None,
+) -> None:
+    """Write a pyramid; `about` goes to the first level, and OME-TIFF has the smaller ones as SubIFDs."""
+    sizes = level_sizes(pixels.shape[:2])
     total = sum(len(cut(size, (TILE_PX, TILE_PX))) for size in sizes)
     tell = counter(total, on_block)
     with (
         replacing(path) as temporary,
         TemporaryDirectory(prefix=".", suffix=f"-{path.name}", dir=path.parent, ignore_cleanup_errors=True) as folder,
         writing_thread() as thread,
-        TiffWriter(temporary, bigtiff=total * _TILE_BYTES > _CLASSIC_BYTES, ome=True) as tiff,
+        TiffWriter(temporary, bigtiff=total * _TILE_BYTES > _CLASSIC_BYTES, ome=ome) as tiff,
     ):
         for k, size in enumerate(sizes):
             half = thread.submit(_create_half, Path(folder) / str(k), half_size(size)).result()
@@ -92,13 +153,13 @@ def write_ome_tiff(
                 tile=(TILE_PX, TILE_PX),
                 photometric="rgb",
                 subfiletype=1 if k else 0,
-                subifds=0 if k else len(sizes) - 1,
+                subifds=len(sizes) - 1 if ome and not k else 0,
                 resolution=(1e4 / (mpp[0] * 2**k), 1e4 / (mpp[1] * 2**k)),
                 resolutionunit="centimeter",
                 software="wsi_idc",
-                metadata=None if k else _metadata((height, width), mpp, name),
                 buffersize=8 * _TILE_BYTES,
-                **_OPTIONS[compression],
+                **{"metadata": None, **({} if k else about)},
+                **codec,
             )
             pixels = da.from_zarr(half)  # type: ignore[no-untyped-call]
 

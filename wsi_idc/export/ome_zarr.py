@@ -13,8 +13,8 @@ import zarr
 from numpy.typing import NDArray
 
 from wsi_idc.errors import OutputError
-from wsi_idc.export.pyramid import OnBlock, Size, counter, cut, halve, level_sizes, writing_thread
-from wsi_idc.files import replacing_folder
+from wsi_idc.export.pyramid import OnBlock, Size, counter, cut, halve, level_sizes
+from wsi_idc.files import replacing_folder, writing_thread
 
 Version = Literal["0.4", "0.5"]
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,16 +64,3 @@ def counter(total: int, on_block: OnBlock | None) -> Callable[[], None]:
             on_block(next(done), total)
 
     return tell
-
-
-@contextmanager
-def writing_thread() -> Iterator[ThreadPoolExecutor]:
-    """Give one thread to write Zarr in, which is waited for when the block ends.
-
-    Ctrl-C leaves a Zarr call of the main thread at once, and Zarr would go on writing into a folder that is about to be
-    removed.
-    """
-    with ThreadPoolExecutor(1) as pool:
-        # Started before there is anything to write: interrupted while it starts, it would not be waited for.
-        pool.submit(int).result()
-        yield pool

@@ -12,6 +12,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from wsi_idc import __version__
 from wsi_idc.files import make_folder, write_json
 from wsi_idc.model.config import DEFAULT_BATCH
@@ -22,6 +24,7 @@ from wsi_idc.scoring.scores import (
     Scores,
     checked_context,
     checked_threshold,
+    labels_of,
     read_scores,
     write_scores,
 )
@@ -62,8 +65,10 @@ class SlideResult:
 
 
 def result_key(source: PatchSource, model: Classifier) -> str:
-    """Hash of everything that the probabilities depend on: pixels, model, runtime and precision."""
+    """Hash of everything that the probabilities depend on: pixels, patches, model, runtime and precision."""
+    boxes = np.array([(patch.x, patch.y, patch.width, patch.height) for patch in source.patches], dtype="<i8")
     parts = {
+        "patches": hashlib.sha256(boxes.tobytes()).hexdigest(),
         "fingerprint": source.fingerprint,
         "mpp": source.mpp,
         "details": dict(source.details),
@@ -92,9 +97,9 @@ def score_into(
 ) -> SlideResult:
     """Score a slide into ``out/<slide>/``, or take what is finished there.
 
-    A finished slide is taken as it is only if its key is the same; another threshold or context rewrites the calls
-    without scoring again. Files of an older state, pictures among them, are removed before new ones are written. While
-    anything in the folder changes there is no ``run.json``; it is written last.
+    A finished slide is taken as it is only if its key is the same; another threshold or context, or other labels,
+    rewrite the table without scoring again. Files of an older state, pictures among them, are removed before new ones
+    are written. While anything in the folder changes there is no ``run.json``; it is written last.
 
     Parameters
     ----------
@@ -115,15 +120,16 @@ def score_into(
     context = checked_context(context)
     folder = make_folder(out / source.slide)
     key = result_key(source, model)
+    labels = labels_of(source.patches)
     finished, run = (None, {}) if restart else _finished(folder, source.slide, key)
     if finished is None:
-        scored = score(source, model, threshold=chosen, batch_size=batch_size, on_patches=on_patches)
+        scored, same = score(source, model, threshold=chosen, batch_size=batch_size, on_patches=on_patches), False
     else:
-        scored = finished
+        scored, was = finished, finished.scores
+        same = (was.threshold, was.context) == (chosen, context) and np.array_equal(was.label, labels)
         if on_patches:
-            on_patches(len(scored.scores))
-    same = finished is not None and (finished.scores.threshold, finished.scores.context) == (chosen, context)
-    scores = scored.scores if same else scored.scores.with_context(context).with_threshold(chosen)
+            on_patches(len(was))
+    scores = scored.scores if same else scored.scores.with_labels(labels).with_context(context).with_threshold(chosen)
     result = SlideResult(scores, folder, tuple(source.problems), scored.problems)
     provenance = _provenance(source, model, result, key)
     if same and draw is None and all(run.get(name) == value for name, value in provenance.items()):

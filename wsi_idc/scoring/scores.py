@@ -104,6 +104,10 @@ class Scores:
         """The same probabilities, called at another threshold."""
         return replace(self, threshold=threshold)
 
+    def with_labels(self, label: NDArray[np.int8]) -> Scores:
+        """The same probabilities beside other labels, shape (n,)."""
+        return replace(self, label=label)
+
     def with_context(self, sigma: float | None) -> Scores:
         """The same probabilities, blurred over the neighbours or, with None, not."""
         if sigma is None:
@@ -142,9 +146,14 @@ def make_scores(slide: str, patches: Sequence[Patch], probs: NDArray[np.float32]
         height=np.array([patch.height for patch in patches], dtype=np.int64),
         prob_no_idc=np.array(rounded[:, 0], dtype=np.float64),
         prob_idc=np.array(rounded[:, 1], dtype=np.float64),
-        label=np.array([UNKNOWN if patch.label is None else patch.label for patch in patches], dtype=np.int8),
+        label=labels_of(patches),
         threshold=threshold,
     )
+
+
+def labels_of(patches: Sequence[Patch]) -> NDArray[np.int8]:
+    """Label of each patch, -1 where unknown, shape (n,)."""
+    return np.array([UNKNOWN if patch.label is None else patch.label for patch in patches], dtype=np.int8)
 
 
 def write_scores(path: Path, scores: Scores) -> None:

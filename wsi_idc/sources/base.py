@@ -105,3 +105,10 @@ class PatchSource(Protocol):
 
         None where there are only the patches.
         """
+
+    @property
+    def mosaic_px(self) -> tuple[int, int]:
+        """Width and height of the slide at 4 µm/px."""
+
+    def region(self, left: int, top: int, width: int, height: int) -> NDArray[np.uint8]:
+        """Part of the slide at 4 µm/px, shape (height, width, 3), in pixels of that scale. Threads may call it."""

@@ -8,20 +8,20 @@ import os
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from types import MappingProxyType, TracebackType
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from wsi_idc.errors import DataNotFoundError, NotIdcDataError, UnknownCaseError
-from wsi_idc.geometry import PATCH_MPP, PATCH_PX
-from wsi_idc.naming import PHANTOM_CASES, PatchName, almost_a_patch_name, parse_patch_name
-from wsi_idc.sources.base import Block, MppSource, Patch, Problem, SourceKind
+from wsi_idc.errors import DataNotFoundError, NotIdcDataError
+from wsi_idc.geometry import PATCH_PX
+from wsi_idc.naming import PatchName, almost_a_patch_name, parse_patch_name
+from wsi_idc.sources.base import Block, Patch, Problem
+from wsi_idc.sources.case import Case
+from wsi_idc.sources.dataset import Dataset, unknown_case
 from wsi_idc.sources.png import PngError, decode_png, png_size
 
 MAX_PATCH_BYTES = 65_536
@@ -211,8 +211,8 @@ def _is_patch_camelyon(name: str) -> bool:
     return name == "train_labels.csv" or (ending == "tif" and is_hash) or name.startswith("camelyonpatch_level_2")
 
 
-class IdcDataset:
-    """IDC patches of any number of cases, in a folder or a zip. Close it, or use it in a ``with``."""
+class IdcDataset(Dataset):
+    """IDC patches of any number of cases, in a folder or a zip."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -241,11 +241,20 @@ class IdcDataset:
 
     @property
     def cases(self) -> list[str]:
-        """Case numbers in ascending order."""
         return sorted(self.index.cases, key=int)
 
+    def labels(self, case: str) -> Sequence[int | None]:
+        return [entry.name.label for entry in self._index_of(case).cases[case]]
+
+    @property
+    def problems(self) -> Sequence[Problem]:
+        return [problem for found in self.index.problems.values() for problem in found]
+
+    @property
+    def passed_over(self) -> tuple[int, int]:
+        return self.index.copies, self.index.foreign
+
     def check(self, cases: Iterable[str]) -> None:
-        """UnknownCaseError for the first of these that the data do not hold."""
         for case in cases:
             self._index_of(case)
 
@@ -257,41 +266,22 @@ class IdcDataset:
                 self._of_one_case[case] = index
                 return index
         if case not in self.index.cases:
-            raise UnknownCaseError(_unknown_case(case, self.cases, self.path))
+            raise unknown_case(case, self.cases, self.path)
         return self.index
 
     def case(self, case: str) -> IdcCase:
-        """Open one case; UnknownCaseError where the data hold none of that number."""
         index = self._index_of(case)
-        return IdcCase(
-            case,
-            self._container,
-            index.cases[case],
-            index.problems.get(case, []),
-        )
+        return IdcCase(case, self._container, index.cases[case], index.problems.get(case, []))
 
     def close(self) -> None:
         self._container.close()
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+class IdcCase(Case):
+    """One case of the IDC set; it holds the encoded patches (at most some 20 MB).
 
-
-class IdcCase:
-    """One case of the IDC set: a `PatchSource` that holds the encoded patches (at most some 20 MB).
-
-    Slide pixels are at a nominal 4 µm/px; a name's 1-based ``x451`` is column 450.
+    A name's 1-based ``x451`` is column 450.
     """
-
-    mpp = (PATCH_MPP, PATCH_MPP)
-    mpp_source: MppSource = "nominal"
-    details: Mapping[str, object] = MappingProxyType({})
-    tissue = None
 
     def __init__(
         self,
@@ -300,17 +290,9 @@ class IdcCase:
         entries: Sequence[Entry],
         problems: Sequence[Problem],
     ) -> None:
-        self.slide = case
-        self.path = str(container.path)
-        self.kind: SourceKind = "phantom" if int(case) in PHANTOM_CASES else "idc"
-        self.problems = tuple(problems)
         self._entries = tuple(entries)
         self._encoded = [_read_or_reason(container, entry.path) for entry in entries]
-        self.patches = tuple(map(_patch, self._entries, self._encoded))
-        self.size_px = (
-            max(patch.x + patch.width for patch in self.patches),
-            max(patch.y + patch.height for patch in self.patches),
-        )
+        super().__init__(case, str(container.path), list(map(_patch, self._entries, self._encoded)), problems)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -336,9 +318,6 @@ class IdcCase:
                 readable[i] = False
                 problems.append(Problem(entry.path, f"unreadable: {error}"))
         return Block(pixels, readable, tuple(problems))
-
-    def picture(self, factor: int) -> None:
-        """There are only the patches."""
 
 
 def _read_or_reason(container: Container, path: str) -> bytes | str:
@@ -370,13 +349,6 @@ def _decode(data: bytes | str) -> NDArray[np.uint8]:
 def _cannot_read(path: Path, error: OSError) -> str:
     where = error.filename or path
     return f"{where} cannot be read ({error.strerror or error}): check its permissions."
-
-
-def _unknown_case(case: str, cases: list[str], path: Path) -> str:
-    wanted = int(case) if case.isascii() and case.isdigit() else 0
-    nearest = sorted(cases, key=lambda other: abs(int(other) - wanted))[:3] if wanted else cases[:3]
-    total = "1 case" if len(cases) == 1 else f"{len(cases)} cases"
-    return f"There is no case {case!r} among the {total} of {path}: the nearest are {', '.join(nearest)}."
 
 
 def _not_idc(path: Path, index: Index) -> str:

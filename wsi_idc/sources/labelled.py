@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from wsi_idc.geometry import PATCH_PX
 from wsi_idc.sources.base import Problem
-from wsi_idc.sources.idc import IdcDataset
+from wsi_idc.sources.dataset import Dataset
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,13 @@ class LabelledPatches:
 
 
 def load_patches(
-    dataset: IdcDataset, cases: Sequence[str], on_case: Callable[[int, int], None] | None = None
+    dataset: Dataset, cases: Sequence[str], on_case: Callable[[int, int], None] | None = None
 ) -> LabelledPatches:
     """Read every labelled, readable patch of these cases into memory (7.5 kB each).
 
     `on_case` is told after each case how many of how many are read.
     """
-    total = sum(entry.name.label is not None for case in cases for entry in dataset.index.cases[case])
+    total = sum(label is not None for case in cases for label in dataset.labels(case))
     pixels = np.empty((total, PATCH_PX, PATCH_PX, 3), dtype=np.uint8)
     labels, names, positions, digest, filled = [], [], [], hashlib.sha256(), 0
     problems: list[Problem] = []

@@ -7,9 +7,14 @@ from pathlib import Path
 
 from wsi_idc.errors import DataNotFoundError
 from wsi_idc.files import DISK_FULL
-from wsi_idc.sources.idc import IdcCase, IdcDataset
+from wsi_idc.sources.case import Case
+from wsi_idc.sources.dataset import Dataset
+from wsi_idc.sources.idc import IdcDataset
 
 DATA_VARIABLE = "WSI_IDC_DATA"
+ZARR_FILE = "zarr.json"
+"""A folder with this is a Zarr, and so no folder of patches."""
+
 DEMO = "demo"
 DEMO_SEED = 0
 DEMO_VERSION = 1
@@ -80,15 +85,20 @@ def demo_data() -> Path:
         ) from error
 
 
-def open_dataset(data: str | Path | None = None) -> IdcDataset:
-    """Open the IDC patches that `locate_data` finds."""
-    return IdcDataset(locate_data(data))
+def open_dataset(data: str | Path | None = None) -> Dataset:
+    """Open the patches that `locate_data` finds: a folder, a zip, or a patch store."""
+    path = locate_data(data)
+    if (path / ZARR_FILE).is_file():
+        from wsi_idc.sources.store import PatchStore
+
+        return PatchStore(path)
+    return IdcDataset(path)
 
 
-def open_case(case: str | int, data: str | Path | None = None) -> IdcCase:
+def open_case(case: str | int, data: str | Path | None = None) -> Case:
     """Open one case of an IDC data set: ``open_case(8863, "archive.zip")``.
 
-    The case holds its encoded patches in memory; nothing needs closing.
+    The case holds its patches in memory; nothing needs closing.
     """
     with open_dataset(data) as dataset:
         return dataset.case(str(case))

@@ -8,8 +8,8 @@ from abc import ABC, abstractmethod
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from threading import Lock
+from typing import Any
 
 import numpy as np
 import openslide
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from wsi_idc.errors import SlideError
+from wsi_idc.files import Closable
 
 WHITE = (255, 255, 255)
 NO_OME_TIFF = "no OME-TIFF"
@@ -44,8 +45,8 @@ class Level:
     downsample: tuple[float, float]
 
 
-class SlideReader(ABC):
-    """An open slide file. Close it, or use it in a ``with`` statement.
+class SlideReader(Closable, ABC):
+    """An open slide file.
 
     Attributes
     ----------
@@ -59,6 +60,8 @@ class SlideReader(ABC):
     icc_profile : bytes or None
     identity : str
         What tells this slide from others, whichever of its files was named.
+    description : str
+        What the file says of itself in free text.
     """
 
     path: Path
@@ -67,6 +70,7 @@ class SlideReader(ABC):
     background: tuple[int, ...] = WHITE
     icc_profile: bytes | None = None
     identity: str = ""
+    description: str = ""
 
     @abstractmethod
     def read(self, level: int, left: int, top: int, width: int, height: int) -> NDArray[np.uint8]:
@@ -91,14 +95,6 @@ class SlideReader(ABC):
     @abstractmethod
     def close(self) -> None: ...
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     def level_for(self, downsample: tuple[float, float]) -> int:
         """The coarsest level with at least as many pixels as this reduction of level 0; else the finest."""
         fine = [
@@ -108,8 +104,18 @@ class SlideReader(ABC):
         ]
         return max(fine, key=lambda index: self.levels[index].downsample, default=0)
 
+    def _level_of(self, across: NDArray[np.float64], down: NDArray[np.float64], finer: float) -> int:
+        """The level that a grid is read from."""
+        step = (across[-1] - across[0]) / (len(across) - 1), (down[-1] - down[0]) / (len(down) - 1)
+        return self.level_for((step[0] / finer, step[1] / finer))
+
+    def pixels_read(self, across: NDArray[np.float64], down: NDArray[np.float64], finer: float = 1.0) -> int:
+        """How many pixels of a file `read_scaled` takes for a grid, about; at least 1."""
+        x, y = self.levels[self._level_of(across, down, finer)].downsample
+        return max(1, round(float((across[-1] - across[0]) / x * (down[-1] - down[0]) / y)))
+
     def read_scaled(
-        self, across: NDArray[np.float64], down: NDArray[np.float64]
+        self, across: NDArray[np.float64], down: NDArray[np.float64], finer: float = 1.0
     ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
         """Read a grid of pixels of any size, each the mean over its area.
 
@@ -118,6 +124,8 @@ class SlideReader(ABC):
         across, down : ndarray of float64, shape (w + 1,) and (h + 1,)
             Edges of the columns and rows in pixels of level 0, ascending. What lies outside the slide counts as
             transparent.
+        finer : float
+            The pixels come from a level at least so many times as fine as the grid, where the slide has one.
 
         Returns
         -------
@@ -126,8 +134,7 @@ class SlideReader(ABC):
         opaque : ndarray of bool, shape (h, w)
             Where the slide has any pixel at all.
         """
-        wanted = ((across[-1] - across[0]) / (len(across) - 1), (down[-1] - down[0]) / (len(down) - 1))
-        index = self.level_for(wanted)
+        index = self._level_of(across, down, finer)
         level = self.levels[index]
         x = np.clip(across / level.downsample[0], 0, level.width_px)
         y = np.clip(down / level.downsample[1], 0, level.height_px)
@@ -206,6 +213,7 @@ class OpenSlideReader(SlideReader):
         profile = slide.color_profile
         self.icc_profile = None if profile is None else profile.tobytes()
         self.identity = properties.get(openslide.PROPERTY_NAME_QUICKHASH1, "")
+        self.description = properties.get(openslide.PROPERTY_NAME_COMMENT, "")
         self._several_files = properties.get(openslide.PROPERTY_NAME_VENDOR) == "dicom"
 
     def _open(self) -> openslide.OpenSlide:
@@ -233,10 +241,12 @@ class OpenSlideReader(SlideReader):
     def read(self, level: int, left: int, top: int, width: int, height: int) -> NDArray[np.uint8]:
         """As `SlideReader.read`; after an error the file is opened again, since its handle is of no more use."""
         across, down = self.levels[level].downsample
+        slide = self._open()
         try:
-            image = self._open().read_region((round(left * across), round(top * down)), level, (width, height))
+            image = slide.read_region((round(left * across), round(top * down)), level, (width, height))
         except openslide.OpenSlideError as error:
-            self.close()
+            # Not closed here: another thread may be reading. It goes with the last that holds it.
+            self._slide = None
             raise OSError(str(error)) from error
         return np.asarray(image)
 
@@ -251,6 +261,7 @@ class TiffReader(SlideReader):
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._lock = Lock()
         try:
             self._tiff = tifffile.TiffFile(path)
         except Exception as error:  # tifffile raises whatever its parts raise on damaged files
@@ -277,6 +288,7 @@ class TiffReader(SlideReader):
             Level(width, height, (sizes[0][1] / width, sizes[0][0] / height)) for height, width in sizes
         )
         self.mpp = _ome_scale(self._tiff.ome_metadata or "")
+        self.description = series.name
         page = self._tiff.pages[0]
         self.icc_profile = getattr(page, "iccprofile", None) or None
 
@@ -284,7 +296,8 @@ class TiffReader(SlideReader):
         rows, columns = slice(top, top + height), slice(left, left + width)
         array = self._arrays[level]
         try:
-            pixels = np.asarray(array[:, rows, columns] if self._channels_first else array[rows, columns])
+            with self._lock:
+                pixels = np.asarray(array[:, rows, columns] if self._channels_first else array[rows, columns])
         except Exception as error:  # tifffile's decoders raise whatever their parts raise
             raise OSError(f"damaged: {error!r}") from error
         region = np.full((height, width, 4), 255, dtype=np.uint8)

@@ -8,24 +8,33 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from wsi_idc.errors import SlideError
+from wsi_idc.files import Closable
 from wsi_idc.geometry import COARSEST_MPP, MAX_MPP, MIN_MPP, PATCH_MPP, PATCH_PX, PATCH_UM, plausible_mpp, tile_edges
+from wsi_idc.naming import PHANTOM_MARK
 from wsi_idc.sources.base import Block, MppSource, Patch, Problem, SourceKind
+from wsi_idc.sources.outlines import OUTLINE_SHARE, inside_share, read_outlines
 from wsi_idc.sources.reader import SlideReader, open_reader
-from wsi_idc.sources.tissue import find_tissue, tissue_share
+from wsi_idc.sources.tissue import find_tissue, tissue_share, unlike_he
 
 MIN_TISSUE = 0.3
 """Share of a tile that must be tissue for it to be scored."""
 
 TISSUE_MPP = 16.0
 """Scale at which tissue is looked for, in µm/px."""
+
+READ_FINER = 4
+"""Tiles are averaged from a level at least so many times as fine as 4 µm/px, that is of 1 µm/px or finer.
+
+A slide's levels are compressed one by one. JPEG takes from a level of 4 µm/px what the network looks at, and raises
+its probabilities by 0.08 on average; averaged over 4x4 pixels the loss matters little. See docs/model.md.
+"""
 
 _STRIP_PX = 4_000_000
 """Pixels read from a slide at once, about."""
@@ -51,8 +60,8 @@ class _Strip:
     opaque: NDArray[np.bool_]
 
 
-class Slide:
-    """A raw slide. Close it, or use it in a ``with`` statement.
+class Slide(Closable):
+    """A raw slide.
 
     Parameters
     ----------
@@ -68,14 +77,17 @@ class Slide:
         Convert the colours to sRGB by the file's ICC profile.
     allow_upsampling : bool
         Take a slide coarser than 4.4 µm/px, too.
+    labels : path, optional
+        GeoJSON with the outlines of IDC in pixels of level 0, as QuPath exports it: a tile is labelled 1 where at least
+        80 % of it lie inside, else 0. Without it tiles have no label.
 
     Raises
     ------
     SlideError
         Where the file cannot be opened, has no usable scale, or holds too little detail.
+    OptionError
+        Where the labels cannot be used.
     """
-
-    kind: SourceKind = "slide"
 
     def __init__(
         self,
@@ -86,10 +98,13 @@ class Slide:
         tissue_mask: bool = True,
         icc: bool = False,
         allow_upsampling: bool = False,
+        labels: str | Path | None = None,
     ) -> None:
+        self._outlines = None if labels is None else read_outlines(labels)
         self._reader = open_reader(path)
         self.path = str(path)
         self.slide = self._reader.name
+        self.kind: SourceKind = "phantom" if self.description.startswith(PHANTOM_MARK) else "slide"
         self.mpp_source: MppSource = "file" if mpp is None else "option"
         self._min_tissue = min_tissue if tissue_mask else None
         try:
@@ -103,16 +118,7 @@ class Slide:
             "icc_profile": _profile_name(self._reader.icc_profile),
             "converted_to_srgb": self._convert is not None,
         }
-        self.problems: tuple[Problem, ...] = ()
         self._last: tuple[int, int, _Strip | None] = (-1, -1, None)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Let go of the file."""
@@ -123,6 +129,25 @@ class Slide:
         """Width and height of level 0."""
         finest = self._reader.levels[0]
         return finest.width_px, finest.height_px
+
+    @property
+    def description(self) -> str:
+        """What the file says of itself in free text."""
+        return self._reader.description
+
+    @cached_property
+    def problems(self) -> tuple[Problem, ...]:
+        """What is odd about the slide and its labels. Looks for tissue first."""
+        found = []
+        if unlike_he(self.thumbnail):
+            reason = "its colours are unlike haematoxylin and eosin, which the model was trained on: do not rely on it"
+            found.append(Problem(self.path, reason))
+        if self._outlines is not None:
+            found += [
+                Problem(self.path, f"of its labels, {count} of {name} do not count as IDC")
+                for name, count in self._outlines.left_out
+            ]
+        return tuple(found)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -144,7 +169,8 @@ class Slide:
     @cached_property
     def thumbnail(self) -> NDArray[np.uint8]:
         """The slide at 16 µm/px, shape (h, w, 3); what cannot be read has the background's colour."""
-        return self._picture(*(_lattice(length, mpp) for length, mpp in zip(self.size_px, self.mpp, strict=True)))
+        across, down = (_lattice(length, mpp) for length, mpp in zip(self.size_px, self.mpp, strict=True))
+        return self._picture(across, down)
 
     def picture(self, factor: int) -> NDArray[np.uint8]:
         """The slide reduced by a whole factor, shape (ceil(height / factor), ceil(width / factor), 3).
@@ -152,22 +178,23 @@ class Slide:
         What cannot be read has the background's colour.
         """
         edges = (np.minimum(np.arange(-(-length // factor) + 1) * factor, length) for length in self.size_px)
-        return self._picture(*(edge.astype(np.float64) for edge in edges))
+        across, down = (edge.astype(np.float64) for edge in edges)
+        return self._picture(across, down)
 
-    def _picture(self, across: NDArray[np.float64], down: NDArray[np.float64]) -> NDArray[np.uint8]:
+    def _picture(self, across: NDArray[np.float64], down: NDArray[np.float64], finer: float = 1.0) -> NDArray[np.uint8]:
         """Pixels between these edges in pixels of level 0, read in strips and around damage."""
         picture = np.empty((len(down) - 1, len(across) - 1, 3), dtype=np.uint8)
-        rows = max(1, int(_STRIP_PX / (across[-1] * (down[1] - down[0]))))
+        rows = max(1, len(picture) * _STRIP_PX // self._reader.pixels_read(across, down, finer))
         for top in range(0, len(picture), rows):
-            self._read_around_damage(picture[top : top + rows], across, down[top : top + rows + 1])
+            self._read_around_damage(picture[top : top + rows], across, down[top : top + rows + 1], finer)
         return picture
 
     def _read_around_damage(
-        self, picture: NDArray[np.uint8], across: NDArray[np.float64], down: NDArray[np.float64]
+        self, picture: NDArray[np.uint8], across: NDArray[np.float64], down: NDArray[np.float64], finer: float
     ) -> None:
         """Fill a picture; where reading fails, halve it until only what is damaged is left out."""
         try:
-            picture[:] = self._read(across, down)[0]
+            picture[:] = self._read(across, down, finer)[0]
         except OSError:
             axis = int(picture.shape[1] > picture.shape[0])
             half = picture.shape[axis] // 2
@@ -177,9 +204,9 @@ class Slide:
             for part in (slice(0, half), slice(half, picture.shape[axis])):
                 edges = slice(part.start, part.stop + 1)
                 if axis:
-                    self._read_around_damage(picture[:, part], across[edges], down)
+                    self._read_around_damage(picture[:, part], across[edges], down, finer)
                 else:
-                    self._read_around_damage(picture[part], across, down[edges])
+                    self._read_around_damage(picture[part], across, down[edges], finer)
 
     @cached_property
     def _grid(self) -> NDArray[np.int64]:
@@ -196,10 +223,39 @@ class Slide:
     @cached_property
     def patches(self) -> Sequence[Patch]:
         """The tiles that are scored, in row-major order."""
+        across, down = (np.array(edges) for edges in self._edges)
+        row, column = self._grid.T
+        left, top, right, bottom = across[column], down[row], across[column + 1], down[row + 1]
+        labels: list[int | None] = [None] * len(left)
+        if self._outlines is not None:
+            share = inside_share(self._outlines, left, top, right, bottom)
+            labels = (share >= OUTLINE_SHARE).astype(int).tolist()
+        sizes = (left, top, right - left, bottom - top)
+        return [Patch(*box) for box in zip(*(side.tolist() for side in sizes), labels, strict=True)]
+
+    @property
+    def tile_places(self) -> NDArray[np.int64]:
+        """Where each tile that is scored lies at 4 µm/px, shape (n, 4): left, top, width, height in pixels."""
         across, down = self._edges
-        return [
-            Patch(across[i], down[j], across[i + 1] - across[i], down[j + 1] - down[j]) for j, i in self._grid.tolist()
+        places = [
+            (*_lattice_px(across, i, self.mpp[0]), *_lattice_px(down, j, self.mpp[1])) for j, i in self._grid.tolist()
         ]
+        left, right, top, bottom = np.array(places, dtype=np.int64).reshape(-1, 4).T
+        return np.column_stack([left, top, right - left, bottom - top])
+
+    @property
+    def mosaic_px(self) -> tuple[int, int]:
+        """Width and height at 4 µm/px."""
+        across, down = self._edges
+        return _lattice_px(across, len(across) - 2, self.mpp[0])[1], _lattice_px(down, len(down) - 2, self.mpp[1])[1]
+
+    def region(self, left: int, top: int, width: int, height: int) -> NDArray[np.uint8]:
+        """Part of the slide at 4 µm/px, shape (height, width, 3); what cannot be read has the background's colour."""
+        return self._picture(
+            np.arange(left, left + width + 1, dtype=np.float64) * (PATCH_MPP / self.mpp[0]),
+            np.arange(top, top + height + 1, dtype=np.float64) * (PATCH_MPP / self.mpp[1]),
+            READ_FINER,
+        )
 
     def read(self, start: int, stop: int) -> Block:
         """Read the tiles ``start`` to ``stop - 1``."""
@@ -221,7 +277,7 @@ class Slide:
         """Pixels of a tile at 4 µm/px, smaller than 50x50 at the slide's right and bottom edge."""
         strip = self._strip_with(row, column)
         if strip is None:
-            tile, opaque = self._read(*self._lattice_edges(row, column, column + 1))
+            tile, opaque = self._read(*self._lattice_edges(row, column, column + 1), READ_FINER)
         else:
             left, right = _lattice_px(self._edges[0], column, self.mpp[0])
             mine = slice(left - strip.left, right - strip.left)
@@ -237,7 +293,9 @@ class Slide:
             mine = (self._grid[:, 0] == row) & (self._grid[:, 1] // self._strip_tiles == index)
             first, last = self._grid[mine, 1].min(), self._grid[mine, 1].max()
             try:
-                strip = _Strip(int(first) * PATCH_PX, *self._read(*self._lattice_edges(row, int(first), int(last) + 1)))
+                strip = _Strip(
+                    int(first) * PATCH_PX, *self._read(*self._lattice_edges(row, int(first), int(last) + 1), READ_FINER)
+                )
             except OSError:
                 strip = None
             self._last = (row, index, strip)
@@ -246,7 +304,7 @@ class Slide:
     @cached_property
     def _strip_tiles(self) -> int:
         """Tiles of a row that are read at once."""
-        wanted = PATCH_MPP / self.mpp[0], PATCH_MPP / self.mpp[1]
+        wanted = PATCH_MPP / READ_FINER / self.mpp[0], PATCH_MPP / READ_FINER / self.mpp[1]
         level = self._reader.levels[self._reader.level_for(wanted)]
         tile_px = (PATCH_UM / self.mpp[0] / level.downsample[0]) * (PATCH_UM / self.mpp[1] / level.downsample[1])
         return max(1, int(_STRIP_PX / tile_px))
@@ -260,9 +318,9 @@ class Slide:
         return across * (PATCH_MPP / self.mpp[0]), down * (PATCH_MPP / self.mpp[1])
 
     def _read(
-        self, across: NDArray[np.float64], down: NDArray[np.float64]
+        self, across: NDArray[np.float64], down: NDArray[np.float64], finer: float
     ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-        pixels, opaque = self._reader.read_scaled(across, down)
+        pixels, opaque = self._reader.read_scaled(across, down, finer)
         if self._convert is not None:
             pixels = np.asarray(ImageCms.applyTransform(Image.fromarray(pixels), self._convert))
         return pixels, opaque
@@ -315,3 +373,7 @@ def _srgb_converter(path: str, reader: SlideReader) -> Any:
         return ImageCms.buildTransform(profile, ImageCms.createProfile("sRGB"), "RGB", "RGB")
     except (ImageCms.PyCMSError, OSError) as error:
         raise SlideError(f"{path} has an ICC profile that cannot be used ({error}): leave out --icc.") from error
+
+
+open_slide = Slide
+"""Open a raw slide: ``open_slide("slide.svs", mpp=0.5)``."""

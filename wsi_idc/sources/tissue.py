@@ -55,6 +55,13 @@ _DARK, _SHINING = 80.0, 60.0
 """Dark is below the first in every channel; stain on a lit slide leaves more than the second in red and blue."""
 
 
+_COLOURED = 0.1
+"""Span of a pixel's three optical densities where it is stained at all."""
+
+_BLUER = 1.15
+"""Haematoxylin takes at most so much more red light than green; blue and green dyes take more."""
+
+
 @dataclass(frozen=True)
 class _Stain:
     """Optical density (natural logarithm) of a picture, split in grey and colour; each of shape (h, w).
@@ -271,3 +278,22 @@ def _shrink(mask: Mask, by_um: float, um: Scale) -> Mask:
 
 def _within(values: Field, limits: tuple[float, float]) -> Mask:
     return (values >= limits[0]) & (values <= limits[1])
+
+
+def unlike_he(pixels: NDArray[np.uint8]) -> bool:
+    """Whether most of what is stained on a slide has a colour that neither haematoxylin nor eosin has.
+
+    Both take green light most (Ruifrok & Johnston 2001); DAB takes blue most, and blue and green dyes take red. True of
+    a slide that is dark for the most part, too.
+
+    Parameters
+    ----------
+    pixels : ndarray of uint8, shape (h, w, 3)
+        The slide at any low scale.
+    """
+    if (pixels.max(axis=2) < _DARK).mean() > 0.5:
+        return True
+    glass = np.percentile(pixels, 99, axis=(0, 1)).clip(1)
+    density = -np.log(np.minimum((pixels.reshape(-1, 3) + 1.0) / (glass + 1.0), 1.0))
+    red, green, blue = density[np.ptp(density, axis=1) > _COLOURED].T
+    return bool(len(green) and ((blue > green) | (red > _BLUER * green)).mean() > 0.5)

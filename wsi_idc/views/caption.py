@@ -49,17 +49,13 @@ class Caption:
     @property
     def title(self) -> str:
         """The slide, and what kind of slide it is."""
-        kinds = {
-            "idc": ("Case", "IDC patch set"),
-            "slide": ("Slide", "whole-slide image"),
-            "phantom": ("Case", "synthetic tissue"),
-        }
-        what, kind = kinds[self.kind]
-        return f"{what} {self.slide} \N{MIDDLE DOT} {kind}"
+        kinds = {"idc": "IDC patch set", "slide": "whole-slide image", "phantom": "synthetic tissue"}
+        return f"{self.case} \N{MIDDLE DOT} {kinds[self.kind]}"
 
     @property
     def case(self) -> str:
-        return f"{'Slide' if self.kind == 'slide' else 'Case'} {self.slide}"
+        """The slide as it is called: only cases of patches have a nominal scale."""
+        return f"{'Case' if self.mpp_source == 'nominal' else 'Slide'} {self.slide}"
 
     @property
     def model(self) -> str:

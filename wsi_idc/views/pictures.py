@@ -20,6 +20,16 @@ TISSUE_SIDE_PX = 2_048
 """Longest side of ``tissue.png``: a thumbnail that fills a screen."""
 
 
+MOSAIC_FILE = "mosaic.png"
+
+
+def save_mosaic(source: PatchSource, folder: Path) -> Path:
+    """Write ``mosaic.png`` alone: see `draw_all`."""
+    pixels = rebuild_mosaic(source).pixels
+    save_png(folder / MOSAIC_FILE, stamp_phantom(pixels) if source.kind == "phantom" else pixels)
+    return folder / MOSAIC_FILE
+
+
 def draw_all(source: PatchSource, scores: Scores, caption: Caption, style: Style, folder: Path) -> Path:
     """Write the pictures of a slide; the path of ``heatmap.png`` comes back.
 
@@ -40,7 +50,7 @@ def draw_all(source: PatchSource, scores: Scores, caption: Caption, style: Style
     phantom = caption.kind == "phantom"
     mosaic = rebuild_mosaic(source)
     overlay = paint_overlay(mosaic, scores, style)
-    for name, pixels in (("mosaic.png", mosaic.pixels), ("overlay.png", overlay)):
+    for name, pixels in ((MOSAIC_FILE, mosaic.pixels), ("overlay.png", overlay)):
         save_png(folder / name, stamp_phantom(pixels) if phantom else pixels)
     confusion = folder / "confusion.png"
     if scores.metrics is None:
@@ -54,7 +64,8 @@ def draw_all(source: PatchSource, scores: Scores, caption: Caption, style: Style
         height_px, width_px = mosaic.pixels.shape[:2]
         reduction = max(1.0, max(height_px, width_px) / TISSUE_SIDE_PX)
         small = resize(mosaic.pixels, max(1, round(width_px / reduction)), max(1, round(height_px / reduction)))
-        save_png(tissue, show_tissue(small, mosaic.tissue))
+        shown = show_tissue(small, mosaic.tissue)
+        save_png(tissue, stamp_phantom(shown) if phantom else shown)
     sheet = folder / "heatmap.png"
     draw_sheet(mosaic, scores, caption, style, sheet)
     return sheet

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import tempfile
-import zipfile
-from collections.abc import Callable, Iterable, Iterator
+import hashlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from imagecodecs import png_encode
 from numpy.typing import NDArray
 
-from wsi_idc.errors import OptionError, OutputError
-from wsi_idc.files import make_folder, replacing
+from wsi_idc.errors import OptionError
 from wsi_idc.geometry import PATCH_MPP, PATCH_PX
 from wsi_idc.naming import PHANTOM_CASES, PatchName
+from wsi_idc.sources.base import Patch
+from wsi_idc.sources.case import LoadedCase, pad_patch
+from wsi_idc.sources.packing import PackForm, write_patches
 from wsi_idc.sources.phantom.frame import Frame
 from wsi_idc.sources.phantom.paint import paint_tissue
 
@@ -28,9 +27,6 @@ LABEL_SHARE = 0.8
 
 TISSUE_SHARE = 0.35
 """Patches with less stained tissue than this (fat, empty glass) are left out, as in the IDC set."""
-
-_VERSION = 1
-_ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -82,17 +78,35 @@ def cut_patches(slide: PhantomSlide) -> Iterator[tuple[PatchName, NDArray[np.uin
                 yield PatchName(slide.case, x + 1, y + 1, label), slide.pixels[box]
 
 
-def write_phantom(out: Path, cases: int, seed: int, on_case: Callable[[int, int], None] | None = None) -> Path:
-    """Write a data set of synthetic cases as ``<case>/<0|1>/<name>.png``, whole or not at all.
+def as_case(slide: PhantomSlide) -> LoadedCase:
+    """The patches of a painted slide as a case."""
+    cut = list(cut_patches(slide))
+    digest = hashlib.sha256()
+    for name, pixels in cut:
+        digest.update(str(name).encode() + pixels.tobytes())
+    patches = [Patch(name.x - 1, name.y - 1, rgb.shape[1], rgb.shape[0], name.label) for name, rgb in cut]
+    return LoadedCase(slide.case, "phantom", patches, np.stack([pad_patch(rgb) for _, rgb in cut]), digest.hexdigest())
+
+
+def write_phantom(
+    out: Path,
+    cases: int,
+    seed: int,
+    form: PackForm | None = None,
+    on_case: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Write a data set of synthetic cases, whole or not at all: see `write_patches`.
 
     Parameters
     ----------
     out : path
-        A folder, or a file that ends in ``.zip``; it must not exist yet.
+        It must not exist yet.
     cases : int
         Number of cases.
     seed : int
         Same seed, same bytes.
+    form : {"folder", "zip", "store"}, optional
+        By default what the ending of `out` asks for.
     on_case : callable, optional
         Called with the number of cases written and their total after each.
 
@@ -108,42 +122,20 @@ def write_phantom(out: Path, cases: int, seed: int, on_case: Callable[[int, int]
     OutputError
         Where `out` exists already or its folder cannot be written.
     """
-    if not 1 <= cases <= len(PHANTOM_CASES):
-        raise OptionError(f"{cases} cases cannot be painted: choose 1 to {len(PHANTOM_CASES):,}.")
-    if out.exists():
-        raise OutputError(f"{out} is there already: choose another --out.")
-    make_folder(out.parent)
-    files = _files(cases, seed, on_case)
-    if out.suffix.lower() == ".zip":
-        _write_zip(out, files)
-    else:
-        _write_folder(out, files)
+    numbers = case_numbers(cases)
+
+    def paint() -> Iterator[LoadedCase]:
+        for done, case in enumerate(numbers, start=1):
+            yield as_case(paint_slide(case, seed))
+            if on_case is not None:
+                on_case(done, cases)
+
+    write_patches(out, paint(), form)
     return out
 
 
-def _write_zip(out: Path, files: Iterable[tuple[str, bytes]]) -> None:
-    with replacing(out) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-        for name, data in files:
-            archive.writestr(zipfile.ZipInfo(name, _ZIP_TIME), data)
-
-
-def _write_folder(out: Path, files: Iterable[tuple[str, bytes]]) -> None:
-    with tempfile.TemporaryDirectory(prefix=".", suffix=f"-{out.name}", dir=out.parent) as beside:
-        top = Path(beside) / out.name
-        for name, data in files:
-            path = top / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(data)
-        top.replace(out)
-
-
-def _files(cases: int, seed: int, on_case: Callable[[int, int], None] | None) -> Iterator[tuple[str, bytes]]:
-    """Relative path and content of each file of the data set."""
-    numbers = [str(number) for number in PHANTOM_CASES[:cases]]
-    marker = {"seed": seed, "cases": numbers, "version": _VERSION}
-    yield "phantom.json", (json.dumps(marker, indent=2) + "\n").encode()
-    for done, case in enumerate(numbers, start=1):
-        for name, pixels in cut_patches(paint_slide(case, seed)):
-            yield f"{case}/{name.label}/{name}", bytes(png_encode(np.ascontiguousarray(pixels)))
-        if on_case is not None:
-            on_case(done, cases)
+def case_numbers(cases: int) -> list[str]:
+    """The first numbers of synthetic cases; OptionError where there are not so many."""
+    if not 1 <= cases <= len(PHANTOM_CASES):
+        raise OptionError(f"{cases} cases cannot be painted: choose 1 to {len(PHANTOM_CASES):,}.")
+    return [str(number) for number in PHANTOM_CASES[:cases]]

@@ -1,0 +1,101 @@
+"""``mosaic``, its files opened in the libraries that users open them with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+from numpy.typing import NDArray
+from openslide import OpenSlide
+from PIL import Image
+from tifffile import TiffFile
+
+from tests.conftest import Ran
+from tests.sources.test_slide import damage, smooth_tissue, write_slide
+from wsi_idc.sources.locate import open_case
+from wsi_idc.sources.slide import Slide
+
+Run = Callable[..., Ran]
+
+
+def whole_case(patch_set: Path) -> NDArray[np.uint8]:
+    """The case pasted together without the program's own mosaic."""
+    pixels = np.full((142, 188, 3), 255, np.uint8)
+    for row in range(3):
+        for column in range(4):
+            path = next(patch_set.glob(f"8863/*/8863_idx5_x{column * 50 + 1}_y{row * 50 + 1}_class?.png"))
+            with Image.open(path) as patch:
+                x, y = column * 50, row * 50
+                pixels[y : y + patch.height, x : x + patch.width] = np.asarray(patch)
+    return pixels
+
+
+def test_a_case_as_png(run: Run, patch_set: Path, tmp_path: Path) -> None:
+    ran = run("mosaic", "patient", 8863, "--data", patch_set, "--out", tmp_path)
+    assert (ran.code, ran.out) == (0, f"{tmp_path / '8863' / 'mosaic.png'}\n")
+    with Image.open(tmp_path / "8863" / "mosaic.png") as picture:
+        np.testing.assert_array_equal(np.asarray(picture), whole_case(patch_set))
+
+
+def test_a_case_as_ome_tiff(run: Run, patch_set: Path, tmp_path: Path) -> None:
+    args = ("mosaic", "patient", 8863, "--data", patch_set, "--out", tmp_path, "--format", "ome-tiff")
+    assert run(*args, "--compression", "deflate").out == f"{tmp_path / '8863' / 'mosaic.ome.tif'}\n"
+    path = tmp_path / "8863" / "mosaic.ome.tif"
+    with OpenSlide(path) as slide:
+        read = np.asarray(slide.read_region((0, 0), 0, slide.dimensions).convert("RGB"))
+        assert float(slide.properties["openslide.mpp-x"]) == pytest.approx(4, rel=1e-4)
+    np.testing.assert_array_equal(read, whole_case(patch_set))
+    assert run(*args).code == 0
+    with TiffFile(path) as tiff:
+        assert tiff.pages[0].compression.name == "JPEG"
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_a_case_as_ome_zarr(run: Run, patch_set: Path, tmp_path: Path, version: str) -> None:
+    args = ("--format", "ome-zarr", "--ome-zarr", version)
+    ran = run("mosaic", "patient", 8863, "--data", patch_set, "--out", tmp_path, *args)
+    assert ran.out == f"{tmp_path / '8863' / 'mosaic.ome.zarr'}\n"
+    group = zarr.open_group(tmp_path / "8863" / "mosaic.ome.zarr", mode="r")
+    np.testing.assert_array_equal(np.moveaxis(np.asarray(group["0"]), 0, 2), whole_case(patch_set))
+
+
+def test_a_slide_lies_where_its_tiles_do(run: Run, tmp_path: Path) -> None:
+    """Blocks of 512 x 2048 px at 4 µm/px must meet without a seam, at a scale that no level and no pixel fits."""
+    path = write_slide(tmp_path / "a.tiff", smooth_tissue(700, 2_800), None, levels=1)
+    args = ("mosaic", "slide", path, "--mpp", "3.3", "--out", tmp_path / "out")
+    assert run(*args, "--format", "ome-tiff", "--compression", "deflate").code == 0
+    with TiffFile(tmp_path / "out" / "a.tiff" / "mosaic.ome.tif") as tiff:
+        mosaic = tiff.series[0].levels[0].asarray()
+    with Slide(path, mpp=3.3, tissue_mask=False) as slide:
+        assert mosaic.shape == (*reversed(slide.mosaic_px), 3) == (577, 2310, 3)
+        tiles = slide.read(0, len(slide.patches)).pixels
+        for (x, y, width, height), tile in zip(slide.tile_places.tolist(), tiles, strict=True):
+            np.testing.assert_array_equal(mosaic[y : y + height, x : x + width], tile[:height, :width])
+    assert run(*args).code == 0
+    with Image.open(tmp_path / "out" / "a.tiff" / "mosaic.png") as picture:
+        assert picture.size == (2_800, 700)
+
+
+def test_what_is_damaged_is_left_out_of_the_mosaic(run: Run, tmp_path: Path) -> None:
+    path = write_slide(tmp_path / "a.tiff", smooth_tissue(1_216, 1_216), 1.0, tile=400)
+    with Slide(path, tissue_mask=False) as slide:
+        whole = slide.region(0, 0, *slide.mosaic_px)
+    damage(path, 5, b"\x00")
+    args = ("--format", "ome-zarr", "--out", tmp_path / "out")
+    assert run("mosaic", "slide", path, *args).code == 0
+    group = zarr.open_group(tmp_path / "out" / "a.tiff" / "mosaic.ome.zarr", mode="r")
+    mosaic = np.moveaxis(np.asarray(group["0"]), 0, 2)
+    np.testing.assert_array_equal(mosaic[:90], whole[:90])
+    assert (mosaic[115:185, 115:185] == 255).all()
+
+
+def test_a_phantom_says_so(run: Run, tmp_path: Path) -> None:
+    assert run("mosaic", "patient", 90_001, "--data", "demo", "--out", tmp_path, "--format", "ome-tiff").code == 0
+    path = tmp_path / "90001" / "mosaic.ome.tif"
+    with Slide(path, tissue_mask=False) as slide:
+        assert slide.kind == "phantom"
+        assert slide.size_px == open_case(90_001, "demo").size_px
+    assert run("mosaic", "patient", 8863, "--data", "demo", "--out", tmp_path).code == 2

@@ -1,0 +1,97 @@
+"""``wsi-idc mosaic``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from wsi_idc.cli import DONE, options
+
+if TYPE_CHECKING:
+    from wsi_idc.sources.base import PatchSource
+
+_form = options.together(
+    click.option(
+        "--format",
+        "form",
+        type=click.Choice(["png", "ome-tiff", "ome-zarr"]),
+        default="png",
+        show_default=True,
+        help="png: at most 8,192 pixels a side; the others: all of the slide at 4 µm/px, as a pyramid.",
+    ),
+    click.option(
+        "--ome-zarr",
+        "version",
+        type=click.Choice(["0.4", "0.5"]),
+        default="0.4",
+        show_default=True,
+        help="Version of OME-Zarr.",
+    ),
+    click.option(
+        "--compression",
+        type=click.Choice(["jpeg", "deflate"]),
+        default="jpeg",
+        show_default=True,
+        help="Of OME-TIFF: jpeg is small, deflate keeps every pixel.",
+    ),
+    options.out,
+    options.quiet,
+)
+
+
+@click.group("mosaic")
+def command() -> None:
+    """Rebuild the image of a slide at 4 µm/px in OUT/<slide>/."""
+
+
+@command.command("patient")
+@click.argument("case", metavar="ID")
+@options.data
+@_form
+def patient(case: str, data: str | None, quiet: bool, **given: Any) -> int:
+    """Rebuild a case of the IDC set from its patches."""
+    from wsi_idc.cli.runs import find_cases
+
+    with find_cases([case], data, quiet) as dataset:
+        return _write(dataset.case(case), quiet=quiet, **given)
+
+
+@command.command("slide")
+@click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
+@options.pixels
+@_form
+def slide(file: Path, mpp: float | None, icc: bool, allow_upsampling: bool, **given: Any) -> int:
+    """Bring a raw slide to 4 µm/px: whatever OpenSlide reads, and OME-TIFF."""
+    from wsi_idc.sources.slide import Slide
+
+    with Slide(file, mpp=mpp, icc=icc, allow_upsampling=allow_upsampling, tissue_mask=False) as source:
+        return _write(source, **given)
+
+
+def _write(source: PatchSource, *, form: str, version: Any, compression: Any, out: Path, quiet: bool) -> int:
+    from wsi_idc.cli.console import list_problems, progress_bar
+    from wsi_idc.files import make_folder
+
+    folder = make_folder(out / source.slide)
+    if form == "png":
+        from wsi_idc.views.pictures import save_mosaic
+
+        with progress_bar(f"Mosaic of {source.slide}", None, quiet):
+            path = save_mosaic(source, folder)
+    else:
+        from wsi_idc.export.mosaic import write_mosaic_tiff, write_mosaic_zarr
+
+        with progress_bar(f"Mosaic of {source.slide}", 0, quiet, "blocks") as bar:
+
+            def move(done: int, total: int) -> None:
+                bar.show(f"Mosaic of {source.slide}", done, total)
+
+            if form == "ome-tiff":
+                path = write_mosaic_tiff(source, folder, compression=compression, on_block=move)
+            else:
+                path = write_mosaic_zarr(source, folder, version=version, on_block=move)
+    click.echo(path)
+    list_problems(source.problems)
+    return DONE

@@ -1,0 +1,41 @@
+"""``wsi-idc phantom``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from wsi_idc.cli import DONE, options
+
+
+@click.command("phantom")
+@click.argument("out", metavar="OUT", type=click.Path(path_type=Path))
+@click.option("--cases", type=click.IntRange(1), default=3, show_default=True, metavar="N", help="Cases to paint.")
+@click.option(
+    "--slides",
+    is_flag=True,
+    help="Also the same tissue as pyramidal slides of 0.5 µm/px, with the tumour's outlines, in OUT/slides (beside a "
+    "zip or store: <OUT without its ending>-slides).",
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, metavar="N", help="Other tissue.")
+@options.packing
+@options.quiet
+def command(out: Path, cases: int, slides: bool, seed: int, form: Any, quiet: bool) -> int:
+    """Paint synthetic H&E tissue as named patches. Its figures say nothing of how well a model works."""
+    from wsi_idc.cli.console import progress_bar
+    from wsi_idc.sources.packing import form_of
+    from wsi_idc.sources.phantom import write_phantom
+
+    with progress_bar("Painting cases", cases, quiet, "cases") as bar:
+        write_phantom(out, cases, seed, form, on_case=lambda done, _: bar.move_to(done))
+    if slides:
+        from wsi_idc.export.phantom_slides import write_phantom_slides
+
+        inside = (form or form_of(out)) == "folder"
+        folder = out / "slides" if inside else out.with_name(f"{out.stem}-slides")
+        with progress_bar("Painting slides", 0, quiet, "blocks") as bar:
+            write_phantom_slides(folder, cases, seed, on_block=bar.show)
+    click.echo(out)
+    return DONE

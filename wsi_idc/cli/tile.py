@@ -1,0 +1,46 @@
+"""``wsi-idc tile``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from wsi_idc.cli import DONE, INCOMPLETE, options
+
+
+@click.command("tile")
+@click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
+@click.argument("out", metavar="OUT", type=click.Path(path_type=Path))
+@options.packing
+@click.option(
+    "--case",
+    type=int,
+    metavar="N",
+    help="Number that the patches are named with. [default: from the file's hash]",
+)
+@options.slide
+@options.labels
+@options.quiet
+def command(file: Path, out: Path, form: Any, case: int | None, quiet: bool, **given: Any) -> int:
+    """Cut a raw slide into named patches that --data takes: OUT/<case>/<case>_idx5_x1_y51.png."""
+    from wsi_idc.cli.console import list_problems, progress_bar, warn
+    from wsi_idc.sources.packing import check_free, write_patches
+    from wsi_idc.sources.slide import Slide
+    from wsi_idc.sources.tiles import SlideTiles, case_number
+
+    check_free(out)
+    with Slide(file, **given) as slide:
+        number = case_number(slide, case)
+        with progress_bar("Looking for tissue", None, quiet):
+            tiles = SlideTiles(slide, number)
+        with progress_bar(f"Case {number}", len(tiles.patches), quiet, "tiles") as bar:
+            unreadable = write_patches(out, [tiles], form, bar.advance)
+    click.echo(out)
+    list_problems(tiles.problems)
+    for problem in unreadable:
+        warn(str(problem))
+    if unreadable:
+        warn(f"{len(unreadable):,} of the {len(tiles.patches):,} tiles of {file} could not be read")
+    return INCOMPLETE if unreadable else DONE
