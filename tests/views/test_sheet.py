@@ -177,7 +177,9 @@ def test_panels_are_not_resampled() -> None:
 def test_a_name_in_another_script_or_with_signs_of_markup_is_harmless() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        figure = sheet_of(make_source(5, 4, labels="none", kind="slide", slide="$\\frac{$ 切片\n_{a}"))
+        figure = sheet_of(
+            make_source(5, 4, labels="none", kind="slide", mpp_source="file", slide="$\\frac{$ 切片\n_{a}")
+        )
         assert_tidy(figure)
     assert "Slide $\\frac{$ \N{WHITE SQUARE}\N{WHITE SQUARE} _{a}" in words(figure)
 
