@@ -95,30 +95,16 @@ def write_tiff(
 ) -> None:
     """Write a pyramid, each level a page of its own, whole or not at all.
 
-    OpenSlide calls it a generic TIFF, and finds all levels and the scale. All else is as in `write_ome_tiff`.
+    OpenSlide calls it a generic TIFF, and finds all levels and the scale.
 
     Parameters
     ----------
     path : Path
         Should end in ``.tif`` or ``.tiff``. An older file is replaced.
-    pixels : dask array of uint8, shape (height, width, 3)
-        RGB. A chunk is computed once where it lies within 512 rows and 4096 columns counted from the corner, and once
-        for each such strip that it reaches into otherwise.
-    mpp : tuple of float
-        Scale along x and y in µm/px.
-    compression : {"jpeg", "deflate"}
-        JPEG changes the pixels a little, in every level by itself; deflate keeps them.
     description : str
         Goes on one line into the TIFF's ImageDescription, which holds ASCII only: other signs become question marks.
-    on_block : callable, optional
-        Told of each tile: (done, total).
-
-    Raises
-    ------
-    OutputError
-        If the folder cannot be written.
-    OSError
-        If the disk is full.
+    pixels, mpp, compression, on_block
+        As in `write_ome_tiff`; JPEG is of full chroma here.
     """
     about = {"description": printable(description).encode("ascii", "replace").decode() or None}
     _write(path, pixels, mpp, _codec(compression, _FULL_CHROMA), about, ome=False, on_block=on_block)
