@@ -53,6 +53,12 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def remove_unfinished(path: Path) -> None:
+    """Remove what `replacing` left beside `path` where a run was killed. Nobody must be writing it."""
+    for left in path.parent.glob(f".*-{path.name}"):
+        left.unlink(missing_ok=True)
+
+
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
     """Give a temporary folder beside `path`, renamed to it when the block ends well and removed when it does not.

@@ -144,3 +144,77 @@ def test_nothing_is_left_when_packing_fails_midway(patch_set: Path, tmp_path: Pa
     with open_dataset(patch_set) as dataset, pytest.raises(KeyboardInterrupt):
         write_patches(tmp_path / "out" / name, map(dataset.case, dataset.cases), on_patches=stop)
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def ingest_interrupted(dataset: Dataset, out: Path, after: int) -> None:
+    """Pack until so many patches are done, then stop as Ctrl-C does."""
+    done = 0
+
+    def stop(count: int) -> None:
+        nonlocal done
+        done += count
+        if done >= after:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        store.ingest(dataset, out, stop)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("after", [1, 12, 24, 36])
+def test_ingest_goes_on_where_it_stopped(
+    patch_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    monkeypatch.setattr(store, "_SHARD", 8)
+    monkeypatch.setattr(store, "_CHUNK", 4)
+    make_patch_set(patch_set, ("9100", "9200"))
+    broken = next(patch_set.glob("8863/0/*_x51_*.png"))
+    broken.write_bytes(b"")
+    with open_dataset(patch_set) as dataset:
+        ingest_interrupted(dataset, tmp_path / "a.zarr", after)
+        told: list[int] = []
+        problems = store.ingest(dataset, tmp_path / "a.zarr", told.append)
+        assert sum(told) == 48
+        assert [problem.path for problem in problems] == [str(broken.relative_to(patch_set))]
+        with open_dataset(tmp_path / "a.zarr") as packed:
+            assert packed.cases == dataset.cases
+            for case in dataset.cases:
+                assert_same(packed.case(case), dataset.case(case))
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_ingest_begins_anew_with_other_data(patch_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "_SHARD", 8)
+    monkeypatch.setattr(store, "_CHUNK", 4)
+    with open_dataset(patch_set) as dataset:
+        ingest_interrupted(dataset, tmp_path / "a.zarr", 24)
+    write_patch(patch_set, PatchName("8863", 501, 1), tissue_like(3))
+    with open_dataset(patch_set) as dataset:
+        store.ingest(dataset, tmp_path / "a.zarr")
+        with open_dataset(tmp_path / "a.zarr") as packed:
+            assert_same(packed.case("8863"), dataset.case("8863"))
+
+
+def test_ingest_reads_back_what_it_wrote(patch_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put = store._put
+
+    def spoil(array: zarr.Array, start: int, values: np.ndarray) -> None:
+        put(array, start, values if values.ndim == 1 else values ^ (values.shape[0] > 3))
+
+    monkeypatch.setattr(store, "_put", spoil)
+    with open_dataset(patch_set) as dataset, pytest.raises(NotIdcDataError, match="other than it was written"):
+        store.ingest(dataset, tmp_path / "a.zarr")
+    assert [path.name for path in tmp_path.iterdir()] == ["idc"]
+
+
+def test_ingest_survives_a_note_that_was_cut_off(
+    patch_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "_SHARD", 8)
+    monkeypatch.setattr(store, "_CHUNK", 4)
+    with open_dataset(patch_set) as dataset:
+        ingest_interrupted(dataset, tmp_path / "a.zarr", 24)
+        (tmp_path / ".a.zarr.part" / "zarr.json").write_text('{"attributes": {')
+        store.ingest(dataset, tmp_path / "a.zarr")
+        with open_dataset(tmp_path / "a.zarr") as packed:
+            assert packed.cases == dataset.cases

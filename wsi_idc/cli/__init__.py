@@ -18,6 +18,7 @@ COMMANDS = {
     "score": "Score a slide: a row per patch in scores.csv.",
     "mosaic": "Rebuild the image of a slide at 4 µm/px.",
     "tile": "Cut a raw slide into named patches.",
+    "ingest": "Pack a folder or zip of patches into one patch store.",
     "train": "Train CancerNet on labelled patches.",
     "evaluate": "Score a part of a split: figures with intervals over cases, curves, the worst errors.",
     "phantom": "Paint a synthetic data set.",

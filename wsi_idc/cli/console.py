@@ -65,6 +65,14 @@ class Bar:
         """Count patches as done."""
         self._progress.advance(self._task, patches)
 
+    def grow(self, patches: int) -> None:
+        """Say that there are so many more to do."""
+        self._progress.update(self._task, total=(self._progress.tasks[self._task].total or 0) + patches)
+
+    def describe(self, description: str) -> None:
+        """Say what is under way."""
+        self._progress.update(self._task, description=escape(description))
+
     def move_to(self, done: int) -> None:
         """Say how many are done in all."""
         self._progress.update(self._task, completed=done)

@@ -40,3 +40,17 @@ def slide(files: tuple[Path, ...], colormap: str, opacity: float, dpi: int, **gi
     from wsi_idc.views.style import Style
 
     return score_slides(files, style=Style(colormap, opacity, dpi), **given)
+
+
+@command.command("all")
+@options.data
+@options.everything
+@options.slide
+@options.scoring
+@options.drawing
+def everything(colormap: str, opacity: float, dpi: int, **given: Any) -> int:
+    """Draw every case of --data, every slide under --slides, or the rows of --manifest, and sum up."""
+    from wsi_idc.cli.cohort import score_all
+    from wsi_idc.views.style import Style
+
+    return score_all(style=Style(colormap, opacity, dpi), **given)

@@ -110,6 +110,17 @@ packing = click.option(
     help="What to write. [default: zip where OUT ends in .zip, store in .zarr, else folder]",
 )
 
+everything = together(
+    click.option("--slides", type=_FILE, metavar="DIR", help="Score the raw slides under a folder."),
+    click.option(
+        "--manifest", type=_FILE, metavar="FILE", help="CSV of slides: path, and where wanted mpp and labels."
+    ),
+    click.option("--workers", type=click.IntRange(1), metavar="N", help="Threads that read. [default: processors]"),
+    click.option(
+        "--scheduler", metavar="ADDRESS", help="A running dask scheduler, like tcp://10.0.0.1:8786, to work there."
+    ),
+)
+
 files = click.argument("files", nargs=-1, required=True, metavar="FILE...", type=_FILE)
 
 drawing = together(

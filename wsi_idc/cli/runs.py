@@ -117,6 +117,7 @@ def _score_each(
                         restart=restart,
                         command=command,
                         on_patches=bar.advance,
+                        on_wait=lambda holder: bar.describe(f"Waiting for {holder}"),
                         draw=None if style is None else _drawing(source, classifier.config, style),
                     )
             click.echo(result.scores_path if style is None else result.folder / "heatmap.png")

@@ -36,3 +36,15 @@ def slide(files: tuple[Path, ...], **given: Any) -> int:
     from wsi_idc.cli.runs import score_slides
 
     return score_slides(files, **given)
+
+
+@command.command("all")
+@options.data
+@options.everything
+@options.slide
+@options.scoring
+def everything(**given: Any) -> int:
+    """Score every case of --data, every slide under --slides, or the rows of --manifest, and sum up."""
+    from wsi_idc.cli.cohort import score_all
+
+    return score_all(**given)

@@ -10,13 +10,14 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from wsi_idc import __version__
-from wsi_idc.files import make_folder, write_json
-from wsi_idc.model.config import DEFAULT_BATCH
+from wsi_idc.files import make_folder, remove_unfinished, write_json
+from wsi_idc.model.config import DEFAULT_BATCH, ModelConfig
+from wsi_idc.scoring.lock import wait_lock
 from wsi_idc.scoring.score import Scored, score
 from wsi_idc.scoring.scores import (
     CONTEXT_COLUMN,
@@ -28,7 +29,7 @@ from wsi_idc.scoring.scores import (
     read_scores,
     write_scores,
 )
-from wsi_idc.sources.base import PatchSource, Problem
+from wsi_idc.sources.base import PatchSource, Problem, SlideFacts
 
 if TYPE_CHECKING:
     from wsi_idc.model.classifier import Classifier
@@ -64,7 +65,20 @@ class SlideResult:
         return self.folder / SCORES_FILE
 
 
-def result_key(source: PatchSource, model: Classifier) -> str:
+class Scorer(Protocol):
+    """What made the probabilities: a `Classifier`, or what is known of one."""
+
+    @property
+    def config(self) -> ModelConfig: ...
+
+    @property
+    def runtime(self) -> str: ...
+
+    @property
+    def device(self) -> str: ...
+
+
+def result_key(source: SlideFacts, model: Scorer) -> str:
     """Hash of everything that the probabilities depend on: pixels, patches, model, runtime and precision."""
     boxes = np.array([(patch.x, patch.y, patch.width, patch.height) for patch in source.patches], dtype="<i8")
     parts = {
@@ -82,6 +96,101 @@ def result_key(source: PatchSource, model: Classifier) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
+class SlideRun:
+    """A slide's results folder while it is worked on: what is finished there is kept, the rest is made.
+
+    Whoever has one holds the folder's lock: see `wait_lock`.
+
+    A finished slide is taken as it is only if its key is the same; another threshold or context, or other labels,
+    rewrite the table without scoring again. Files of an older state, pictures among them, are removed before new ones
+    are written. While anything in the folder changes there is no ``run.json``; it is written last.
+
+    Parameters
+    ----------
+    source : SlideFacts
+    model : Scorer
+    out : Path
+        The results stand in ``out/<slide>/``.
+    threshold, context : float, optional
+        As in `score_into`.
+    restart : bool
+        Take nothing that is finished.
+    command : sequence of str
+        For ``run.json``.
+
+    Attributes
+    ----------
+    finished : Scored or None
+        What needs no scoring.
+    """
+
+    def __init__(
+        self,
+        source: SlideFacts,
+        model: Scorer,
+        out: Path,
+        *,
+        threshold: float | None = None,
+        context: float | None = None,
+        restart: bool = False,
+        command: Sequence[str] = (),
+    ) -> None:
+        self._started = datetime.now(UTC)
+        self._source, self._model, self._command = source, model, list(command)
+        self.threshold = checked_threshold(threshold, model.config.threshold)
+        self._context = checked_context(context)
+        self.folder = make_folder(out / source.slide)
+        for name in (SCORES_FILE, METRICS_FILE, RUN_FILE, *PICTURES):
+            remove_unfinished(self.folder / name)
+        self._key = result_key(source, model)
+        self.finished, self._run = (None, {}) if restart else _finished(self.folder, source.slide, self._key)
+
+    @property
+    def seconds(self) -> float:
+        """How long the scoring took that the results come from, as far as is known."""
+        return float(self._run.get("seconds", 0.0))
+
+    def write(self, scored: Scored) -> SlideResult:
+        """Write the table and the figures, if they are not there."""
+        labels = labels_of(self._source.patches)
+        was = scored.scores
+        same = (
+            self.finished is not None
+            and (was.threshold, was.context) == (self.threshold, self._context)
+            and np.array_equal(was.label, labels)
+        )
+        scores = was if same else was.with_labels(labels).with_context(self._context).with_threshold(self.threshold)
+        result = SlideResult(scores, self.folder, tuple(self._source.problems), scored.problems)
+        if not same:
+            (self.folder / RUN_FILE).unlink(missing_ok=True)
+            for name in (METRICS_FILE, *PICTURES):
+                (self.folder / name).unlink(missing_ok=True)
+            write_scores(self.folder / SCORES_FILE, scores)
+            if scores.metrics is not None:
+                write_json(self.folder / METRICS_FILE, scores.metrics.as_dict())
+        return result
+
+    def unseal(self) -> None:
+        """Say that the folder changes."""
+        (self.folder / RUN_FILE).unlink(missing_ok=True)
+
+    def seal(self, result: SlideResult) -> None:
+        """Write ``run.json``, if there is none that says the same."""
+        provenance = _provenance(self._source, self._model, result, self._key)
+        sealed = (self.folder / RUN_FILE).is_file()
+        if sealed and all(self._run.get(name) == value for name, value in provenance.items()):
+            return
+        ended = datetime.now(UTC)
+        ran = {
+            "command": self._command,
+            "started": self._started.isoformat(timespec="seconds"),
+            "finished": ended.isoformat(timespec="seconds"),
+            "seconds": round((ended - self._started).total_seconds(), 3),
+        }
+        write_json(self.folder / RUN_FILE, provenance | ran)
+        self._run = provenance | ran
+
+
 def score_into(
     source: PatchSource,
     model: Classifier,
@@ -94,12 +203,11 @@ def score_into(
     command: Sequence[str] = (),
     on_patches: Callable[[int], None] | None = None,
     draw: Callable[[SlideResult], object] | None = None,
+    on_wait: Callable[[str], None] | None = None,
 ) -> SlideResult:
-    """Score a slide into ``out/<slide>/``, or take what is finished there.
+    """Score a slide into ``out/<slide>/``, or take what is finished there: see `SlideRun`.
 
-    A finished slide is taken as it is only if its key is the same; another threshold or context, or other labels,
-    rewrite the table without scoring again. Files of an older state, pictures among them, are removed before new ones
-    are written. While anything in the folder changes there is no ``run.json``; it is written last.
+    Where another run is at work on the slide, it is waited for.
 
     Parameters
     ----------
@@ -114,43 +222,21 @@ def score_into(
         For ``run.json``.
     draw : callable, optional
         Adds pictures to the folder.
+    on_wait : callable, optional
+        Told who holds the folder, where it has to be waited for.
     """
-    started = datetime.now(UTC)
-    chosen = checked_threshold(threshold, model.config.threshold)
-    context = checked_context(context)
-    folder = make_folder(out / source.slide)
-    key = result_key(source, model)
-    labels = labels_of(source.patches)
-    finished, run = (None, {}) if restart else _finished(folder, source.slide, key)
-    if finished is None:
-        scored, same = score(source, model, threshold=chosen, batch_size=batch_size, on_patches=on_patches), False
-    else:
-        scored, was = finished, finished.scores
-        same = (was.threshold, was.context) == (chosen, context) and np.array_equal(was.label, labels)
-        if on_patches:
-            on_patches(len(was))
-    scores = scored.scores if same else scored.scores.with_labels(labels).with_context(context).with_threshold(chosen)
-    result = SlideResult(scores, folder, tuple(source.problems), scored.problems)
-    provenance = _provenance(source, model, result, key)
-    if same and draw is None and all(run.get(name) == value for name, value in provenance.items()):
-        return result
-    (folder / RUN_FILE).unlink(missing_ok=True)
-    if not same:
-        for name in (METRICS_FILE, *PICTURES):
-            (folder / name).unlink(missing_ok=True)
-        write_scores(folder / SCORES_FILE, result.scores)
-        if result.scores.metrics is not None:
-            write_json(folder / METRICS_FILE, result.scores.metrics.as_dict())
-    if draw:
-        draw(result)
-    ended = datetime.now(UTC)
-    ran = {
-        "command": list(command),
-        "started": started.isoformat(timespec="seconds"),
-        "finished": ended.isoformat(timespec="seconds"),
-        "seconds": round((ended - started).total_seconds(), 3),
-    }
-    write_json(folder / RUN_FILE, provenance | ran)
+    with wait_lock(make_folder(out / source.slide), on_wait):
+        run = SlideRun(source, model, out, threshold=threshold, context=context, restart=restart, command=command)
+        scored = run.finished
+        if scored is None:
+            scored = score(source, model, threshold=run.threshold, batch_size=batch_size, on_patches=on_patches)
+        elif on_patches:
+            on_patches(len(scored.scores))
+        result = run.write(scored)
+        if draw:
+            run.unseal()
+            draw(result)
+        run.seal(result)
     return result
 
 
@@ -173,7 +259,7 @@ def _finished(folder: Path, slide: str, key: str) -> tuple[Scored | None, dict[s
     return Scored(scores, problems), run
 
 
-def _provenance(source: PatchSource, model: Classifier, result: SlideResult, key: str) -> dict[str, Any]:
+def _provenance(source: SlideFacts, model: Scorer, result: SlideResult, key: str) -> dict[str, Any]:
     """What ``run.json`` says but for what was run when."""
     scores = result.scores
     readable = int(scores.readable.sum())

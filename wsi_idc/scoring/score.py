@@ -27,6 +27,11 @@ class Scored:
     problems: tuple[Problem, ...]
 
 
+def block_size(batch_size: int) -> int:
+    """Patches of a block: whole batches."""
+    return max(BLOCK_PATCHES // batch_size, 1) * batch_size
+
+
 def score(
     source: PatchSource,
     model: Classifier,
@@ -57,7 +62,7 @@ def score(
     patches = source.patches
     probs = np.full((len(patches), 2), np.nan, dtype=np.float32)
     problems: list[Problem] = []
-    step = max(BLOCK_PATCHES // batch_size, 1) * batch_size
+    step = block_size(batch_size)
     for start in range(0, len(patches), step):
         block = source.read(start, start + step)
         rows = start + np.flatnonzero(block.readable)

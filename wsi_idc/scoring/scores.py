@@ -100,6 +100,11 @@ class Scores:
             return None
         return compute_metrics(self.label[self.labelled], self.prob[self.labelled], self.threshold)
 
+    def areas_mm2(self, mpp: tuple[float, float]) -> tuple[float, float]:
+        """Area of the patches with a probability, and of those called IDC, at a scale of level 0 in µm/px."""
+        area = self.width * self.height * (mpp[0] * mpp[1] / 1e6)
+        return float(area[self.readable].sum()), float(area[self.pred].sum())
+
     def with_threshold(self, threshold: float) -> Scores:
         """The same probabilities, called at another threshold."""
         return replace(self, threshold=threshold)

@@ -53,8 +53,8 @@ class Block:
     problems: tuple[Problem, ...] = ()
 
 
-class PatchSource(Protocol):
-    """A slide as a grid of patches in row-major order."""
+class SlideFacts(Protocol):
+    """What is known of a slide and its patches, but for the pixels."""
 
     @property
     def slide(self) -> str:
@@ -87,15 +87,52 @@ class PatchSource(Protocol):
         """What beside the data decides the patches and their pixels, by name."""
 
     @property
-    def tissue(self) -> NDArray[np.bool_] | None:
-        """Where there is tissue: a mask over the whole slide, at any scale; None where nothing looked for it."""
-
-    @property
-    def patches(self) -> Sequence[Patch]: ...
+    def patches(self) -> Sequence[Patch]:
+        """In row-major order."""
 
     @property
     def problems(self) -> Sequence[Problem]:
         """What was odd when the source was opened."""
+
+
+@dataclass(frozen=True)
+class Described:
+    """`SlideFacts` that travel."""
+
+    slide: str
+    kind: SourceKind
+    path: str
+    fingerprint: str
+    mpp: tuple[float, float]
+    mpp_source: MppSource
+    size_px: tuple[int, int]
+    details: Mapping[str, object]
+    patches: Sequence[Patch]
+    problems: Sequence[Problem]
+
+
+def describe(source: SlideFacts) -> Described:
+    """Take down what is known of a slide."""
+    return Described(
+        source.slide,
+        source.kind,
+        source.path,
+        source.fingerprint,
+        source.mpp,
+        source.mpp_source,
+        source.size_px,
+        dict(source.details),
+        tuple(source.patches),
+        tuple(source.problems),
+    )
+
+
+class PatchSource(SlideFacts, Protocol):
+    """A slide as a grid of patches in row-major order."""
+
+    @property
+    def tissue(self) -> NDArray[np.bool_] | None:
+        """Where there is tissue: a mask over the whole slide, at any scale; None where nothing looked for it."""
 
     def read(self, start: int, stop: int) -> Block:
         """Read the patches ``start`` to ``stop - 1``."""

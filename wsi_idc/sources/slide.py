@@ -80,6 +80,8 @@ class Slide(Closable):
     labels : path, optional
         GeoJSON with the outlines of IDC in pixels of level 0, as QuPath exports it: a tile is labelled 1 where at least
         80 % of it lie inside, else 0. Without it tiles have no label.
+    name : str, optional
+        What the slide is called; by default as its file.
 
     Raises
     ------
@@ -99,11 +101,12 @@ class Slide(Closable):
         icc: bool = False,
         allow_upsampling: bool = False,
         labels: str | Path | None = None,
+        name: str | None = None,
     ) -> None:
         self._outlines = None if labels is None else read_outlines(labels)
         self._reader = open_reader(path)
         self.path = str(path)
-        self.slide = self._reader.name
+        self.slide = name or self._reader.name
         self.kind: SourceKind = "phantom" if self.description.startswith(PHANTOM_MARK) else "slide"
         self.mpp_source: MppSource = "file" if mpp is None else "option"
         self._min_tissue = min_tissue if tissue_mask else None

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import hashlib
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,9 +18,9 @@ from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, Crc32cCodec
 
 from wsi_idc.errors import NotIdcDataError
-from wsi_idc.files import new_folder, writing_thread
+from wsi_idc.files import make_folder, new_folder, writing_thread
 from wsi_idc.geometry import PATCH_PX
-from wsi_idc.sources.base import Block, Patch, PatchSource, Problem
+from wsi_idc.sources.base import Patch, PatchSource, Problem
 from wsi_idc.sources.case import LoadedCase
 from wsi_idc.sources.dataset import Dataset, unknown_case
 
@@ -28,6 +32,9 @@ _UNKNOWN = -1
 
 _CHUNK, _SHARD = 128, 2_048
 """Patches decompressed together, and patches in one file."""
+
+_ROWS = 1 << 20
+"""Rows of the table in one file."""
 
 _TABLE = {"case": "int32", "x": "int32", "y": "int32", "width": "uint8", "height": "uint8", "label": "int8"}
 """Arrays beside the pixels, one value a patch."""
@@ -41,6 +48,7 @@ class _Entry:
     start: int
     stop: int
     fingerprint: str
+    sha256: str
     problems: tuple[Problem, ...]
     unreadable: dict[int, Problem]
 
@@ -64,46 +72,172 @@ def write_store(
     list of Problem
         One for each patch that is unreadable.
     """
-    problems: list[Problem] = []
     with new_folder(out) as folder, writing_thread() as thread:
-        group = thread.submit(partial(zarr.create_group, folder)).result()
-        pixels = thread.submit(_create_pixels, group).result()
-        entries: list[dict[str, Any]] = []
-        table: list[tuple[int, ...]] = []
-        waiting: list[NDArray[np.uint8]] = []
-
-        def flush(least: int) -> None:
-            """Write whole shards while at least so many patches wait."""
-            while (count := sum(map(len, waiting))) >= least and count:
-                joined = np.concatenate(waiting)
-                thread.submit(_append, pixels, joined[:_SHARD]).result()
-                waiting[:] = [joined[_SHARD:]]
-
-        for case in cases:
-            start = len(table)
-            unreadable: dict[int, Problem] = {}
-            for first, block in _blocks(case):
-                waiting.append(block.pixels)
-                wrong = first + np.flatnonzero(~block.readable)
-                problems += block.problems
-                unreadable |= dict(zip(wrong.tolist(), block.problems, strict=True))
-                flush(_SHARD)
-                if on_patches:
-                    on_patches(len(block.pixels))
-            table += [_row(case.slide, patch) for patch in case.patches]
-            entries.append(_entry(case, start, len(table), unreadable))
-        flush(0)
-        columns = np.array(table, dtype=np.int64).reshape(-1, len(_TABLE)).T
-        for (name, kind), column in zip(_TABLE.items(), columns, strict=True):
-            thread.submit(_put_column, group, name, column.astype(kind)).result()
-        # Last, so that a store that is not whole is none.
-        thread.submit(partial(group.attrs.put, {STORE_MARK: _VERSION, "cases": entries})).result()
+        writer = _Writer(folder, thread)
+        problems = [problem for case in cases for problem in writer.add(case, on_patches)]
+        writer.finish()
     return problems
 
 
-def _blocks(case: PatchSource) -> Iterator[tuple[int, Block]]:
-    for first in range(0, len(case.patches), _SHARD):
-        yield first, case.read(first, first + _SHARD)
+def ingest(dataset: Dataset, out: Path, on_patches: Callable[[int], None] | None = None) -> list[Problem]:
+    """Pack a data set into a new patch store, which is read back and compared before it gets its name.
+
+    Interrupted, the same call goes on: what is packed waits beside `out` in a hidden folder.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    out : path
+        Folder to make; there must be nothing.
+    on_patches : callable, optional
+        Told how many patches were packed now, or had been before.
+
+    Returns
+    -------
+    list of Problem
+        One for each patch that is unreadable.
+
+    Raises
+    ------
+    NotIdcDataError
+        Where what is read back is not what was written.
+    """
+    part = out.with_name(f".{out.name}.part")
+    counts = {case: len(dataset.labels(case)) for case in dataset.cases}
+    with writing_thread() as thread:
+        writer = _begun(part, thread, counts)
+        problems = writer.problems
+        for case, count in counts.items():
+            if case in writer.packed:
+                if on_patches:
+                    on_patches(count)
+            else:
+                problems += writer.add(dataset.case(case), on_patches)
+        writer.finish()
+    try:
+        _verify(part, counts)
+    except NotIdcDataError:
+        shutil.rmtree(part)
+        raise
+    part.rename(out)
+    return problems
+
+
+def _begun(part: Path, thread: ThreadPoolExecutor, counts: Mapping[str, int]) -> _Writer:
+    """What was begun before; anew where that was cut off in the middle of a write, or begun with other data."""
+    with suppress(Exception):  # zarr raises whatever its parts raise on damaged files
+        writer = _Writer(make_folder(part), thread)
+        if all(counts.get(case) == count for case, count in writer.packed.items()):
+            return writer
+    shutil.rmtree(part)
+    return _Writer(make_folder(part), thread)
+
+
+class _Writer:
+    """A store that is being written, shard by shard; it goes on where an earlier one stopped.
+
+    Parameters
+    ----------
+    folder : Path
+        Exists already.
+    thread : ThreadPoolExecutor
+        See `writing_thread`.
+    """
+
+    def __init__(self, folder: Path, thread: ThreadPoolExecutor) -> None:
+        self._thread = thread
+        self._group = self._call(partial(zarr.open_group, folder, mode="a"))
+        arrays = dict(self._call(partial(_open_arrays, self._group)))
+        self._pixels, self._table = arrays.pop("pixels"), arrays
+        kept = self._group.attrs.get("cases", [])
+        self._entries: list[dict[str, Any]] = list(kept) if isinstance(kept, list) else []
+        self._written = self._rows = self._entries[-1]["stop"] if self._entries else 0
+        self._waiting: list[NDArray[np.uint8]] = []
+        self._waiting_rows: list[tuple[int, ...]] = []
+
+    def _call(self, function: Callable[[], Any]) -> Any:
+        return self._thread.submit(function).result()
+
+    @property
+    def packed(self) -> dict[str, int]:
+        """The cases that are written, and how many patches each has."""
+        return {entry["case"]: entry["stop"] - entry["start"] for entry in self._entries}
+
+    @property
+    def problems(self) -> list[Problem]:
+        """The unreadable patches of those cases."""
+        return [Problem(path, reason) for entry in self._entries for _, path, reason in entry["unreadable"]]
+
+    def add(self, case: PatchSource, on_patches: Callable[[int], None] | None = None) -> list[Problem]:
+        """Pack a case; the problems of its unreadable patches come back."""
+        start, digest = self._rows, hashlib.sha256()
+        unreadable: dict[int, Problem] = {}
+        for first in range(0, len(case.patches), _SHARD):
+            block = case.read(first, first + _SHARD)
+            digest.update(block.pixels.tobytes())
+            wrong = first + np.flatnonzero(~block.readable)
+            unreadable |= dict(zip(wrong.tolist(), block.problems, strict=True))
+            self._waiting.append(block.pixels)
+            self._waiting_rows += [_row(case.slide, patch) for patch in case.patches[first : first + _SHARD]]
+            self._rows += len(block.pixels)
+            self._flush()
+            if on_patches:
+                on_patches(len(block.pixels))
+        self._entries.append(_entry(case, start, self._rows, unreadable, digest.hexdigest()))
+        return list(unreadable.values())
+
+    def _flush(self, all_of_it: bool = False) -> None:
+        """Write whole shards, and note the cases that are whole by then."""
+        while self._waiting_rows and (all_of_it or self._written + len(self._waiting_rows) >= self._next_shard):
+            count = min(len(self._waiting_rows), self._next_shard - self._written)
+            joined = np.concatenate(self._waiting)
+            rows = np.array(self._waiting_rows[:count], dtype=np.int64)
+            self._call(partial(_put, self._pixels, self._written, joined[:count]))
+            for array, column in zip(self._table.values(), rows.T, strict=True):
+                self._call(partial(_put, array, self._written, column))
+            self._waiting, self._waiting_rows = [joined[count:]], self._waiting_rows[count:]
+            self._written += count
+            whole = [entry for entry in self._entries if entry["stop"] <= self._written]
+            self._call(partial(self._group.attrs.update, {"cases": whole}))
+
+    @property
+    def _next_shard(self) -> int:
+        """Where the shard ends that is written next."""
+        return (self._written // _SHARD + 1) * _SHARD
+
+    def finish(self) -> None:
+        """Write what waits, and call it a store."""
+        self._flush(all_of_it=True)
+        for array in (self._pixels, *self._table.values()):
+            self._call(partial(array.resize, (self._written, *array.shape[1:])))
+        # The mark last: without it this is no store.
+        self._call(partial(self._group.attrs.update, {"cases": self._entries}))
+        self._call(partial(self._group.attrs.update, {STORE_MARK: _VERSION}))
+
+
+def _open_arrays(group: zarr.Group) -> dict[str, zarr.Array[Any]]:
+    """The pixels, and the columns of the table; made where they are not there."""
+    patch = (PATCH_PX, PATCH_PX, 3)
+    if "pixels" not in group:
+        group.create_array(
+            "pixels",
+            shape=(0, *patch),
+            dtype="uint8",
+            chunks=(_CHUNK, *patch),
+            shards=(_SHARD, *patch),
+            # A store must notice when it is damaged: pixels that are only a little wrong would be scored.
+            compressors=[BloscCodec(cname="lz4", clevel=1, shuffle="noshuffle", typesize=1), Crc32cCodec()],
+        )
+    for name, kind in _TABLE.items():
+        if name not in group:
+            group.create_array(name, shape=(0,), dtype=kind, chunks=(_ROWS,))
+    return {name: _array(group, name) for name in ("pixels", *_TABLE)}
+
+
+def _put(array: zarr.Array[Any], start: int, values: NDArray[Any]) -> None:
+    """Write values from `start` on; what was there behind goes."""
+    array.resize((start + len(values), *array.shape[1:]))
+    array[start:] = values
 
 
 def _row(case: str, patch: Patch) -> tuple[int, ...]:
@@ -111,39 +245,27 @@ def _row(case: str, patch: Patch) -> tuple[int, ...]:
     return int(case), patch.x, patch.y, patch.width, patch.height, label
 
 
-def _entry(case: PatchSource, start: int, stop: int, unreadable: dict[int, Problem]) -> dict[str, Any]:
+def _entry(case: PatchSource, start: int, stop: int, unreadable: dict[int, Problem], sha256: str) -> dict[str, Any]:
     return {
         "case": case.slide,
         "start": start,
         "stop": stop,
         "fingerprint": case.fingerprint,
+        "pixels_sha256": sha256,
         "problems": [[problem.path, problem.reason] for problem in case.problems],
         "unreadable": [[index, problem.path, problem.reason] for index, problem in unreadable.items()],
     }
 
 
-def _create_pixels(group: zarr.Group) -> zarr.Array[Any]:
-    patch = (PATCH_PX, PATCH_PX, 3)
-    return group.create_array(
-        "pixels",
-        shape=(0, *patch),
-        dtype="uint8",
-        chunks=(_CHUNK, *patch),
-        shards=(_SHARD, *patch),
-        # A store must notice when it is damaged: pixels that are only a little wrong would be scored.
-        compressors=[BloscCodec(cname="lz4", clevel=1, shuffle="noshuffle", typesize=1), Crc32cCodec()],
-    )
-
-
-def _append(array: zarr.Array[Any], pixels: NDArray[np.uint8]) -> None:
-    filled = array.shape[0]
-    array.resize((filled + len(pixels), *array.shape[1:]))
-    array[filled:] = pixels
-
-
-def _put_column(group: zarr.Group, name: str, values: NDArray[Any]) -> None:
-    array = group.create_array(name, shape=values.shape, dtype=values.dtype, chunks=(max(1, len(values)),))
-    array[:] = values
+def _verify(path: Path, counts: Mapping[str, int]) -> None:
+    """Read a store back; NotIdcDataError where it is not what was written."""
+    store = PatchStore(path)
+    for case, count in counts.items():
+        found = store.case(case).read(0, count).pixels
+        if len(store.labels(case)) != count or hashlib.sha256(found.tobytes()).hexdigest() != store.sha256(case):
+            raise NotIdcDataError(f"Case {case} came back from {path} other than it was written: check the disk.")
+    if set(store.cases) != set(counts):
+        raise NotIdcDataError(f"{path} came back with other cases than were written: check the disk.")
 
 
 class PatchStore(Dataset):
@@ -191,6 +313,10 @@ class PatchStore(Dataset):
             None if label == _UNKNOWN else label for label in self._table["label"][entry.start : entry.stop].tolist()
         ]
 
+    def sha256(self, case: str) -> str:
+        """SHA-256 over the pixels of a case as they were packed."""
+        return self._entry_of(case).sha256
+
     @property
     def problems(self) -> Sequence[Problem]:
         return [problem for entry in self._entries.values() for problem in entry.problems]
@@ -228,4 +354,4 @@ def _read_entry(stored: dict[str, Any]) -> _Entry:
     case, start, stop = str(stored["case"]), int(stored["start"]), int(stored["stop"])
     if not case.isdigit() or not 0 <= start < stop:
         raise ValueError(f"case {case} lies nowhere")
-    return _Entry(case, start, stop, str(stored["fingerprint"]), problems, unreadable)
+    return _Entry(case, start, stop, str(stored["fingerprint"]), str(stored["pixels_sha256"]), problems, unreadable)

@@ -132,8 +132,7 @@ def figure_rows(scores: Scores, mpp_l0: tuple[float, float], caption: Caption) -
     else:
         rows.append(("Agreement with labels", "none scored" if (scores.label != UNKNOWN).any() else "no labels"))
     nominal = ", nominal" if caption.mpp_source == "nominal" else ""
-    area_mm2 = scores.width * scores.height * (mpp_l0[0] * mpp_l0[1] / 1e6)
-    tissue, idc = float(area_mm2[scores.readable].sum()), float(area_mm2[scores.pred].sum())
+    tissue, idc = scores.areas_mm2(mpp_l0)
     share = f" ({idc / tissue:.1%})".replace("%", " %") if tissue else ""
     rows.append((f"Tissue scored{nominal}", _area_text(tissue)))
     rows.append((f"Predicted IDC{nominal}", _area_text(idc) + share))

@@ -1,0 +1,61 @@
+"""Where a cohort is scored: threads of this process, or the workers of a running dask scheduler."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from distributed import Client, LocalCluster
+
+from wsi_idc.errors import OptionError
+
+_ANSWER_S = 15
+"""How long a scheduler may take to answer, and a first worker to come."""
+
+
+@contextmanager
+def connect(scheduler: str | None = None, workers: int | None = None) -> Iterator[Client]:
+    """Give a dask client.
+
+    Parameters
+    ----------
+    scheduler : str, optional
+        Address of a running scheduler, like ``tcp://10.0.0.1:8786``; its workers must find data and model under the
+        same paths. By default threads of this process share one model: reading and decoding go on while the network
+        is busy, nothing listens on any port, and no process has to load Keras again.
+    workers : int, optional
+        Number of those threads; by default the number of processors.
+
+    Raises
+    ------
+    OptionError
+        Where no scheduler answers, or it has no worker.
+    """
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    if scheduler is None:
+        with (
+            LocalCluster(  # type: ignore[no-untyped-call]
+                n_workers=1,
+                threads_per_worker=workers or os.cpu_count() or 1,
+                processes=False,
+                dashboard_address=None,
+                memory_limit=0,
+            ) as cluster,
+            Client(cluster) as client,  # type: ignore[no-untyped-call]
+        ):
+            yield client
+        return
+    try:
+        client = Client(scheduler, timeout=_ANSWER_S)  # type: ignore[no-untyped-call]
+    except (OSError, ValueError) as error:
+        raise OptionError(f"No dask scheduler answers at {scheduler}: start one, or leave out --scheduler.") from error
+    with client:
+        try:
+            client.wait_for_workers(1, timeout=_ANSWER_S)
+        except TimeoutError as error:
+            raise OptionError(
+                f"The dask scheduler at {scheduler} has no worker: start one with `dask worker`."
+            ) from error
+        yield client

@@ -1,0 +1,359 @@
+"""Many slides at once: a dask task for each block of patches, read and classified where it runs.
+
+Only descriptions and probabilities travel. Results are written by the process that asked, so workers need no access to
+the results folder.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import Future as Drawing
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Lock
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import numpy as np
+from distributed import Client, Future, as_completed
+from numpy.typing import NDArray
+
+from wsi_idc.errors import ModelError, WsiIdcError
+from wsi_idc.files import DISK_FULL, make_folder
+from wsi_idc.model.config import DEFAULT_BATCH, ModelConfig
+from wsi_idc.scoring.lock import FolderLock, try_lock, wait_lock
+from wsi_idc.scoring.results import SlideResult, SlideRun
+from wsi_idc.scoring.score import Scored, block_size
+from wsi_idc.scoring.scores import make_scores
+from wsi_idc.sources.base import Described, PatchSource, Problem, describe
+from wsi_idc.sources.refs import SlideRef
+
+if TYPE_CHECKING:
+    from wsi_idc.model.classifier import Classifier
+
+_TASKS_A_THREAD = 2
+"""Tasks that are under way for each thread of the workers: one is worked on, one is on its way."""
+
+_OPEN_SOURCES = 8
+"""Sources that a worker keeps open."""
+
+_RETRIES = 2
+
+Made = TypeVar("Made")
+
+
+@dataclass(frozen=True)
+class ScorerFacts:
+    """What is known of the classifier of a worker."""
+
+    config: ModelConfig
+    runtime: str
+    device: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a slide of a cohort ended.
+
+    Attributes
+    ----------
+    name : str
+        Of the slide's folder.
+    result : SlideResult or None
+        None where it failed.
+    described : Described or None
+        None where it could not be opened.
+    error : str
+        Why it failed; empty where it did not.
+    seconds : float
+    """
+
+    name: str
+    result: SlideResult | None = None
+    described: Described | None = None
+    error: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Who is told how far a cohort is: of a slide's patches, of patches that are done, of a slide that ended."""
+
+    on_found: Callable[[str, int], None] = lambda name, count: None
+    on_patches: Callable[[int], None] = lambda count: None
+    on_slide: Callable[[Outcome], None] = lambda outcome: None
+    on_wait: Callable[[str], None] = lambda holder: None
+
+
+class _Kept(Generic[Made]):
+    """The latest things made, by key, for all threads of a worker."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._lock = most, Lock()
+        self._made: OrderedDict[Hashable, Made] = OrderedDict()
+
+    def get(self, key: Hashable, make: Callable[[], Made]) -> Made:
+        """What was made for a key. Two threads may make it at once; one of the two is kept."""
+        with self._lock:
+            if key in self._made:
+                self._made.move_to_end(key)
+                return self._made[key]
+        made = make()
+        with self._lock:
+            kept = self._made.setdefault(key, made)
+            while len(self._made) > self._most:
+                self._made.popitem(last=False)
+        return kept
+
+
+_sources: _Kept[tuple[PatchSource, Lock]] = _Kept(_OPEN_SOURCES)
+_models: _Kept[tuple[Classifier, Lock]] = _Kept(1)
+_loading = Lock()
+"""A worker's threads share what it has open, and one of them loads the model."""
+
+
+def _opened(ref: SlideRef) -> tuple[PatchSource, Lock]:
+    # Not closed: other threads may read it still. Files close with the last that holds them.
+    return _sources.get(ref, lambda: (ref.open().__enter__(), Lock()))
+
+
+def _loaded(model: Path | None, sha256: str) -> tuple[Classifier, Lock]:
+    def load() -> tuple[Classifier, Lock]:
+        from wsi_idc.model.classifier import load_model
+
+        return load_model(model), Lock()
+
+    with _loading:
+        classifier, lock = _models.get((model, sha256), load)
+    if classifier.config.sha256 != sha256:
+        raise ModelError("A worker has another model than the one asked for: install the same version there.")
+    return classifier, lock
+
+
+def describe_task(ref: SlideRef, model: Path | None, sha256: str) -> tuple[Described, ScorerFacts]:
+    """Open a slide, and tell of it and of the classifier."""
+    classifier, _ = _loaded(model, sha256)
+    source, reading = _opened(ref)
+    with reading:
+        told = describe(source)
+    return told, ScorerFacts(classifier.config, classifier.runtime, classifier.device)
+
+
+def classify_task(
+    ref: SlideRef, model: Path | None, sha256: str, start: int, stop: int, batch_size: int
+) -> tuple[NDArray[np.float32], tuple[Problem, ...]]:
+    """Probabilities ``(stop - start, 2)`` of patches, NaN where unreadable, and why they are."""
+    classifier, classifying = _loaded(model, sha256)
+    source, reading = _opened(ref)
+    with reading:
+        block = source.read(start, stop)
+    probs = np.full((len(block.readable), 2), np.nan, dtype=np.float32)
+    with classifying:
+        probs[block.readable] = classifier.predict(block.pixels[block.readable], batch_size)
+    return probs, block.problems
+
+
+@dataclass
+class _Slide:
+    """A slide that is worked on."""
+
+    ref: SlideRef
+    described: Described
+    run: SlideRun
+    lock: FolderLock
+    began: float
+    probs: NDArray[np.float32]
+    left: int
+    problems: dict[int, tuple[Problem, ...]] = field(default_factory=dict)
+    failed: bool = False
+
+
+class Cohort:
+    """Score slides into their results folders.
+
+    Parameters
+    ----------
+    client : Client
+        See `cluster.connect`.
+    refs : sequence of SlideRef
+        Their names differ.
+    model : Path or None
+        As in `load_model`; workers load it from there.
+    sha256 : str
+        Of the model.
+    out : Path
+    draw : callable, optional
+        Starts to draw a slide whose table is written; ``run.json`` is written when what it returns is done.
+    threshold, context, batch_size, restart, command
+        As in `score_into`.
+    watch : Watch
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        refs: Sequence[SlideRef],
+        model: Path | None,
+        sha256: str,
+        out: Path,
+        *,
+        draw: Callable[[SlideRef, SlideResult], Drawing[Any]] | None = None,
+        batch_size: int = DEFAULT_BATCH,
+        watch: Watch = Watch(),
+        **run_options: Any,
+    ) -> None:
+        self._client, self._model, self._out, self._watch, self._draw = client, (model, sha256), out, watch, draw
+        self._batch_size, self._run_options = batch_size, run_options
+        self._refs = deque(refs)
+        self._locked: deque[SlideRef] = deque()
+        self._blocks: deque[tuple[_Slide, int, int]] = deque()
+        self._describing: dict[Future[Any], tuple[SlideRef, float]] = {}
+        self._classifying: dict[Future[Any], tuple[_Slide, int]] = {}
+        self._drawing: dict[Drawing[Any], tuple[_Slide, SlideResult]] = {}
+        self._held: set[FolderLock] = set()
+        self._outcomes: list[Outcome] = []
+
+    def run(self) -> list[Outcome]:
+        """Score all; a slide that fails ends none of the others."""
+        try:
+            self._work()
+            while self._locked:
+                # Others are at work on these: the first to be free is taken up, finished or not.
+                ref = self._locked.popleft()
+                folder = make_folder(self._out / ref.name)
+                wait_lock(folder, self._watch.on_wait).close()
+                self._refs.append(ref)
+                self._work()
+        finally:
+            for lock in self._held:
+                lock.close()
+        return self._outcomes
+
+    def _work(self) -> None:
+        done = as_completed()  # type: ignore[no-untyped-call]
+        self._submit(done)
+        while self._describing or self._classifying:
+            future = next(done)
+            if future in self._describing:
+                self._take_up(future, *self._describing.pop(future))
+            else:
+                self._put(future, *self._classifying.pop(future))
+            future.release()
+            self._seal_drawn(wait=False)
+            self._submit(done)
+        self._seal_drawn(wait=True)
+
+    def _submit(self, done: Any) -> None:
+        """Keep the workers busy, and no more than that."""
+        threads = sum(self._client.nthreads().values())  # type: ignore[no-untyped-call]
+        most = _TASKS_A_THREAD * max(1, threads)
+        while self._blocks and len(self._classifying) < most:
+            slide, start, stop = self._blocks.popleft()
+            if slide.failed:
+                continue
+            future: Future[Any] = self._client.submit(
+                classify_task, slide.ref, *self._model, start, stop, self._batch_size, pure=False, retries=_RETRIES
+            )
+            self._classifying[future] = slide, start
+            done.add(future)
+        while self._refs and len(self._blocks) < most and len(self._describing) < most:
+            ref = self._refs.popleft()
+            future = self._client.submit(describe_task, ref, *self._model, pure=False)
+            self._describing[future] = ref, monotonic()
+            done.add(future)
+
+    def _take_up(self, future: Future[Any], ref: SlideRef, began: float) -> None:
+        """Lock the folder of a slide that is described; take what is finished there, or line up its blocks."""
+        described = lock = None
+        try:
+            described, scorer = future.result()
+            lock = try_lock(make_folder(self._out / ref.name))
+            if lock is None:
+                self._locked.append(ref)
+                return
+            self._held.add(lock)
+            run = SlideRun(described, scorer, self._out, **self._run_options)
+        except Exception as error:
+            if lock is not None:
+                self._release(lock)
+            self._fail(ref, error, described, began)
+            return
+        count = len(described.patches)
+        self._watch.on_found(ref.name, count)
+        step = block_size(self._batch_size)
+        starts = range(0, count, step)
+        slide = _Slide(ref, described, run, lock, began, np.full((count, 2), np.nan, np.float32), len(starts))
+        if run.finished is not None:
+            self._watch.on_patches(count)
+            self._write(slide, run.finished)
+        elif not count:
+            self._write(slide, self._scored(slide))
+        else:
+            self._blocks.extend((slide, start, min(start + step, count)) for start in starts)
+
+    def _put(self, future: Future[Any], slide: _Slide, start: int) -> None:
+        """Put the probabilities of a block in their place."""
+        if slide.failed:
+            return
+        try:
+            probs, problems = future.result()
+        except Exception as error:
+            slide.failed = True
+            self._release(slide.lock)
+            self._fail(slide.ref, error, slide.described, slide.began)
+            return
+        slide.probs[start : start + len(probs)] = probs
+        slide.problems[start] = problems
+        slide.left -= 1
+        self._watch.on_patches(len(probs))
+        if not slide.left:
+            self._write(slide, self._scored(slide))
+
+    def _scored(self, slide: _Slide) -> Scored:
+        problems = [problem for start in sorted(slide.problems) for problem in slide.problems[start]]
+        told = slide.described
+        return Scored(make_scores(told.slide, told.patches, slide.probs, slide.run.threshold), tuple(problems))
+
+    def _write(self, slide: _Slide, scored: Scored) -> None:
+        try:
+            result = slide.run.write(scored)
+            if self._draw is not None:
+                slide.run.unseal()
+                self._drawing[self._draw(slide.ref, result)] = slide, result
+                return
+        except Exception as error:
+            self._release(slide.lock)
+            self._fail(slide.ref, error, slide.described, slide.began)
+            return
+        self._seal(slide, result)
+
+    def _seal_drawn(self, wait: bool) -> None:
+        for drawing in [drawing for drawing in self._drawing if wait or drawing.done()]:
+            slide, result = self._drawing.pop(drawing)
+            try:
+                drawing.result()
+            except Exception as error:
+                self._release(slide.lock)
+                self._fail(slide.ref, error, slide.described, slide.began)
+            else:
+                self._seal(slide, result)
+
+    def _seal(self, slide: _Slide, result: SlideResult) -> None:
+        slide.run.seal(result)
+        self._release(slide.lock)
+        self._end(Outcome(slide.ref.name, result, slide.described, seconds=slide.run.seconds))
+
+    def _release(self, lock: FolderLock) -> None:
+        lock.close()
+        self._held.discard(lock)
+
+    def _fail(self, ref: SlideRef, error: Exception, described: Described | None, began: float) -> None:
+        if isinstance(error, OSError) and not isinstance(error, WsiIdcError) and error.errno in DISK_FULL:
+            raise error
+        told = str(error) if isinstance(error, WsiIdcError) else f"{type(error).__name__}: {error}"
+        self._end(Outcome(ref.name, None, described, told, monotonic() - began))
+
+    def _end(self, outcome: Outcome) -> None:
+        self._outcomes.append(outcome)
+        self._watch.on_slide(outcome)

@@ -1,0 +1,69 @@
+"""What opens a slide anywhere: it travels to a worker, and the worker reads."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Protocol
+
+from wsi_idc.sources.base import PatchSource
+from wsi_idc.sources.dataset import Dataset
+from wsi_idc.sources.locate import open_dataset
+
+
+class SlideRef(Protocol):
+    """How to open a slide. Hashable and pickled, with paths that a worker finds, too."""
+
+    def __hash__(self) -> int: ...
+
+    @property
+    def name(self) -> str:
+        """Folder of the slide's results, relative to ``--out``."""
+
+    def open(self) -> AbstractContextManager[PatchSource]:
+        """Open the slide."""
+
+
+@dataclass(frozen=True)
+class CaseRef:
+    """A case of a data set."""
+
+    data: str
+    name: str
+
+    def open(self) -> AbstractContextManager[PatchSource]:
+        return nullcontext(_dataset(self.data).case(self.name))
+
+
+@lru_cache(maxsize=2)
+def _dataset(data: str) -> Dataset:
+    """Kept open: the directory of a large zip takes seconds to read."""
+    return open_dataset(data)
+
+
+@dataclass(frozen=True)
+class SlideOptions:
+    """How raw slides are read: see `Slide`."""
+
+    mpp: float | None = None
+    min_tissue: float = 0.3
+    tissue_mask: bool = True
+    icc: bool = False
+    allow_upsampling: bool = False
+
+
+@dataclass(frozen=True)
+class FileRef:
+    """A raw slide, whose results stand under a name of their own."""
+
+    path: Path
+    name: str
+    options: SlideOptions
+    labels: Path | None = None
+
+    def open(self) -> AbstractContextManager[PatchSource]:
+        from wsi_idc.sources.slide import Slide
+
+        return Slide(self.path, name=self.name, labels=self.labels, **asdict(self.options))
