@@ -22,7 +22,6 @@ from wsi_idc import load_model, open_slide, score
 from wsi_idc.export.ome_tiff import write_tiff
 from wsi_idc.export.pyramid import halve
 from wsi_idc.geometry import PATCH_MPP
-from wsi_idc.sources import slide as slide_module
 
 QUALITIES, FINER = (90, 70, 30), (1, 2, 4, 8)
 
@@ -31,8 +30,7 @@ def main(file: str, mpp: float | None) -> None:
     model = load_model()
 
     def probabilities(path: str | Path, finer: int, scale: float | None) -> NDArray[np.float64]:
-        slide_module.READ_FINER = finer
-        with open_slide(path, mpp=scale, tissue_mask=False) as opened:
+        with open_slide(path, mpp=scale, tissue_mask=False, read_finer=finer) as opened:
             return score(opened, model).scores.prob_idc
 
     truth = probabilities(file, 64, mpp)

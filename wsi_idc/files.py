@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -53,6 +54,14 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def remove(path: Path) -> None:
+    """Remove a file or folder, if it is there."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def remove_unfinished(path: Path) -> None:
     """Remove what `replacing` left beside `path` where a run was killed. Nobody must be writing it."""
     for left in path.parent.glob(f".*-{path.name}"):
@@ -65,7 +74,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 
     A folder that is at `path` goes. OutputError where the folder above cannot be written.
     """
-    with _temporary_folder(path) as folder:
+    with temporary_folder(path) as folder:
         new, old = folder / "new", folder / "old"
         new.mkdir()
         yield new
@@ -85,7 +94,7 @@ def new_folder(path: Path) -> Iterator[Path]:
     FileExistsError or OSError where there is something at `path` by then; OutputError where the folder above cannot be
     written.
     """
-    with _temporary_folder(path) as folder:
+    with temporary_folder(path) as folder:
         new = folder / path.name
         new.mkdir()
         yield new
@@ -93,7 +102,7 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _temporary_folder(path: Path) -> Iterator[Path]:
+def temporary_folder(path: Path) -> Iterator[Path]:
     """Give a folder beside `path` that is removed in the end."""
     with _making_room(path.parent):
         beside = tempfile.TemporaryDirectory(
@@ -124,7 +133,7 @@ def _making_room(folder: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in DISK_FULL:
             raise
-        raise OutputError(f"{folder} cannot be written ({error.strerror}): choose another --out.") from error
+        raise OutputError(f"{folder} cannot be written ({error.strerror}): choose another place.") from error
 
 
 def _umask() -> int:
@@ -152,7 +161,7 @@ def make_folder(path: Path) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{path} cannot be made ({error.strerror}): choose another --out.") from error
+        raise OutputError(f"{path} cannot be made ({error.strerror}): choose another place.") from error
     if not os.access(path, os.W_OK | os.X_OK):
-        raise OutputError(f"{path} cannot be written: choose another --out.")
+        raise OutputError(f"{path} cannot be written: choose another place.")
     return path

@@ -85,7 +85,9 @@ def test_what_is_damaged_is_left_out_of_the_mosaic(run: Run, tmp_path: Path) -> 
         whole = slide.region(0, 0, *slide.mosaic_px)
     damage(path, 5, b"\x00")
     args = ("--format", "ome-zarr", "--out", tmp_path / "out")
-    assert run("mosaic", "slide", path, *args).code == 0
+    ran = run("mosaic", "slide", path, *args)
+    assert ran.code == 1
+    assert "nothing can be read at x" in ran.err
     group = zarr.open_group(tmp_path / "out" / "a.tiff" / "mosaic.ome.zarr", mode="r")
     mosaic = np.moveaxis(np.asarray(group["0"]), 0, 2)
     np.testing.assert_array_equal(mosaic[:90], whole[:90])
@@ -99,3 +101,32 @@ def test_a_phantom_says_so(run: Run, tmp_path: Path) -> None:
         assert slide.kind == "phantom"
         assert slide.size_px == open_case(90_001, "demo").size_px
     assert run("mosaic", "patient", 8863, "--data", "demo", "--out", tmp_path).code == 2
+
+
+def test_an_unreadable_patch_is_told(run: Run, patch_set: Path, tmp_path: Path) -> None:
+    broken = next(patch_set.glob("8863/*/*_x51_y1_*.png"))
+    broken.write_bytes(b"")
+    for form in ("png", "ome-tiff"):
+        ran = run("mosaic", "patient", 8863, "--data", patch_set, "--out", tmp_path / "out", "--format", form)
+        assert ran.code == 1
+        assert broken.name in ran.err
+
+
+def test_options_that_do_not_fit_the_format(run: Run, patch_set: Path, tmp_path: Path) -> None:
+    for option in (("--compression", "deflate"), ("--ome-zarr", "0.5")):
+        ran = run("mosaic", "patient", 8863, "--data", patch_set, "--out", tmp_path / "out", *option)
+        assert ran.code == 2
+        assert "goes with --format" in ran.err
+
+
+def test_a_mosaic_lasts_as_long_as_the_slide(run: Run, patch_set: Path, tmp_path: Path) -> None:
+    args = ("patient", 8863, "--data", patch_set, "--out", tmp_path / "out")
+    made = [tmp_path / "out" / "8863" / name for name in ("mosaic.png", "mosaic.ome.zarr")]
+    for form in ("png", "ome-zarr"):
+        assert run("mosaic", *args, "--format", form).code == 0
+    for threshold in (0.3, 0.6):
+        assert run("score", *args, "--threshold", threshold).code == 0
+        assert all(path.exists() for path in made)
+    next(patch_set.glob("8863/*/*_x51_y1_*.png")).unlink()
+    assert run("score", *args).code == 0
+    assert not any(path.exists() for path in made)

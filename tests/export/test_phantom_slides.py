@@ -66,6 +66,16 @@ def test_slides_lie_beside_a_zip_and_tile_to_the_same_case(run: Run, tmp_path: P
     assert "is there already" in ran.err
 
 
+def test_a_hole_with_a_longer_edge_than_its_area() -> None:
+    mask = np.zeros((60, 60), np.bool_)
+    mask[5:55, 5:55] = True
+    mask[10:50, 10:50:2] = False
+    mask[10, 10:50] = False
+    (ring, *holes) = outline_tumour(mask)["features"][0]["geometry"]["coordinates"]
+    assert np.ptp(ring, axis=0).tolist() == [400, 400]
+    assert holes
+
+
 def test_outlines_of_a_mask_with_a_hole(tmp_path: Path) -> None:
     mask = np.zeros((40, 60), np.bool_)
     mask[5:25, 10:40] = True

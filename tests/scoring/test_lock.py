@@ -409,7 +409,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Mon
         raise PermissionError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr(os, "open", refuse)
-    with pytest.raises(OutputError, match=r"cannot be locked \(Permission denied\): choose another --out\."):
+    with pytest.raises(OutputError, match=r"cannot be locked \(Permission denied\): choose another place\."):
         try_lock(tmp_path)
 
 

@@ -266,9 +266,9 @@ class TestShare:
         outlines = drawn(*(circle(*given_circle, 40) for given_circle in circles))
         boxes = grid(1000, 900, mpp)
         fine = np.array([(0, y, 1000, y + 10) for y in range(0, 900, 10)])
-        assert area_of(outlines, boxes) == pytest.approx(area_of(outlines, fine), rel=0.01, abs=20)
+        assert area_of(outlines, boxes) == pytest.approx(area_of(outlines, fine), rel=0.01, abs=60)
         alone = drawn(outlines.polygons[0])
-        assert area_of(alone, boxes) == pytest.approx(polygon_area(outlines.polygons[0][0]), rel=0.02, abs=20)
+        assert area_of(alone, boxes) == pytest.approx(polygon_area(outlines.polygons[0][0]), rel=0.02, abs=60)
 
 
 class TestForms:
@@ -377,7 +377,17 @@ class TestClasses:
                 "Non-invasive carcinoma",
                 "not IDC",
             ),
-            *("Negative", "Tumor: Negative", "IDC negative", "No cancer", "pre-invasive", "Peritumoral stroma"),
+            *(
+                "Negative",
+                "Tumor: Negative",
+                "IDC negative",
+                "No cancer",
+                "pre-invasive",
+                "Peritumoral stroma",
+                "Tumor-associated stroma",
+                "Tumor necrosis",
+                "Tumor bed",
+            ),
             *("Tumor-free", "cancer free margin", "DCIS with invasive carcinoma"),
         ],
     )

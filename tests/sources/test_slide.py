@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -213,3 +214,30 @@ def test_a_slide_in_another_stain_is_told(tmp_path: Path) -> None:
     brown[:, 500:] = 240
     with Slide(write_slide(tmp_path / "a.tiff", brown, 1.0)) as slide:
         assert "unlike haematoxylin and eosin" in str(slide.problems)
+
+
+def test_threads_read_around_damage_alike(tmp_path: Path) -> None:
+    """One thread's error is not another's, and leaving while others read is no crash."""
+    path = write_slide(tmp_path / "a.tiff", smooth_tissue(2_000, 2_000), 1.0, tile=208)
+    for tile in range(0, 100, 7):
+        damage(path, tile, b"\x00")
+    boxes = [(x, y, 63, 41) for y in range(0, 500, 41) for x in range(0, 500, 63)]
+    with Slide(path, tissue_mask=False) as slide:
+        expected = [slide.region(*box) for box in boxes]
+        assert "nothing can be read at x" in str(slide.lost)
+    with Slide(path, tissue_mask=False) as slide, ThreadPoolExecutor(8) as pool:
+        for one, other in zip(pool.map(lambda box: slide.region(*box), boxes), expected, strict=True):
+            np.testing.assert_array_equal(one, other)
+    slide = Slide(path, tissue_mask=False)
+    with ThreadPoolExecutor(8) as pool:
+        reading = [pool.submit(slide.region, *box) for box in boxes]
+        slide.close()
+    assert all(future.exception() is None for future in reading)
+
+
+def test_outlines_of_another_slide_are_told(tmp_path: Path) -> None:
+    path = write_slide(tmp_path / "a.tiff", smooth_tissue(400, 800), 1.0)
+    ring = [[9000, 9000], [9600, 9000], [9600, 9900]]
+    (tmp_path / "a.geojson").write_text(json.dumps({"type": "Polygon", "coordinates": [ring]}))
+    with Slide(path, tissue_mask=False, labels=tmp_path / "a.geojson") as slide:
+        assert "are they of this slide" in str(slide.problems)

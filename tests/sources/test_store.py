@@ -113,6 +113,17 @@ def test_a_flipped_bit_is_noticed(patch_set: Path, tmp_path: Path) -> None:
         packed.case("8863")
 
 
+@pytest.mark.parametrize("name", ["pixels", "label", "x"])
+def test_a_missing_file_is_noticed(patch_set: Path, tmp_path: Path, name: str) -> None:
+    """Zarr itself takes it for zeros."""
+    with open_dataset(patch_set) as dataset:
+        pack(dataset, tmp_path / "a.zarr")
+    (shard,) = (path for path in (tmp_path / "a.zarr" / name / "c").rglob("*") if path.is_file())
+    shard.unlink()
+    with pytest.raises(NotIdcDataError, match="not what was written"), open_dataset(tmp_path / "a.zarr") as packed:
+        packed.case("8863")
+
+
 def test_what_is_no_store(patch_set: Path, tmp_path: Path) -> None:
     zarr.create_group(tmp_path / "other.zarr")
     with pytest.raises(NotIdcDataError, match="no patch store"):
@@ -202,7 +213,7 @@ def test_ingest_reads_back_what_it_wrote(patch_set: Path, tmp_path: Path, monkey
         put(array, start, values if values.ndim == 1 else values ^ (values.shape[0] > 3))
 
     monkeypatch.setattr(store, "_put", spoil)
-    with open_dataset(patch_set) as dataset, pytest.raises(NotIdcDataError, match="other than it was written"):
+    with open_dataset(patch_set) as dataset, pytest.raises(NotIdcDataError, match="not what was written"):
         store.ingest(dataset, tmp_path / "a.zarr")
     assert [path.name for path in tmp_path.iterdir()] == ["idc"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
@@ -59,6 +60,8 @@ def cli() -> None:
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command line and give its exit code: 0 done, 1 incomplete, 2 unusable input, 130 interrupted."""
     warnings.showwarning = _show_warning
+    # Zarr's reads that an error cuts off are none of the user's business.
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     try:
         status = cli.main(args, prog_name="wsi-idc", standalone_mode=False)
     except click.ClickException as error:
@@ -68,7 +71,7 @@ def main(args: Sequence[str] | None = None) -> int:
         _say(f"Error: {error}")
         return UNUSABLE
     except (click.Abort, KeyboardInterrupt):
-        _say("Interrupted: what is finished is kept, and the same command goes on (train: with --resume).")
+        _say("Interrupted: finished slides are kept; run the same command again (train: with --resume).")
         return INTERRUPTED
     except OSError as error:
         if error.errno in DISK_FULL:

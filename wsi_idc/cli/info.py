@@ -74,8 +74,9 @@ def _describe(path: Path) -> None:
             total = [total[0] + counts[0], total[1] + counts[1]]
             click.echo(f"{case},{len(labels)},{counts[0]},{counts[1]},{labels.count(None)}")
         copies, foreign = dataset.passed_over
+        noun = "case" if len(dataset.cases) == 1 else "cases"
         click.echo(
-            f"{len(dataset.cases):,} cases, {total[0]:,} patches without and {total[1]:,} with IDC; "
+            f"{len(dataset.cases):,} {noun}, {total[0]:,} patches without and {total[1]:,} with IDC; "
             f"left out: {copies:,} second copies, {foreign:,} other files"
         )
         list_problems(dataset.problems)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wsi_idc.cli import DONE, options
+from wsi_idc.cli import DONE, INCOMPLETE, options
 
 if TYPE_CHECKING:
     from wsi_idc.sources.base import PatchSource
@@ -19,22 +19,18 @@ _form = options.together(
         type=click.Choice(["png", "ome-tiff", "ome-zarr"]),
         default="png",
         show_default=True,
-        help="png: at most 8,192 pixels a side; the others: all of the slide at 4 µm/px, as a pyramid.",
+        help="png: about 4 µm/px, coarser beyond 8,192 pixels a side; the others: exactly 4 µm/px, as a pyramid.",
     ),
     click.option(
         "--ome-zarr",
         "version",
         type=click.Choice(["0.4", "0.5"]),
-        default="0.4",
-        show_default=True,
-        help="Version of OME-Zarr.",
+        help="Version of OME-Zarr. [default: 0.4]",
     ),
     click.option(
         "--compression",
         type=click.Choice(["jpeg", "deflate"]),
-        default="jpeg",
-        show_default=True,
-        help="Of OME-TIFF: jpeg is small, deflate keeps every pixel.",
+        help="Of OME-TIFF: jpeg is small, deflate keeps every pixel. [default: jpeg]",
     ),
     options.out,
     options.quiet,
@@ -52,10 +48,13 @@ def command() -> None:
 @_form
 def patient(case: str, data: str | None, quiet: bool, **given: Any) -> int:
     """Rebuild a case of the IDC set from its patches."""
+    from wsi_idc.cli.console import list_problems
     from wsi_idc.cli.runs import find_cases
 
     with find_cases([case], data, quiet) as dataset:
-        return _write(dataset.case(case), quiet=quiet, **given)
+        source = dataset.case(case)
+        list_problems(source.problems)
+        return _write(source, quiet=quiet, **given)
 
 
 @command.command("slide")
@@ -74,24 +73,29 @@ def _write(source: PatchSource, *, form: str, version: Any, compression: Any, ou
     from wsi_idc.cli.console import list_problems, progress_bar
     from wsi_idc.files import make_folder
 
+    if version and form != "ome-zarr":
+        raise click.UsageError("--ome-zarr goes with --format ome-zarr.")
+    if compression and form != "ome-tiff":
+        raise click.UsageError("--compression goes with --format ome-tiff.")
     folder = make_folder(out / source.slide)
+    what = f"Mosaic of {source.slide}"
     if form == "png":
         from wsi_idc.views.pictures import save_mosaic
 
-        with progress_bar(f"Mosaic of {source.slide}", None, quiet):
+        with progress_bar(what, None, quiet):
             path = save_mosaic(source, folder)
     else:
         from wsi_idc.export.mosaic import write_mosaic_tiff, write_mosaic_zarr
 
-        with progress_bar(f"Mosaic of {source.slide}", 0, quiet, "blocks") as bar:
+        with progress_bar(what, 0, quiet, "blocks") as bar:
 
             def move(done: int, total: int) -> None:
-                bar.show(f"Mosaic of {source.slide}", done, total)
+                bar.show(what, done, total)
 
             if form == "ome-tiff":
-                path = write_mosaic_tiff(source, folder, compression=compression, on_block=move)
+                path = write_mosaic_tiff(source, folder, compression=compression or "jpeg", on_block=move)
             else:
-                path = write_mosaic_zarr(source, folder, version=version, on_block=move)
+                path = write_mosaic_zarr(source, folder, version=version or "0.4", on_block=move)
     click.echo(path)
-    list_problems(source.problems)
-    return DONE
+    list_problems(source.lost)
+    return INCOMPLETE if source.lost else DONE

@@ -104,7 +104,8 @@ def _score_each(
     try:
         for opened in sources:
             with opened as source:
-                with progress_bar(f"{noun} {source.slide}: looking for tissue", None, quiet):
+                opening = "looking for tissue" if noun == "Slide" else "reading"
+                with progress_bar(f"{noun} {source.slide}: {opening}", None, quiet):
                     total = len(source.patches)
                 with progress_bar(f"{noun} {source.slide}", total, quiet) as bar:
                     result = score_into(

@@ -64,4 +64,4 @@ _SCALE = (PATCH_MPP, PATCH_MPP)
 
 def _name(source: PatchSource) -> str:
     """Of the image; a phantom's says that it is one, to people and to `Slide`."""
-    return f"{PHANTOM_MARK} {source.slide}" if source.kind == "phantom" else source.slide
+    return f"{PHANTOM_MARK} case {source.slide}" if source.kind == "phantom" else source.slide

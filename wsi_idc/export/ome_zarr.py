@@ -73,7 +73,7 @@ def write_ome_zarr(
         If the disk is full.
     """
     if path.exists() and not any((path / mark).exists() for mark in (".zgroup", "zarr.json")):
-        raise OutputError(f"{path} is there and no Zarr: choose another --out.")
+        raise OutputError(f"{path} is there and no Zarr: choose another place.")
     height, width, _ = pixels.shape
     sizes = level_sizes((height, width))
     tell = counter(sum(len(cut(size, _BLOCK)) for size in sizes), on_block)

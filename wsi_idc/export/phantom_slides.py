@@ -72,8 +72,8 @@ def outline_tumour(tumour: NDArray[np.bool_]) -> dict[str, Any]:
     for area in measure.regionprops(areas) if count else ():  # type: ignore[no-untyped-call]
         top, left = area.bbox[:2]
         rings = measure.find_contours(np.pad(area.image, 1), 0.5, fully_connected="low")  # type: ignore[no-untyped-call]
-        # The longest ring goes round the area, the others round its holes.
-        rings.sort(key=len, reverse=True)
+        # The widest ring goes round the area, the others round its holes.
+        rings.sort(key=lambda ring: float(np.ptp(ring[:, 1])), reverse=True)
         coordinates = [
             [[(x + left - 0.5) * MAGNIFICATION, (y + top - 0.5) * MAGNIFICATION] for y, x in ring.tolist()]
             for ring in rings

@@ -239,7 +239,7 @@ def _told_of(folder: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in DISK_FULL:
             raise
-        raise OutputError(f"{folder} cannot be locked ({error.strerror}): choose another --out.") from error
+        raise OutputError(f"{folder} cannot be locked ({error.strerror}): choose another place.") from error
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from wsi_idc import __version__
-from wsi_idc.files import make_folder, remove_unfinished, write_json
+from wsi_idc.files import make_folder, remove, remove_unfinished, write_json
 from wsi_idc.model.config import DEFAULT_BATCH, ModelConfig
 from wsi_idc.scoring.lock import wait_lock
 from wsi_idc.scoring.score import Scored, score
@@ -37,7 +37,10 @@ if TYPE_CHECKING:
 SCORES_FILE = "scores.csv"
 METRICS_FILE = "metrics.json"
 RUN_FILE = "run.json"
-PICTURES = ("heatmap.png", "overlay.png", "mosaic.png", "confusion.png", "tissue.png")
+MOSAIC_FILE = "mosaic.png"
+PICTURES = ("heatmap.png", "overlay.png", "confusion.png", "tissue.png")
+MOSAICS = (MOSAIC_FILE, "mosaic.ome.tif", "mosaic.ome.zarr")
+"""Of the slide alone: they last as long as its pixels are the same."""
 
 SOFTWARE = ("keras", "numpy", "imagecodecs", "matplotlib")
 
@@ -140,8 +143,9 @@ class SlideRun:
         self.threshold = checked_threshold(threshold, model.config.threshold)
         self._context = checked_context(context)
         self.folder = make_folder(out / source.slide)
-        for name in (SCORES_FILE, METRICS_FILE, RUN_FILE, *PICTURES):
+        for name in (SCORES_FILE, METRICS_FILE, RUN_FILE, MOSAIC_FILE, *PICTURES):
             remove_unfinished(self.folder / name)
+        self._other_pixels = _has_other_pixels(self.folder, source)
         self._key = result_key(source, model)
         self.finished, self._run = (None, {}) if restart else _finished(self.folder, source.slide, self._key)
 
@@ -165,6 +169,9 @@ class SlideRun:
             (self.folder / RUN_FILE).unlink(missing_ok=True)
             for name in (METRICS_FILE, *PICTURES):
                 (self.folder / name).unlink(missing_ok=True)
+            if self._other_pixels:
+                for name in MOSAICS:
+                    remove(self.folder / name)
             write_scores(self.folder / SCORES_FILE, scores)
             if scores.metrics is not None:
                 write_json(self.folder / METRICS_FILE, scores.metrics.as_dict())
@@ -238,6 +245,15 @@ def score_into(
             draw(result)
         run.seal(result)
     return result
+
+
+def _has_other_pixels(folder: Path, source: SlideFacts) -> bool:
+    """Whether what stands in the folder was made from other data, or at another scale."""
+    try:
+        was = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))["source"]
+        return bool((was["fingerprint"], was["mpp"]) != (source.fingerprint, list(source.mpp)))
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def _finished(folder: Path, slide: str, key: str) -> tuple[Scored | None, dict[str, Any]]:

@@ -147,5 +147,9 @@ class PatchSource(SlideFacts, Protocol):
     def mosaic_px(self) -> tuple[int, int]:
         """Width and height of the slide at 4 µm/px."""
 
+    @property
+    def lost(self) -> Sequence[Problem]:
+        """What `region` and `picture` left out, because it cannot be read."""
+
     def region(self, left: int, top: int, width: int, height: int) -> NDArray[np.uint8]:
         """Part of the slide at 4 µm/px, shape (height, width, 3), in pixels of that scale. Threads may call it."""

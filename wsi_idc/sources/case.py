@@ -63,6 +63,11 @@ class Case(ABC):
         """Width and height at 4 µm/px."""
         return self.size_px
 
+    @cached_property
+    def lost(self) -> Sequence[Problem]:
+        """What is unreadable. Reads all patches."""
+        return self.read(0, len(self.patches)).problems
+
     def region(self, left: int, top: int, width: int, height: int) -> NDArray[np.uint8]:
         """Part of the mosaic, shape (height, width, 3), white where there is no readable patch."""
         pixels = np.full((height, width, 3), 255, dtype=np.uint8)

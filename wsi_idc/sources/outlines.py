@@ -46,7 +46,7 @@ _GEOMETRIES = _NO_AREA | {"Polygon", "MultiPolygon", "GeometryCollection"}
 _WORD = "(?:tumou?r|idc|invasive|carcinoma|positive|cancer)"
 _IDC = re.compile(_WORD, re.IGNORECASE)
 _NOT_IDC = re.compile(
-    rf"in[\W_]*situ|dcis|lcis|negative|(?<![^\W_])(?:no|non|not|pre|peri)[\W_]*{_WORD}|{_WORD}[\W_]*free(?![^\W_])",
+    rf"in[\W_]*situ|dcis|lcis|negative|stroma|necro|lymph|associated|adjacent|bed(?![^\W_])|(?<![^\W_])(?:no|non|not|pre|peri)[\W_]*{_WORD}|{_WORD}[\W_]*free(?![^\W_])",
     re.IGNORECASE,
 )
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
+import threading
 import xml.etree.ElementTree as ET
 from abc import ABC, abstractmethod
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -199,7 +199,7 @@ class OpenSlideReader(SlideReader):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._slide: openslide.OpenSlide | None = None
+        self._of_thread = threading.local()
         slide = self._open()
         properties = slide.properties
         self.levels = tuple(
@@ -217,12 +217,14 @@ class OpenSlideReader(SlideReader):
         self._several_files = properties.get(openslide.PROPERTY_NAME_VENDOR) == "dicom"
 
     def _open(self) -> openslide.OpenSlide:
-        if self._slide is None:
+        """This thread's own handle: an error spoils a handle for good, and must not spoil what others read."""
+        slide: openslide.OpenSlide | None = getattr(self._of_thread, "slide", None)
+        if slide is None:
             try:
-                self._slide = openslide.OpenSlide(self.path)
+                slide = self._of_thread.slide = openslide.OpenSlide(self.path)
             except openslide.OpenSlideError as error:
                 raise OSError(str(error)) from error
-        return self._slide
+        return slide
 
     @property
     def name(self) -> str:
@@ -245,15 +247,13 @@ class OpenSlideReader(SlideReader):
         try:
             image = slide.read_region((round(left * across), round(top * down)), level, (width, height))
         except openslide.OpenSlideError as error:
-            # Not closed here: another thread may be reading. It goes with the last that holds it.
-            self._slide = None
+            self._of_thread.slide = None
             raise OSError(str(error)) from error
         return np.asarray(image)
 
     def close(self) -> None:
-        if self._slide is not None:
-            self._slide.close()
-            self._slide = None
+        """Let go of all handles; one that is being read closes when that is done."""
+        self._of_thread = threading.local()
 
 
 class TiffReader(SlideReader):
@@ -261,7 +261,7 @@ class TiffReader(SlideReader):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock = Lock()
+        self._lock = threading.Lock()
         try:
             self._tiff = tifffile.TiffFile(path)
         except Exception as error:  # tifffile raises whatever its parts raise on damaged files
@@ -305,7 +305,8 @@ class TiffReader(SlideReader):
         return region
 
     def close(self) -> None:
-        self._tiff.close()
+        with self._lock:
+            self._tiff.close()
 
 
 _MICRONS = {"µm": 1.0, "um": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6, "pm": 1e-6, "Å": 1e-4, "in": 25_400.0}
@@ -343,6 +344,8 @@ def open_reader(path: str | Path) -> SlideReader:
         Where there is no such file, or neither OpenSlide nor tifffile can read it.
     """
     path = Path(path)
+    if path.is_dir():
+        raise SlideError(f"{path} is a folder: name a slide file in it, or score them all with `all --slides`.")
     if not path.is_file():
         raise SlideError(f"There is no slide file {path}: name one that OpenSlide can read, or an OME-TIFF.")
     if _is_tiff_of_no_vendor(path):

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from wsi_idc.errors import SlideError
+from wsi_idc.errors import SlideError, WsiIdcError
 from wsi_idc.files import Closable
 from wsi_idc.geometry import COARSEST_MPP, MAX_MPP, MIN_MPP, PATCH_MPP, PATCH_PX, PATCH_UM, plausible_mpp, tile_edges
 from wsi_idc.naming import PHANTOM_MARK
@@ -82,6 +82,8 @@ class Slide(Closable):
         80 % of it lie inside, else 0. Without it tiles have no label.
     name : str, optional
         What the slide is called; by default as its file.
+    read_finer : float
+        How many times as fine as 4 µm/px the level is at least that tiles are averaged from, where the slide has one.
 
     Raises
     ------
@@ -102,8 +104,8 @@ class Slide(Closable):
         allow_upsampling: bool = False,
         labels: str | Path | None = None,
         name: str | None = None,
+        read_finer: float = READ_FINER,
     ) -> None:
-        self._outlines = None if labels is None else read_outlines(labels)
         self._reader = open_reader(path)
         self.path = str(path)
         self.slide = name or self._reader.name
@@ -113,14 +115,18 @@ class Slide(Closable):
         try:
             self.mpp = _checked_mpp(self.path, self._reader.mpp if mpp is None else (mpp, mpp), allow_upsampling)
             self._convert = _srgb_converter(self.path, self._reader) if icc else None
-        except SlideError:
+            self._outlines = None if labels is None else read_outlines(labels)
+        except WsiIdcError:
             self.close()
             raise
         self.details = {
             "min_tissue": self._min_tissue,
             "icc_profile": _profile_name(self._reader.icc_profile),
             "converted_to_srgb": self._convert is not None,
+            "read_finer": read_finer,
         }
+        self._read_finer = read_finer
+        self._lost: dict[tuple[float, float], Problem] = {}
         self._last: tuple[int, int, _Strip | None] = (-1, -1, None)
 
     def close(self) -> None:
@@ -150,7 +156,15 @@ class Slide(Closable):
                 Problem(self.path, f"of its labels, {count} of {name} do not count as IDC")
                 for name, count in self._outlines.left_out
             ]
+            if self._outlines.polygons and self.patches and not any(patch.label for patch in self.patches):
+                reason = "no tile lies inside the outlines of its labels: are they of this slide, in its pixels?"
+                found.append(Problem(self.path, reason))
         return tuple(found)
+
+    @property
+    def lost(self) -> Sequence[Problem]:
+        """Where `region`, `picture` and the search for tissue met what cannot be read."""
+        return list(self._lost.values())
 
     @cached_property
     def fingerprint(self) -> str:
@@ -203,6 +217,8 @@ class Slide(Closable):
             half = picture.shape[axis] // 2
             if half < _LEAST_PX:
                 picture[:] = self._reader.background
+                place = float(across[0]), float(down[0])
+                self._lost[place] = Problem(self.path, f"nothing can be read at x {place[0]:.0f}, y {place[1]:.0f}")
                 return
             for part in (slice(0, half), slice(half, picture.shape[axis])):
                 edges = slice(part.start, part.stop + 1)
@@ -257,7 +273,7 @@ class Slide(Closable):
         return self._picture(
             np.arange(left, left + width + 1, dtype=np.float64) * (PATCH_MPP / self.mpp[0]),
             np.arange(top, top + height + 1, dtype=np.float64) * (PATCH_MPP / self.mpp[1]),
-            READ_FINER,
+            self._read_finer,
         )
 
     def read(self, start: int, stop: int) -> Block:
@@ -280,7 +296,7 @@ class Slide(Closable):
         """Pixels of a tile at 4 µm/px, smaller than 50x50 at the slide's right and bottom edge."""
         strip = self._strip_with(row, column)
         if strip is None:
-            tile, opaque = self._read(*self._lattice_edges(row, column, column + 1), READ_FINER)
+            tile, opaque = self._read(*self._lattice_edges(row, column, column + 1), self._read_finer)
         else:
             left, right = _lattice_px(self._edges[0], column, self.mpp[0])
             mine = slice(left - strip.left, right - strip.left)
@@ -296,9 +312,8 @@ class Slide(Closable):
             mine = (self._grid[:, 0] == row) & (self._grid[:, 1] // self._strip_tiles == index)
             first, last = self._grid[mine, 1].min(), self._grid[mine, 1].max()
             try:
-                strip = _Strip(
-                    int(first) * PATCH_PX, *self._read(*self._lattice_edges(row, int(first), int(last) + 1), READ_FINER)
-                )
+                edges = self._lattice_edges(row, int(first), int(last) + 1)
+                strip = _Strip(int(first) * PATCH_PX, *self._read(*edges, self._read_finer))
             except OSError:
                 strip = None
             self._last = (row, index, strip)
@@ -307,7 +322,7 @@ class Slide(Closable):
     @cached_property
     def _strip_tiles(self) -> int:
         """Tiles of a row that are read at once."""
-        wanted = PATCH_MPP / READ_FINER / self.mpp[0], PATCH_MPP / READ_FINER / self.mpp[1]
+        wanted = PATCH_MPP / self._read_finer / self.mpp[0], PATCH_MPP / self._read_finer / self.mpp[1]
         level = self._reader.levels[self._reader.level_for(wanted)]
         tile_px = (PATCH_UM / self.mpp[0] / level.downsample[0]) * (PATCH_UM / self.mpp[1] / level.downsample[1])
         return max(1, int(_STRIP_PX / tile_px))
@@ -354,7 +369,7 @@ def _checked_mpp(path: str, mpp: tuple[float, float] | None, allow_upsampling: b
     if max(mpp) > COARSEST_MPP and not allow_upsampling:
         raise SlideError(
             f"{path} has {max(mpp):.4g} µm/px at its finest, too coarse for patches of {PATCH_MPP:g}: give the true "
-            "scale with --mpp, or score it all the same with --allow-upsampling."
+            "scale with --mpp, or take it all the same with --allow-upsampling."
         )
     return mpp
 

@@ -39,6 +39,9 @@ _ROWS = 1 << 20
 _TABLE = {"case": "int32", "x": "int32", "y": "int32", "width": "uint8", "height": "uint8", "label": "int8"}
 """Arrays beside the pixels, one value a patch."""
 
+_ROW_TYPE = "<i8"
+"""Of a row of the table where it is hashed."""
+
 
 @dataclass(frozen=True)
 class _Entry:
@@ -48,7 +51,8 @@ class _Entry:
     start: int
     stop: int
     fingerprint: str
-    sha256: str
+    pixels_sha256: str
+    table_sha256: str
     problems: tuple[Problem, ...]
     unreadable: dict[int, Problem]
 
@@ -170,20 +174,22 @@ class _Writer:
 
     def add(self, case: PatchSource, on_patches: Callable[[int], None] | None = None) -> list[Problem]:
         """Pack a case; the problems of its unreadable patches come back."""
-        start, digest = self._rows, hashlib.sha256()
+        start, digest, table = self._rows, hashlib.sha256(), hashlib.sha256()
         unreadable: dict[int, Problem] = {}
         for first in range(0, len(case.patches), _SHARD):
             block = case.read(first, first + _SHARD)
+            rows = [_row(case.slide, patch) for patch in case.patches[first : first + _SHARD]]
             digest.update(block.pixels.tobytes())
+            table.update(np.array(rows, dtype=_ROW_TYPE).tobytes())
             wrong = first + np.flatnonzero(~block.readable)
             unreadable |= dict(zip(wrong.tolist(), block.problems, strict=True))
             self._waiting.append(block.pixels)
-            self._waiting_rows += [_row(case.slide, patch) for patch in case.patches[first : first + _SHARD]]
+            self._waiting_rows += rows
             self._rows += len(block.pixels)
             self._flush()
             if on_patches:
                 on_patches(len(block.pixels))
-        self._entries.append(_entry(case, start, self._rows, unreadable, digest.hexdigest()))
+        self._entries.append(_entry(case, start, self._rows, unreadable, (digest.hexdigest(), table.hexdigest())))
         return list(unreadable.values())
 
     def _flush(self, all_of_it: bool = False) -> None:
@@ -245,13 +251,16 @@ def _row(case: str, patch: Patch) -> tuple[int, ...]:
     return int(case), patch.x, patch.y, patch.width, patch.height, label
 
 
-def _entry(case: PatchSource, start: int, stop: int, unreadable: dict[int, Problem], sha256: str) -> dict[str, Any]:
+def _entry(
+    case: PatchSource, start: int, stop: int, unreadable: dict[int, Problem], sha256: tuple[str, str]
+) -> dict[str, Any]:
     return {
         "case": case.slide,
         "start": start,
         "stop": stop,
         "fingerprint": case.fingerprint,
-        "pixels_sha256": sha256,
+        "pixels_sha256": sha256[0],
+        "table_sha256": sha256[1],
         "problems": [[problem.path, problem.reason] for problem in case.problems],
         "unreadable": [[index, problem.path, problem.reason] for index, problem in unreadable.items()],
     }
@@ -260,11 +269,8 @@ def _entry(case: PatchSource, start: int, stop: int, unreadable: dict[int, Probl
 def _verify(path: Path, counts: Mapping[str, int]) -> None:
     """Read a store back; NotIdcDataError where it is not what was written."""
     store = PatchStore(path)
-    for case, count in counts.items():
-        found = store.case(case).read(0, count).pixels
-        if len(store.labels(case)) != count or hashlib.sha256(found.tobytes()).hexdigest() != store.sha256(case):
-            raise NotIdcDataError(f"Case {case} came back from {path} other than it was written: check the disk.")
-    if set(store.cases) != set(counts):
+    found = {case: len(store.case(case).patches) for case in store.cases}
+    if found != counts:
         raise NotIdcDataError(f"{path} came back with other cases than were written: check the disk.")
 
 
@@ -278,9 +284,7 @@ class PatchStore(Dataset):
             attributes = self._group.attrs.asdict()
             version = attributes.get(STORE_MARK)
             if version is None:
-                raise NotIdcDataError(
-                    f"{path} is a Zarr but no patch store: make one with `wsi-idc tile` from a slide."
-                )
+                raise NotIdcDataError(f"{path} is a Zarr but no patch store: make one with `wsi-idc ingest`.")
             if version != _VERSION:
                 raise NotIdcDataError(f"{path} is a patch store of layout {version!r}, which this version cannot read.")
             self._pixels = _array(self._group, "pixels")
@@ -290,13 +294,20 @@ class PatchStore(Dataset):
             sizes = {len(column) for column in self._table.values()} | {self._pixels.shape[0], total}
             if len(sizes) != 1 or self._pixels.shape[1:] != (PATCH_PX, PATCH_PX, 3) or not self._entries:
                 raise ValueError("its arrays do not fit together")
+            # Zarr fills what is missing with zeros, and says nothing.
+            table = np.column_stack(list(self._table.values())).astype(_ROW_TYPE)
+            for entry in self._entries.values():
+                if _sha256(table[entry.start : entry.stop]) != entry.table_sha256:
+                    raise ValueError(f"the table of case {entry.case} is not what was written")
         except NotIdcDataError:
             raise
+        except ValueError as error:
+            raise self._damaged(str(error)) from error
         except Exception as error:  # zarr raises whatever its parts raise on damaged files
-            raise self._damaged(error) from error
+            raise self._damaged("its description cannot be read") from error
 
-    def _damaged(self, error: Exception) -> NotIdcDataError:
-        return NotIdcDataError(f"{self.path} is a damaged patch store ({error}): make it again.")
+    def _damaged(self, reason: str) -> NotIdcDataError:
+        return NotIdcDataError(f"{self.path} is a damaged patch store ({reason}): make it again.")
 
     @property
     def cases(self) -> list[str]:
@@ -313,10 +324,6 @@ class PatchStore(Dataset):
             None if label == _UNKNOWN else label for label in self._table["label"][entry.start : entry.stop].tolist()
         ]
 
-    def sha256(self, case: str) -> str:
-        """SHA-256 over the pixels of a case as they were packed."""
-        return self._entry_of(case).sha256
-
     @property
     def problems(self) -> Sequence[Problem]:
         return [problem for entry in self._entries.values() for problem in entry.problems]
@@ -327,7 +334,9 @@ class PatchStore(Dataset):
         try:
             pixels = np.asarray(self._pixels[where])
         except Exception as error:  # likewise
-            raise self._damaged(error) from error
+            raise self._damaged(f"case {case} cannot be read") from error
+        if _sha256(pixels) != entry.pixels_sha256:
+            raise self._damaged(f"the pixels of case {case} are not what was written")
         boxes = (self._table[name][where].tolist() for name in ("x", "y", "width", "height"))
         patches = [Patch(*box) for box in zip(*boxes, self.labels(case), strict=True)]
         return LoadedCase(
@@ -339,6 +348,10 @@ class PatchStore(Dataset):
             unreadable=entry.unreadable,
             problems=entry.problems,
         )
+
+
+def _sha256(values: NDArray[Any]) -> str:
+    return hashlib.sha256(values.tobytes()).hexdigest()
 
 
 def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:
@@ -354,4 +367,5 @@ def _read_entry(stored: dict[str, Any]) -> _Entry:
     case, start, stop = str(stored["case"]), int(stored["start"]), int(stored["stop"])
     if not case.isdigit() or not 0 <= start < stop:
         raise ValueError(f"case {case} lies nowhere")
-    return _Entry(case, start, stop, str(stored["fingerprint"]), str(stored["pixels_sha256"]), problems, unreadable)
+    digests = str(stored["fingerprint"]), str(stored["pixels_sha256"]), str(stored["table_sha256"])
+    return _Entry(case, start, stop, *digests, problems, unreadable)

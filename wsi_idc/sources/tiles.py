@@ -48,7 +48,8 @@ class SlideTiles(Case):
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over the slide's own, how it was read, and where its tiles lie."""
-        told = f"{self._slide.fingerprint} {self._slide.mpp} {self._slide.details} {self.patches}"
+        places = [(patch.x, patch.y, patch.width, patch.height) for patch in self.patches]
+        told = f"{self._slide.fingerprint} {self._slide.mpp} {self._slide.details} {places}"
         return hashlib.sha256(told.encode()).hexdigest()
 
     def read(self, start: int, stop: int) -> Block:
@@ -73,5 +74,5 @@ def case_number(slide: Slide, given: int | None = None) -> str:
     number = int(slide.fingerprint[:15], 16)
     if not phantom:
         return str(_NUMBERS[number % len(_NUMBERS)])
-    named = re.search(r"case (9\d{4})\b", slide.description)
+    named = re.search(r"\b(9\d{4})\b", slide.description)
     return named[1] if named and int(named[1]) in PHANTOM_CASES else str(PHANTOM_CASES[number % len(PHANTOM_CASES)])

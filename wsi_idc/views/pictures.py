@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from wsi_idc.model.config import ModelConfig
+from wsi_idc.scoring.results import MOSAIC_FILE
 from wsi_idc.scoring.scores import Scores
 from wsi_idc.sources.base import PatchSource
 from wsi_idc.sources.refs import SlideRef
@@ -20,9 +21,6 @@ from wsi_idc.views.tissue import show_tissue
 
 TISSUE_SIDE_PX = 2_048
 """Longest side of ``tissue.png``: a thumbnail that fills a screen."""
-
-
-MOSAIC_FILE = "mosaic.png"
 
 
 def draw_apart(ref: SlideRef, scores: Scores, model: ModelConfig, style: Style, folder: Path) -> Path:
