@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +14,6 @@ from wsi_idc.sources.tissue import find_tissue
 
 PEN_MPP = (25.0, 25.0)
 """By the look: the files do not say."""
-
-
-@pytest.fixture(scope="module")
-def slides() -> Path:
-    named = os.environ.get("WSI_IDC_TEST_DATA")
-    if not named:
-        pytest.skip("WSI_IDC_TEST_DATA names no folder of real data")
-    return Path(named).resolve() / "slides"
 
 
 def read(path: Path) -> NDArray[np.uint8]:
