@@ -1,4 +1,4 @@
-"""Tests over real data. ``WSI_IDC_TEST_DATA`` names the folder that holds ``idc/complete-cases.zip`` and ``slides/``."""
+"""Tests over real data. ``WSI_IDC_TEST_DATA`` names the folder of ``idc/complete-cases.zip`` and ``slides/``."""
 
 from __future__ import annotations
 
