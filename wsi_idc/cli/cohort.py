@@ -34,11 +34,7 @@ def score_all(
     data: str | None,
     slides: Path | None,
     manifest: Path | None,
-    mpp: float | None,
-    min_tissue: float,
-    tissue_mask: bool,
-    icc: bool,
-    allow_upsampling: bool,
+    reading: SlideOptions,
     model: Path | None,
     out: Path,
     threshold: float | None,
@@ -51,9 +47,8 @@ def score_all(
     style: Style | None = None,
 ) -> int:
     """Score every slide that is named, on dask, and draw it where a `style` is given; print a path for each."""
-    options = SlideOptions(mpp, min_tissue, tissue_mask, icc, allow_upsampling)
     with progress_bar("Looking for the slides", None, quiet):
-        refs, sizes = find_refs(data, slides, manifest, options, out, quiet)
+        refs, sizes = find_refs(data, slides, manifest, reading, out, quiet)
     make_folder(out)
     with loading(quiet):
         from wsi_idc.evaluation.cohort import failed, summarise, write_cohort_metrics, write_summary
@@ -102,7 +97,7 @@ def score_all(
 
 
 def find_refs(
-    data: str | None, slides: Path | None, manifest: Path | None, options: SlideOptions, out: Path, quiet: bool
+    data: str | None, slides: Path | None, manifest: Path | None, reading: SlideOptions, out: Path, quiet: bool
 ) -> tuple[list[SlideRef], dict[str, int]]:
     """Everything that is to be scored, and how many patches the cases among it have."""
     from wsi_idc.sources.find import find_slides, read_manifest
@@ -119,13 +114,13 @@ def find_refs(
         found = find_slides(slides, leave_out=out)
         if found.others and not quiet:
             console.print(f"{found.others:,} other files under {slides} are left out")
-        refs += [FileRef(slide.path.resolve(), slide.name, options) for slide in found.slides]
+        refs += [FileRef(slide.path.resolve(), slide.name, reading) for slide in found.slides]
     if manifest is not None:
         refs += [
             FileRef(
                 row.path.resolve(),
                 row.name,
-                options if row.mpp is None else replace(options, mpp=row.mpp),
+                reading if row.mpp is None else replace(reading, mpp=row.mpp),
                 row.labels and row.labels.resolve(),
             )
             for row in read_manifest(manifest)

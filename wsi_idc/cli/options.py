@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -83,7 +84,7 @@ pixels = together(
     click.option("--allow-upsampling", is_flag=True, help="Take slides coarser than 4.4 µm/px, too."),
 )
 
-slide = together(
+_slide = together(
     click.option(
         "--min-tissue",
         type=click.FloatRange(0, 1),
@@ -95,6 +96,22 @@ slide = together(
     click.option("--no-tissue-mask", "tissue_mask", flag_value=False, default=True, help="Take every tile."),
     pixels,
 )
+
+
+def slide(function: Callable[..., int]) -> Callable[..., int]:
+    """Options of how raw slides are read; the command gets them as one `SlideOptions`, called ``reading``."""
+
+    @_slide
+    @wraps(function)
+    def collect(
+        mpp: float | None, min_tissue: float, tissue_mask: bool, icc: bool, allow_upsampling: bool, **given: Any
+    ) -> int:
+        from wsi_idc.sources.refs import SlideOptions
+
+        return function(reading=SlideOptions(mpp, min_tissue, tissue_mask, icc, allow_upsampling), **given)
+
+    return collect
+
 
 labels = click.option(
     "--labels",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from wsi_idc.files import make_folder
 from wsi_idc.sources.base import PatchSource
 from wsi_idc.sources.dataset import Dataset
 from wsi_idc.sources.locate import open_dataset
+from wsi_idc.sources.refs import SlideOptions
 
 if TYPE_CHECKING:
     from wsi_idc.model.config import ModelConfig
@@ -42,31 +44,13 @@ def score_cases(ids: Sequence[str], *, data: str | None, out: Path, quiet: bool,
 
 
 def score_slides(
-    files: Sequence[Path],
-    *,
-    mpp: float | None,
-    min_tissue: float,
-    tissue_mask: bool,
-    icc: bool,
-    allow_upsampling: bool,
-    labels: Path | None,
-    out: Path,
-    quiet: bool,
-    **given: Any,
+    files: Sequence[Path], *, reading: SlideOptions, labels: Path | None, out: Path, quiet: bool, **given: Any
 ) -> int:
     """Score raw slides one after the other: see `_score_each`. All must open before the first is scored."""
     from wsi_idc.sources.slide import Slide
 
     def open_slide(path: Path) -> Slide:
-        return Slide(
-            path,
-            mpp=mpp,
-            min_tissue=min_tissue,
-            tissue_mask=tissue_mask,
-            icc=icc,
-            allow_upsampling=allow_upsampling,
-            labels=labels,
-        )
+        return Slide(path, labels=labels, **asdict(reading))
 
     names: dict[str, Path] = {}
     for path in files:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from wsi_idc.cli import DONE, INCOMPLETE, options
+
+if TYPE_CHECKING:
+    from wsi_idc.sources.refs import SlideOptions
 
 
 @click.command("tile")
@@ -23,7 +27,9 @@ from wsi_idc.cli import DONE, INCOMPLETE, options
 @options.slide
 @options.labels
 @options.quiet
-def command(file: Path, out: Path, form: Any, case: int | None, quiet: bool, **given: Any) -> int:
+def command(
+    file: Path, out: Path, form: Any, case: int | None, reading: SlideOptions, labels: Path | None, quiet: bool
+) -> int:
     """Cut a raw slide into named patches that --data takes: OUT/<case>/<case>_idx5_x1_y51.png."""
     from wsi_idc.cli.console import list_problems, progress_bar, warn
     from wsi_idc.sources.packing import check_free, write_patches
@@ -31,7 +37,7 @@ def command(file: Path, out: Path, form: Any, case: int | None, quiet: bool, **g
     from wsi_idc.sources.tiles import SlideTiles, case_number
 
     check_free(out)
-    with Slide(file, **given) as slide:
+    with Slide(file, labels=labels, **asdict(reading)) as slide:
         number = case_number(slide, case)
         with progress_bar("Looking for tissue", None, quiet):
             tiles = SlideTiles(slide, number)
