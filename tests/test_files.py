@@ -27,5 +27,5 @@ def test_nan_is_refused(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match="--out"):
+    with pytest.raises(OutputError, match="choose another place"):
         make_folder(tmp_path / "file" / "below")

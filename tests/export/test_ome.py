@@ -344,7 +344,7 @@ def test_a_folder_that_is_no_zarr_stays(tmp_path: Path) -> None:
 
 @each
 def test_a_folder_that_cannot_be_written(tmp_path: Path, write: Write) -> None:
-    with pytest.raises(OutputError, match="--out"):
+    with pytest.raises(OutputError, match="choose another place"):
         write(tmp_path / "none" / "out", source(painted(20, 30)), MPP)
 
 
