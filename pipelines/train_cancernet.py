@@ -10,7 +10,7 @@ import sys
 
 from wsi_idc.cli import main
 
-RECIPE = "--split official --extra-train --exclude 8863,14082 --seed 1 --epochs 30 --patches-per-case 100 --folds 3"
+RECIPE = "--split official --extra-train --exclude 8863,14082 --seed 1 --epochs 50 --patches-per-case 100 --folds 3"
 
 if __name__ == "__main__":
     if len(sys.argv) != 3:

@@ -36,7 +36,7 @@ def test_bundled_model_loads_and_never_saw_the_demonstration_cases() -> None:
     assert used.isdisjoint(case for case, part in official_parts().items() if part == "test")
     assert {case for case, part in official_parts().items() if part == "val"} <= used
     assert (training["cases_val"], training["cases_test"]) == ([], [])
-    assert training["metrics_folds"]["1"]["auc"] > 0.95
+    assert training["metrics_folds"]["1"]["auc"] > 0.955
     assert training["metrics_folds"]["1"]["balanced_accuracy"] > 0.88
     assert model.config.calibration is not None
 
