@@ -51,12 +51,14 @@ def score_all(
         refs, sizes = find_refs(data, slides, manifest, reading, out, quiet)
     make_folder(out)
     with loading(quiet):
-        from wsi_idc.evaluation.cohort import failed, summarise, write_cohort_metrics, write_summary
+        from wsi_idc.evaluation.cohort import SUMMARY_FILE, failed, summarise, write_cohort_metrics, write_summary
         from wsi_idc.model.classifier import load_model
         from wsi_idc.scoring.cluster import connect
         from wsi_idc.scoring.cohort import Cohort, Watch
+        from wsi_idc.scoring.results import METRICS_FILE
 
-        config = load_model(model).config
+        classifier = load_model(model)
+        config = classifier.config
     started = monotonic()
     with (
         connect(scheduler, workers) as client,
@@ -68,7 +70,7 @@ def score_all(
             client,
             refs,
             model,
-            config.sha256,
+            classifier,
             out,
             draw=draw,
             batch_size=batch_size,
@@ -82,7 +84,7 @@ def score_all(
     ended = [outcomes[ref.name] for ref in refs]
     with progress_bar("Summing up", None, quiet):
         write_summary(
-            out / "summary.csv",
+            out / SUMMARY_FILE,
             [
                 failed(outcome.name, outcome.error, outcome.seconds)
                 if outcome.result is None or outcome.described is None
@@ -91,7 +93,7 @@ def score_all(
             ],
         )
         scores = [outcome.result.scores for outcome in ended if outcome.result is not None]
-        write_cohort_metrics(out / "metrics.json", scores)
+        write_cohort_metrics(out / METRICS_FILE, scores)
         _draw_confusion(scores, config, ended, out)
     return _report(ended, config)
 

@@ -11,8 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from wsi_idc.errors import printable
-from wsi_idc.evaluation.evaluate import Evaluation
-from wsi_idc.evaluation.reliability import expected_calibration_error
+from wsi_idc.evaluation.evaluate import Evaluation, pooled_figures
 from wsi_idc.files import replacing_text, write_json
 from wsi_idc.metrics import Metrics
 from wsi_idc.scoring.scores import Scores
@@ -170,13 +169,7 @@ def write_cohort_metrics(path: Path, scores: Sequence[Scores]) -> dict[str, Any]
         path.unlink(missing_ok=True)
         return None
     per_case = {of.slide: of.metrics.as_dict() for of in scores if of.metrics is not None}
-    written = {
-        **evaluation.metrics.as_dict(),
-        "cases": len(per_case),
-        "ece": expected_calibration_error(evaluation.label, evaluation.prob),
-        "ci": evaluation.intervals,
-        "per_case": per_case,
-    }
+    written = pooled_figures(evaluation, per_case)
     write_json(path, written)
     return written
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -170,20 +171,24 @@ def _with_context(
     return smooth
 
 
+def pooled_figures(
+    evaluation: Evaluation, per_case: Mapping[str, dict[str, Any]], about: Mapping[str, Any] = MappingProxyType({})
+) -> dict[str, Any]:
+    """What ``metrics.json`` says over many cases, with the figures of each."""
+    return {
+        **evaluation.metrics.as_dict(),
+        **about,
+        "cases": len(per_case),
+        "ece": expected_calibration_error(evaluation.label, evaluation.prob),
+        "ci": evaluation.intervals,
+        "per_case": per_case,
+    }
+
+
 def write_figures(evaluation: Evaluation, folder: Path, about: dict[str, Any]) -> None:
     """Write ``metrics.json`` (figures, `about`, ``ece``, ``ci``, ``per_case``) and ``per_case.csv``."""
     per_case = {case: metrics.as_dict() for case, metrics in evaluation.per_case.items()}
-    write_json(
-        folder / METRICS_FILE,
-        {
-            **evaluation.metrics.as_dict(),
-            **about,
-            "cases": len(evaluation.cases),
-            "ece": expected_calibration_error(evaluation.label, evaluation.prob),
-            "ci": evaluation.intervals,
-            "per_case": per_case,
-        },
-    )
+    write_json(folder / METRICS_FILE, pooled_figures(evaluation, per_case, about))
     with replacing_text(folder / PER_CASE_FILE) as file:
         writer = csv.DictWriter(file, ["case", *evaluation.metrics.as_dict()], lineterminator="\n")
         writer.writeheader()

@@ -14,9 +14,8 @@ from wsi_idc.export.ome_zarr import Version, write_ome_zarr
 from wsi_idc.export.pyramid import OnBlock
 from wsi_idc.geometry import PATCH_MPP
 from wsi_idc.naming import PHANTOM_MARK
+from wsi_idc.scoring.results import MOSAIC_TIFF, MOSAIC_ZARR
 from wsi_idc.sources.base import PatchSource
-
-TIFF_FILE, ZARR_FOLDER = "mosaic.ome.tif", "mosaic.ome.zarr"
 
 _BLOCK_PX = (512, 2_048)
 """Height and width of what is read at once: it lies within one block of either writer."""
@@ -45,7 +44,7 @@ def write_mosaic_tiff(
     source: PatchSource, folder: Path, *, compression: Compression = "jpeg", on_block: OnBlock | None = None
 ) -> Path:
     """Write ``mosaic.ome.tif``: see `write_ome_tiff`."""
-    path = folder / TIFF_FILE
+    path = folder / MOSAIC_TIFF
     write_ome_tiff(path, mosaic_array(source), _SCALE, compression=compression, name=_name(source), on_block=on_block)
     return path
 
@@ -54,7 +53,7 @@ def write_mosaic_zarr(
     source: PatchSource, folder: Path, *, version: Version = "0.4", on_block: OnBlock | None = None
 ) -> Path:
     """Write ``mosaic.ome.zarr``: see `write_ome_zarr`."""
-    path = folder / ZARR_FOLDER
+    path = folder / MOSAIC_ZARR
     write_ome_zarr(path, mosaic_array(source), _SCALE, version=version, name=_name(source), on_block=on_block)
     return path
 

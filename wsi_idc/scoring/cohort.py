@@ -180,8 +180,8 @@ class Cohort:
         Their names differ.
     model : Path or None
         As in `load_model`; workers load it from there.
-    sha256 : str
-        Of the model.
+    classifier : Classifier
+        That model, loaded: threads of this process take it as it is.
     out : Path
     draw : callable, optional
         Starts to draw a slide whose table is written; ``run.json`` is written when what it returns is done.
@@ -195,7 +195,7 @@ class Cohort:
         client: Client,
         refs: Sequence[SlideRef],
         model: Path | None,
-        sha256: str,
+        classifier: Classifier,
         out: Path,
         *,
         draw: Callable[[SlideRef, SlideResult], Drawing[Any]] | None = None,
@@ -203,7 +203,9 @@ class Cohort:
         watch: Watch = Watch(),
         **run_options: Any,
     ) -> None:
-        self._client, self._model, self._out, self._watch, self._draw = client, (model, sha256), out, watch, draw
+        self._model = model, classifier.config.sha256
+        _models.get(self._model, lambda: (classifier, Lock()))
+        self._client, self._out, self._watch, self._draw = client, out, watch, draw
         self._batch_size, self._run_options = batch_size, run_options
         self._refs = deque(refs)
         self._locked: deque[SlideRef] = deque()

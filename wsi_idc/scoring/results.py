@@ -39,7 +39,8 @@ METRICS_FILE = "metrics.json"
 RUN_FILE = "run.json"
 MOSAIC_FILE = "mosaic.png"
 PICTURES = ("heatmap.png", "overlay.png", "confusion.png", "tissue.png")
-MOSAICS = (MOSAIC_FILE, "mosaic.ome.tif", "mosaic.ome.zarr")
+MOSAIC_TIFF, MOSAIC_ZARR = "mosaic.ome.tif", "mosaic.ome.zarr"
+MOSAICS = (MOSAIC_FILE, MOSAIC_TIFF, MOSAIC_ZARR)
 """Of the slide alone: they last as long as its pixels are the same."""
 
 SOFTWARE = ("keras", "numpy", "imagecodecs", "matplotlib")

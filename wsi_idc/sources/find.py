@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-import openslide
-
 from wsi_idc.errors import DataNotFoundError, OptionError, SlideError
+from wsi_idc.sources.reader import dicom_identity
 
 DICOM_ENDING = ".dcm"
 DICOM_MAGIC = b"DICM"
@@ -134,17 +133,6 @@ def _first_of_each_slide(dicom: Sequence[Path]) -> list[Path]:
     for file in sorted(dicom):
         first.setdefault(dicom_identity(file) or file, file)
     return list(first.values())
-
-
-def dicom_identity(file: Path) -> str | None:
-    """What the DICOM files of one slide have in common, and no others; None where OpenSlide opens no DICOM slide."""
-    try:
-        with openslide.OpenSlide(file) as slide:
-            if slide.properties.get(openslide.PROPERTY_NAME_VENDOR) != "dicom":
-                return None
-            return slide.properties.get(openslide.PROPERTY_NAME_QUICKHASH1)
-    except (openslide.OpenSlideError, OSError):
-        return None
 
 
 def read_manifest(path: Path) -> tuple[FoundSlide, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from imagecodecs import png_encode
@@ -17,7 +17,6 @@ from wsi_idc.sources.base import PatchSource, Problem
 from wsi_idc.sources.store import write_store
 
 PackForm = Literal["folder", "zip", "store"]
-PACK_FORMS: tuple[PackForm, ...] = get_args(PackForm)
 
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 """The same patches make the same zip."""

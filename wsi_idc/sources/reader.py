@@ -231,14 +231,8 @@ class OpenSlideReader(SlideReader):
         """Of a DICOM slide, the lexically first of its files: whichever was named, it is the same slide."""
         if not self._several_files:
             return self.path.name
-        return min((path.name for path in self.path.parent.iterdir() if self._is_of_this(path)), default=self.path.name)
-
-    def _is_of_this(self, path: Path) -> bool:
-        try:
-            with openslide.OpenSlide(path) as other:
-                return bool(other.properties.get(openslide.PROPERTY_NAME_QUICKHASH1) == self.identity)
-        except (openslide.OpenSlideError, OSError):
-            return False
+        mine = (path.name for path in self.path.parent.iterdir() if dicom_identity(path) == self.identity)
+        return min(mine, default=self.path.name)
 
     def read(self, level: int, left: int, top: int, width: int, height: int) -> NDArray[np.uint8]:
         """As `SlideReader.read`; after an error the file is opened again, since its handle is of no more use."""
@@ -254,6 +248,17 @@ class OpenSlideReader(SlideReader):
     def close(self) -> None:
         """Let go of all handles; one that is being read closes when that is done."""
         self._of_thread = threading.local()
+
+
+def dicom_identity(file: Path) -> str | None:
+    """What the DICOM files of one slide have in common, and no others; None where OpenSlide opens no DICOM slide."""
+    try:
+        with openslide.OpenSlide(file) as slide:
+            if slide.properties.get(openslide.PROPERTY_NAME_VENDOR) != "dicom":
+                return None
+            return slide.properties.get(openslide.PROPERTY_NAME_QUICKHASH1)
+    except (openslide.OpenSlideError, OSError):
+        return None
 
 
 class TiffReader(SlideReader):
