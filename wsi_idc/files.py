@@ -20,6 +20,15 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 """No room on the disk, or none left of the user's share of it."""
 
 
+def cache_folder() -> Path:
+    """``$XDG_CACHE_HOME/wsi-idc``, by default ``~/.cache/wsi-idc``; OutputError where there is no home folder."""
+    named = os.environ.get("XDG_CACHE_HOME")
+    try:
+        return (Path(named) if named else Path.home() / ".cache") / "wsi-idc"
+    except RuntimeError as error:
+        raise OutputError("There is no home folder to keep files in: set XDG_CACHE_HOME to a folder.") from error
+
+
 class Closable:
     """Something open: close it, or use it in a ``with`` statement."""
 

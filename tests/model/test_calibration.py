@@ -11,7 +11,7 @@ from tests.conftest import tissue_like
 from wsi_idc.evaluation.reliability import expected_calibration_error
 from wsi_idc.metrics import compute_metrics
 from wsi_idc.model.calibration import Calibration, case_weights, decide
-from wsi_idc.model.classifier import Classifier, load_model, predict
+from wsi_idc.model.classifier import Classifier, load_model
 
 
 def drawn(n: int = 20_000) -> tuple[np.ndarray, np.ndarray]:
@@ -68,7 +68,7 @@ def test_the_classifier_calibrates() -> None:
     model = load_model()
     calibration = Calibration(0.5, -1.0)
     ours = Classifier(model.network, replace(model.config, calibration=calibration)).predict(patches)
-    raw = predict(model.network, patches)
+    raw = model.network.predict(patches, 8)
     np.testing.assert_allclose(ours[:, 1], calibration.apply(raw[:, 1]), atol=1e-6)
     np.testing.assert_allclose(ours.sum(axis=1), 1, atol=1e-6)
     plain = Classifier(model.network, replace(model.config, calibration=None)).predict(patches)

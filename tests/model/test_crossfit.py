@@ -10,7 +10,7 @@ import pytest
 
 from tests.model.test_training import RECIPE, InterruptionError, easy_patches, weights
 from wsi_idc.errors import TrainingError
-from wsi_idc.model.classifier import load_model, predict
+from wsi_idc.model.classifier import load_model
 from wsi_idc.model.crossfit import OUT_OF_FOLD_FILE, cross_fit
 
 DATA = easy_patches(n=240, cases=12)
@@ -40,7 +40,7 @@ def test_every_case_is_judged_by_a_model_that_did_not_see_it(tmp_path: Path) -> 
     assert judged == set(final.config.trained_on)
     assert judged.isdisjoint(final.config.training["cases_test"])
     assert final.config.calibration is not None
-    raw = predict(final.network, DATA.pixels)[:, 1]
+    raw = final.network.predict(DATA.pixels, 64)[:, 1]
     np.testing.assert_allclose(final.predict(DATA.pixels)[:, 1], final.config.calibration.apply(raw), atol=1e-6)
 
 

@@ -4,13 +4,14 @@ import hashlib
 from dataclasses import replace
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 
 from tests.conftest import tissue_like
 from wsi_idc.errors import TrainingError
-from wsi_idc.model.classifier import load_model, predict
+from wsi_idc.model.backend import keras
+from wsi_idc.model.classifier import load_model
+from wsi_idc.model.keras_network import predict
 from wsi_idc.model.training import (
     CHECKPOINT_FILE,
     Epoch,

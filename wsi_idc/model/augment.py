@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
 import numpy as np
-from keras import ops
 
 from wsi_idc.geometry import INPUT_PX, MARGIN_PX, PATCH_PX
+from wsi_idc.model.backend import keras
+
+ops = keras.ops
 
 RGB_FROM_HED = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]], dtype=np.float32)
 """Optical density in R, G, B of haematoxylin, eosin and DAB (Ruifrok & Johnston 2001)."""

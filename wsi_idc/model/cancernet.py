@@ -1,15 +1,13 @@
-"""CancerNet: the layers, and what the network is shown of a patch."""
+"""CancerNet: the layers."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import keras
-import numpy as np
-from keras import layers
-from numpy.typing import NDArray
+from wsi_idc.geometry import INPUT_PX
+from wsi_idc.model.backend import keras
 
-from wsi_idc.geometry import INPUT_PX, MARGIN_PX
+layers = keras.layers
 
 
 def build_cancernet() -> keras.Model:
@@ -43,9 +41,3 @@ def build_cancernet() -> keras.Model:
         layers.Dense(2, activation="softmax", dtype="float32"),
     ]
     return keras.Sequential(net, name="cancernet")
-
-
-def preprocess(patches: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Crop uint8 patches ``(n, 50, 50, 3)`` to their central 48x48 and scale them to 0-1, as float32."""
-    inner = slice(MARGIN_PX, MARGIN_PX + INPUT_PX)
-    return patches[:, inner, inner].astype(np.float32) / np.float32(255)

@@ -3,64 +3,47 @@
 from __future__ import annotations
 
 import os
+import warnings
 from dataclasses import dataclass
-from functools import cached_property
-from importlib import metadata, resources
+from importlib import resources
+from importlib.util import find_spec
 from pathlib import Path
 
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
-import keras  # the two settings above only count before this
 import numpy as np
 from numpy.typing import NDArray
 
 from wsi_idc.errors import ModelError
-from wsi_idc.geometry import INPUT_PX
-from wsi_idc.model.cancernet import preprocess
-from wsi_idc.model.config import CLASS_NAMES, DEFAULT_BATCH, ModelConfig, file_sha256, read_config
+from wsi_idc.model.config import DEFAULT_BATCH, ModelConfig, file_sha256, read_config
+from wsi_idc.model.network import Network
 
-MIN_BATCH = 8
-"""A batch of fewer takes other code in TensorFlow and differs in the last bit."""
+_GPUS = ("/dev/nvidiactl", "/dev/dxg")
+"""What the system shows where it has a GPU that Keras can use: the second under WSL."""
 
 
 @dataclass(frozen=True)
 class Classifier:
     """CancerNet, or a network of the same input and output, with its configuration."""
 
-    network: keras.Model
+    network: Network
     config: ModelConfig
 
     def predict(self, patches: NDArray[np.uint8], batch_size: int = DEFAULT_BATCH) -> NDArray[np.float32]:
         """Probabilities ``(n, 2)`` of (no IDC, IDC) for uint8 patches ``(n, 50, 50, 3)``, calibrated."""
-        raw = predict(self.network, patches, batch_size)
+        raw = self.network.predict(patches, batch_size)
         if self.config.calibration is None:
             return raw
         idc = self.config.calibration.apply(raw[:, 1])
         return np.column_stack([1 - idc, idc]).astype(np.float32)
 
-    @cached_property
+    @property
     def runtime(self) -> str:
         """Name and version of what runs the network, like ``keras-tensorflow 2.21.0``."""
-        backend = keras.backend.backend()
-        return f"keras-{backend} {metadata.version(backend)}"
+        return self.network.runtime
 
-    @cached_property
+    @property
     def device(self) -> str:
-        """Where the weights lie: ``cpu`` or ``gpu``."""
-        return "cpu" if "cpu" in str(self.network.weights[0].value.device).lower() else "gpu"
-
-
-def predict(network: keras.Model, patches: NDArray[np.uint8], batch_size: int = DEFAULT_BATCH) -> NDArray[np.float32]:
-    """The network's own probabilities ``(n, 2)`` of uint8 patches, in batches padded to one fixed shape."""
-    size = max(batch_size, MIN_BATCH)
-    probs = np.empty((len(patches), len(CLASS_NAMES)), dtype=np.float32)
-    batch = np.zeros((size, INPUT_PX, INPUT_PX, 3), dtype=np.float32)
-    for start in range(0, len(patches), size):
-        part = preprocess(patches[start : start + size])
-        batch[: len(part)] = part
-        probs[start : start + len(part)] = network.predict_on_batch(batch)[: len(part)]
-    return probs
+        """``cpu`` or ``gpu``."""
+        return self.network.device
 
 
 def bundled_model() -> Path:
@@ -70,6 +53,9 @@ def bundled_model() -> Path:
 
 def load_model(path: str | Path | None = None) -> Classifier:
     """Load a model.
+
+    OpenVINO runs it where that is installed, no Keras backend is asked for with ``KERAS_BACKEND``, and there is no GPU;
+    else Keras does.
 
     Parameters
     ----------
@@ -88,16 +74,19 @@ def load_model(path: str | Path | None = None) -> Classifier:
     config = read_config(path.with_suffix(".json"))
     if config.sha256 != file_sha256(path):
         raise ModelError(f"{path} is not the model that {path.with_suffix('.json').name} describes (SHA-256 differs).")
-    try:
-        network = keras.models.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:  # Keras raises whatever its parts raise
-        reason = " ".join(str(error).split())[:200]
-        raise ModelError(f"{path} is not a Keras model that can be loaded safely: {reason}") from error
-    if network.input_shape != (None, INPUT_PX, INPUT_PX, 3) or network.output_shape != (None, len(CLASS_NAMES)):
-        raise ModelError(
-            f"{path} takes {network.input_shape} and gives {network.output_shape}, where "
-            f"(None, {INPUT_PX}, {INPUT_PX}, 3) and (None, {len(CLASS_NAMES)}) are needed."
-        )
-    if not all(np.isfinite(weights).all() for weights in network.get_weights()):
-        raise ModelError(f"{path} has weights that are not finite numbers.")
-    return Classifier(network, config)
+    return Classifier(_network(path, config.sha256), config)
+
+
+def _network(path: Path, sha256: str) -> Network:
+    keras_asked_for = "KERAS_BACKEND" in os.environ
+    if find_spec("openvino") and not keras_asked_for and not any(Path(gpu).exists() for gpu in _GPUS):
+        from wsi_idc.model.openvino_network import OpenVinoNetwork
+
+        try:
+            return OpenVinoNetwork(path, sha256)
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())[:200]
+            warnings.warn(f"OpenVINO cannot run {path}, so Keras does: {reason}", stacklevel=3)
+    from wsi_idc.model.keras_network import KerasNetwork, load_keras
+
+    return KerasNetwork(load_keras(path))

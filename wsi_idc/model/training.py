@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,10 +21,11 @@ from wsi_idc.files import make_folder, replacing, replacing_text, write_json
 from wsi_idc.geometry import PATCH_PX
 from wsi_idc.metrics import Metrics, compute_metrics
 from wsi_idc.model.augment import Augment
+from wsi_idc.model.backend import keras
 from wsi_idc.model.calibration import Decision, decide
 from wsi_idc.model.cancernet import build_cancernet
-from wsi_idc.model.classifier import predict
 from wsi_idc.model.config import ModelConfig, file_sha256
+from wsi_idc.model.keras_network import predict
 from wsi_idc.sources.labelled import LabelledPatches
 from wsi_idc.splits import PARTS, Split, SplitName
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from wsi_idc.errors import DataNotFoundError
-from wsi_idc.files import DISK_FULL
+from wsi_idc.files import DISK_FULL, cache_folder
 from wsi_idc.sources.case import Case
 from wsi_idc.sources.dataset import Dataset
 from wsi_idc.sources.idc import IdcDataset
@@ -24,19 +24,6 @@ NO_DATA = (
     "No data are named: fetch the IDC set with `wsi-idc download`, name your copy with --data PATH, "
     "or try the synthetic cases with --data demo."
 )
-
-
-def cache_folder() -> Path:
-    """``$XDG_CACHE_HOME/wsi-idc``, by default ``~/.cache/wsi-idc``."""
-    named = os.environ.get("XDG_CACHE_HOME")
-    return (Path(named) if named else _home() / ".cache") / "wsi-idc"
-
-
-def _home() -> Path:
-    try:
-        return Path.home()
-    except RuntimeError as error:
-        raise DataNotFoundError(f"{NO_DATA[:-1]}; there is no home folder: set XDG_CACHE_HOME for those.") from error
 
 
 def downloaded_data() -> Path:
