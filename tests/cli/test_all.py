@@ -81,6 +81,18 @@ def test_what_is_finished_is_kept(run: Run, cohort: Path, tmp_path: Path) -> Non
     assert summary(tmp_path / "out")["8863"]["patches"] == "12"
 
 
+def test_what_changed_since_the_last_run_is_seen(run: Run, cohort: Path, tmp_path: Path) -> None:
+    """Workers keep open what they read, and here they are threads of the process that runs both times."""
+    args = ("score", "all", "--data", cohort, "--out", tmp_path / "out")
+    assert run(*args).code == 0
+    before = tables(tmp_path / "out")
+    first, *_, last = sorted((cohort / "9022").rglob("*.png"))
+    first.write_bytes(last.read_bytes())
+    assert run(*args).code == 0
+    after = tables(tmp_path / "out")
+    assert [name for name in before if before[name] != after[name]] == ["9022"]
+
+
 def test_one_bad_slide_ends_no_cohort(run: Run, cohort: Path, tmp_path: Path) -> None:
     for path in (cohort / "9022").rglob("*.png"):
         path.write_bytes(b"no picture")

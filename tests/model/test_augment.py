@@ -6,7 +6,7 @@ from keras import ops
 
 from tests.conftest import tissue_like
 from wsi_idc.model.augment import Augment
-from wsi_idc.model.cancernet import preprocess
+from wsi_idc.model.network import preprocess
 
 
 def varied(patches: np.ndarray, **off: float) -> np.ndarray:

@@ -12,11 +12,13 @@ from multiprocessing import get_context
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import click
 
 from wsi_idc.cli import DONE, INCOMPLETE
 from wsi_idc.cli.console import Bar, console, list_problems, loading, progress_bar, warn
+from wsi_idc.cli.options import Scoring
 from wsi_idc.errors import OptionError
 from wsi_idc.files import make_folder
 from wsi_idc.sources.base import Problem
@@ -35,18 +37,13 @@ def score_all(
     slides: Path | None,
     manifest: Path | None,
     reading: SlideOptions,
-    model: Path | None,
-    out: Path,
-    threshold: float | None,
-    context: float | None,
-    batch_size: int,
-    restart: bool,
-    quiet: bool,
+    scoring: Scoring,
     workers: int | None,
     scheduler: str | None,
     style: Style | None = None,
 ) -> int:
     """Score every slide that is named, on dask, and draw it where a `style` is given; print a path for each."""
+    out, quiet = scoring.out, scoring.quiet
     with progress_bar("Looking for the slides", None, quiet):
         refs, sizes = find_refs(data, slides, manifest, reading, out, quiet)
     make_folder(out)
@@ -57,7 +54,7 @@ def score_all(
         from wsi_idc.scoring.cohort import Cohort, Watch
         from wsi_idc.scoring.results import METRICS_FILE
 
-        classifier = load_model(model)
+        classifier = load_model(scoring.model)
         config = classifier.config
     started = monotonic()
     with (
@@ -69,15 +66,15 @@ def score_all(
         cohort = Cohort(
             client,
             refs,
-            model,
+            scoring.model,
             classifier,
             out,
             draw=draw,
-            batch_size=batch_size,
+            batch_size=scoring.batch_size,
             watch=Watch(teller.found, teller.patches, teller.slide, teller.wait),
-            threshold=threshold,
-            context=context,
-            restart=restart,
+            threshold=scoring.threshold,
+            context=scoring.context,
+            restart=scoring.restart,
             command=["wsi-idc", *sys.argv[1:]],
         )
         outcomes = {outcome.name: outcome for outcome in cohort.run()}
@@ -103,26 +100,29 @@ def find_refs(
 ) -> tuple[list[SlideRef], dict[str, int]]:
     """Everything that is to be scored, and how many patches the cases among it have."""
     from wsi_idc.sources.find import find_slides, read_manifest
-    from wsi_idc.sources.locate import locate_data, open_dataset
+    from wsi_idc.sources.locate import locate_data
+    from wsi_idc.sources.refs import dataset_of_run
 
+    run = uuid4().hex
     refs: list[SlideRef] = []
     sizes: dict[str, int] = {}
     if data is not None or (slides is None and manifest is None):
         path = str(locate_data(data).resolve())
-        with open_dataset(path) as dataset:
-            refs += [CaseRef(path, case) for case in dataset.cases]
-            sizes = {case: len(dataset.labels(case)) for case in dataset.cases}
+        dataset = dataset_of_run(path, run)
+        refs += [CaseRef(path, case, run) for case in dataset.cases]
+        sizes = {case: len(dataset.labels(case)) for case in dataset.cases}
     if slides is not None:
         found = find_slides(slides, leave_out=out)
         if found.others and not quiet:
             console.print(f"{found.others:,} other files under {slides} are left out")
-        refs += [FileRef(slide.path.resolve(), slide.name, reading) for slide in found.slides]
+        refs += [FileRef(slide.path.resolve(), slide.name, reading, run) for slide in found.slides]
     if manifest is not None:
         refs += [
             FileRef(
                 row.path.resolve(),
                 row.name,
                 reading if row.mpp is None else replace(reading, mpp=row.mpp),
+                run,
                 row.labels and row.labels.resolve(),
             )
             for row in read_manifest(manifest)

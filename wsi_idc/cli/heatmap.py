@@ -20,12 +20,11 @@ def command() -> None:
 @options.data
 @options.scoring
 @options.drawing
-def patient(ids: tuple[str, ...], colormap: str, opacity: float, dpi: int, **given: Any) -> int:
+def patient(ids: tuple[str, ...], **given: Any) -> int:
     """Draw cases of the IDC set."""
     from wsi_idc.cli.runs import score_cases
-    from wsi_idc.views.style import Style
 
-    return score_cases(ids, style=Style(colormap, opacity, dpi), **given)
+    return score_cases(ids, **given)
 
 
 @command.command("slide")
@@ -34,12 +33,11 @@ def patient(ids: tuple[str, ...], colormap: str, opacity: float, dpi: int, **giv
 @options.labels
 @options.scoring
 @options.drawing
-def slide(files: tuple[Path, ...], colormap: str, opacity: float, dpi: int, **given: Any) -> int:
+def slide(files: tuple[Path, ...], **given: Any) -> int:
     """Draw raw slides: whatever OpenSlide reads, and OME-TIFF."""
     from wsi_idc.cli.runs import score_slides
-    from wsi_idc.views.style import Style
 
-    return score_slides(files, style=Style(colormap, opacity, dpi), **given)
+    return score_slides(files, **given)
 
 
 @command.command("all")
@@ -48,9 +46,8 @@ def slide(files: tuple[Path, ...], colormap: str, opacity: float, dpi: int, **gi
 @options.slide
 @options.scoring
 @options.drawing
-def everything(colormap: str, opacity: float, dpi: int, **given: Any) -> int:
+def everything(**given: Any) -> int:
     """Draw every case of --data, every slide under --slides, or the rows of --manifest, and sum up."""
     from wsi_idc.cli.cohort import score_all
-    from wsi_idc.views.style import Style
 
-    return score_all(style=Style(colormap, opacity, dpi), **given)
+    return score_all(**given)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
@@ -71,7 +72,31 @@ context = click.option(
     help="Blur over scored neighbours, in patches (0.6 to 1 is usual); calls and pictures follow it. [default: off]",
 )
 
-scoring = together(model, out, threshold, context, batch_size, restart, quiet)
+
+@dataclass(frozen=True)
+class Scoring:
+    """What all commands that score are told."""
+
+    model: Path | None
+    out: Path
+    threshold: float | None
+    context: float | None
+    batch_size: int
+    restart: bool
+    quiet: bool
+
+
+def scoring(function: Callable[..., int]) -> Callable[..., int]:
+    """Options of scoring; the command gets them as one `Scoring`, called ``scoring``."""
+
+    @together(model, out, threshold, context, batch_size, restart, quiet)
+    @wraps(function)
+    def collect(**given: Any) -> int:
+        own = {name: given.pop(name) for name in Scoring.__dataclass_fields__}
+        return function(scoring=Scoring(**own), **given)
+
+    return collect
+
 
 pixels = together(
     click.option(
@@ -140,8 +165,21 @@ everything = together(
 
 files = click.argument("files", nargs=-1, required=True, metavar="FILE...", type=_FILE)
 
-drawing = together(
+_drawing = together(
     click.option("--colormap", default="cividis", show_default=True, metavar="NAME", help="A colormap of matplotlib."),
     click.option("--opacity", type=float, default=0.55, show_default=True, metavar="A", help="Of colour over tissue."),
     click.option("--dpi", type=int, default=200, show_default=True, metavar="N", help="Of the sheet and the matrix."),
 )
+
+
+def drawing(function: Callable[..., int]) -> Callable[..., int]:
+    """Options of the pictures; the command gets them as one `Style`, called ``style``."""
+
+    @_drawing
+    @wraps(function)
+    def collect(colormap: str, opacity: float, dpi: int, **given: Any) -> int:
+        from wsi_idc.views.style import Style
+
+        return function(style=Style(colormap, opacity, dpi), **given)
+
+    return collect

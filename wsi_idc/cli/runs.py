@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from wsi_idc.cli import DONE, INCOMPLETE
 from wsi_idc.cli.console import list_problems, loading, progress_bar, warn
+from wsi_idc.cli.options import Scoring
 from wsi_idc.errors import OptionError
 from wsi_idc.files import make_folder
 from wsi_idc.sources.base import PatchSource
@@ -34,17 +35,22 @@ def find_cases(ids: Sequence[str], data: str | None, quiet: bool) -> Dataset:
     return dataset
 
 
-def score_cases(ids: Sequence[str], *, data: str | None, out: Path, quiet: bool, **given: Any) -> int:
+def score_cases(ids: Sequence[str], *, data: str | None, scoring: Scoring, style: Style | None = None) -> int:
     """Score cases of the IDC set one after the other: see `_score_each`."""
-    dataset = find_cases(ids, data, quiet)
-    make_folder(out)
+    dataset = find_cases(ids, data, scoring.quiet)
+    make_folder(scoring.out)
     with dataset:
         opened = (nullcontext(dataset.case(number)) for number in dict.fromkeys(ids))
-        return _score_each(opened, "Case", out=out, quiet=quiet, **given)
+        return _score_each(opened, "Case", scoring, style)
 
 
 def score_slides(
-    files: Sequence[Path], *, reading: SlideOptions, labels: Path | None, out: Path, quiet: bool, **given: Any
+    files: Sequence[Path],
+    *,
+    reading: SlideOptions,
+    labels: Path | None,
+    scoring: Scoring,
+    style: Style | None = None,
 ) -> int:
     """Score raw slides one after the other: see `_score_each`. All must open before the first is scored."""
     from wsi_idc.sources.slide import Slide
@@ -57,49 +63,42 @@ def score_slides(
         with open_slide(path) as slide:
             first = names.setdefault(slide.slide, path)
             if first.resolve().parent != path.resolve().parent:
-                raise OptionError(f"{first} and {path} would share a folder in {out}: give them an --out each.")
+                raise OptionError(f"{first} and {path} would share a folder in {scoring.out}: give them an --out each.")
     if labels is not None and len(names) > 1:
         raise OptionError(f"{labels} cannot hold the outlines of {len(names)} slides: give one slide with --labels.")
-    make_folder(out)
-    return _score_each(map(open_slide, names.values()), "Slide", out=out, quiet=quiet, **given)
+    make_folder(scoring.out)
+    return _score_each(map(open_slide, names.values()), "Slide", scoring, style)
 
 
 def _score_each(
     sources: Iterable[AbstractContextManager[PatchSource]],
     noun: str,
-    *,
-    model: Path | None,
-    out: Path,
-    threshold: float | None,
-    context: float | None,
-    batch_size: int,
-    restart: bool,
-    quiet: bool,
-    style: Style | None = None,
+    scoring: Scoring,
+    style: Style | None,
 ) -> int:
     """Score slides one after the other, and draw them where a `style` is given; print a path for each."""
     command = ["wsi-idc", *sys.argv[1:]]
     results: list[SlideResult] = []
-    with loading(quiet):
+    with loading(scoring.quiet):
         from wsi_idc.model.classifier import load_model
         from wsi_idc.scoring.results import score_into
 
-        classifier = load_model(model)
+        classifier = load_model(scoring.model)
     try:
         for opened in sources:
             with opened as source:
                 opening = "looking for tissue" if noun == "Slide" else "reading"
-                with progress_bar(f"{noun} {source.slide}: {opening}", None, quiet):
+                with progress_bar(f"{noun} {source.slide}: {opening}", None, scoring.quiet):
                     total = len(source.patches)
-                with progress_bar(f"{noun} {source.slide}", total, quiet) as bar:
+                with progress_bar(f"{noun} {source.slide}", total, scoring.quiet) as bar:
                     result = score_into(
                         source,
                         classifier,
-                        out,
-                        threshold=threshold,
-                        context=context,
-                        batch_size=batch_size,
-                        restart=restart,
+                        scoring.out,
+                        threshold=scoring.threshold,
+                        context=scoring.context,
+                        batch_size=scoring.batch_size,
+                        restart=scoring.restart,
                         command=command,
                         on_patches=bar.advance,
                         on_wait=lambda holder: bar.describe(f"Waiting for {holder}"),

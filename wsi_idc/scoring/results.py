@@ -114,7 +114,7 @@ class SlideRun:
     source : SlideFacts
     model : Scorer
     out : Path
-        The results stand in ``out/<slide>/``.
+        The results stand in ``out/<slide>/``, which is there.
     threshold, context : float, optional
         As in `score_into`.
     restart : bool
@@ -143,7 +143,7 @@ class SlideRun:
         self._source, self._model, self._command = source, model, list(command)
         self.threshold = checked_threshold(threshold, model.config.threshold)
         self._context = checked_context(context)
-        self.folder = make_folder(out / source.slide)
+        self.folder = out / source.slide
         for name in (SCORES_FILE, METRICS_FILE, RUN_FILE, MOSAIC_FILE, *PICTURES):
             remove_unfinished(self.folder / name)
         self._other_pixels = _has_other_pixels(self.folder, source)

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 from typing import Protocol
 
 from wsi_idc.sources.base import PatchSource
@@ -14,7 +15,10 @@ from wsi_idc.sources.locate import open_dataset
 
 
 class SlideRef(Protocol):
-    """How to open a slide. Hashable and pickled, with paths that a worker finds, too."""
+    """How to open a slide. Hashable and pickled, with paths that a worker finds, too.
+
+    A worker keeps what it has opened. So each has the token of a run: files may change before the next.
+    """
 
     def __hash__(self) -> int: ...
 
@@ -32,15 +36,26 @@ class CaseRef:
 
     data: str
     name: str
+    run: str
 
     def open(self) -> AbstractContextManager[PatchSource]:
-        return nullcontext(_dataset(self.data).case(self.name))
+        return nullcontext(dataset_of_run(self.data, self.run).case(self.name))
+
+
+_opening = Lock()
+
+
+def dataset_of_run(data: str, run: str) -> Dataset:
+    """A data set, opened and indexed once for all threads of this process, and kept open."""
+    with _opening:
+        return _dataset(data, run)
 
 
 @lru_cache(maxsize=2)
-def _dataset(data: str) -> Dataset:
-    """Kept open: the directory of a large zip takes seconds to read."""
-    return open_dataset(data)
+def _dataset(data: str, run: str) -> Dataset:
+    dataset = open_dataset(data)
+    dataset.cases  # noqa: B018  (all are asked for one by one, and a zip would be looked through for each)
+    return dataset
 
 
 @dataclass(frozen=True)
@@ -61,6 +76,7 @@ class FileRef:
     path: Path
     name: str
     options: SlideOptions
+    run: str
     labels: Path | None = None
 
     def open(self) -> AbstractContextManager[PatchSource]:
