@@ -84,8 +84,8 @@ def score_all(
             out / SUMMARY_FILE,
             [
                 failed(outcome.name, outcome.error, outcome.seconds)
-                if outcome.result is None or outcome.described is None
-                else summarise(outcome.result.scores, outcome.described.mpp, outcome.seconds, outcome.result.unreadable)
+                if outcome.result is None
+                else summarise(outcome.result.scores, outcome.mpp, outcome.seconds, outcome.result.unreadable)
                 for outcome in ended
             ],
         )
@@ -194,7 +194,7 @@ def _draw_confusion(scores: Sequence[Any], config: ModelConfig, ended: Sequence[
     if metrics is None:
         path.unlink(missing_ok=True)
         return
-    phantom = any(outcome.described is not None and outcome.described.kind == "phantom" for outcome in ended)
+    phantom = any(outcome.kind == "phantom" for outcome in ended)
     labelled = sum(one.metrics is not None for one in scores)
     named = f"{config.name} {config.sha256[:8]}"
     save_confusion(metrics, path, f"{labelled:,} slides", named, phantom=phantom)

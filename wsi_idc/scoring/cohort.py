@@ -6,6 +6,7 @@ the results folder.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future as Drawing
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 import numpy as np
 from distributed import Client, Future, as_completed
@@ -26,7 +27,7 @@ from wsi_idc.scoring.lock import FolderLock, try_lock, wait_lock
 from wsi_idc.scoring.results import SlideResult, SlideRun
 from wsi_idc.scoring.score import Scored, block_size
 from wsi_idc.scoring.scores import make_scores
-from wsi_idc.sources.base import Described, PatchSource, Problem, describe
+from wsi_idc.sources.base import Described, PatchSource, Problem, SourceKind, describe
 from wsi_idc.sources.refs import SlideRef
 
 if TYPE_CHECKING:
@@ -62,8 +63,9 @@ class Outcome:
         Of the slide's folder.
     result : SlideResult or None
         None where it failed.
-    described : Described or None
-        None where it could not be opened.
+    kind : str
+        What the slide is: see `SlideFacts`; empty where it failed, as the next.
+    mpp : tuple of float
     error : str
         Why it failed; empty where it did not.
     seconds : float
@@ -71,7 +73,8 @@ class Outcome:
 
     name: str
     result: SlideResult | None = None
-    described: Described | None = None
+    kind: SourceKind | Literal[""] = ""
+    mpp: tuple[float, float] = (math.nan, math.nan)
     error: str = ""
     seconds: float = 0.0
 
@@ -267,7 +270,7 @@ class Cohort:
 
     def _take_up(self, future: Future[Any], ref: SlideRef, began: float) -> None:
         """Lock the folder of a slide that is described; take what is finished there, or line up its blocks."""
-        described = lock = None
+        lock = None
         try:
             described, scorer = future.result()
             lock = try_lock(make_folder(self._out / ref.name))
@@ -279,7 +282,7 @@ class Cohort:
         except Exception as error:
             if lock is not None:
                 self._release(lock)
-            self._fail(ref, error, described, began)
+            self._fail(ref, error, began)
             return
         count = len(described.patches)
         self._watch.on_found(ref.name, count)
@@ -303,7 +306,7 @@ class Cohort:
         except Exception as error:
             slide.failed = True
             self._release(slide.lock)
-            self._fail(slide.ref, error, slide.described, slide.began)
+            self._fail(slide.ref, error, slide.began)
             return
         slide.probs[start : start + len(probs)] = probs
         slide.problems[start] = problems
@@ -326,7 +329,7 @@ class Cohort:
                 return
         except Exception as error:
             self._release(slide.lock)
-            self._fail(slide.ref, error, slide.described, slide.began)
+            self._fail(slide.ref, error, slide.began)
             return
         self._seal(slide, result)
 
@@ -337,24 +340,25 @@ class Cohort:
                 drawing.result()
             except Exception as error:
                 self._release(slide.lock)
-                self._fail(slide.ref, error, slide.described, slide.began)
+                self._fail(slide.ref, error, slide.began)
             else:
                 self._seal(slide, result)
 
     def _seal(self, slide: _Slide, result: SlideResult) -> None:
         slide.run.seal(result)
         self._release(slide.lock)
-        self._end(Outcome(slide.ref.name, result, slide.described, seconds=slide.run.seconds))
+        told = slide.described
+        self._end(Outcome(slide.ref.name, result, told.kind, told.mpp, seconds=slide.run.seconds))
 
     def _release(self, lock: FolderLock) -> None:
         lock.close()
         self._held.discard(lock)
 
-    def _fail(self, ref: SlideRef, error: Exception, described: Described | None, began: float) -> None:
+    def _fail(self, ref: SlideRef, error: Exception, began: float) -> None:
         if isinstance(error, OSError) and not isinstance(error, WsiIdcError) and error.errno in DISK_FULL:
             raise error
         told = str(error) if isinstance(error, WsiIdcError) else f"{type(error).__name__}: {error}"
-        self._end(Outcome(ref.name, None, described, told, monotonic() - began))
+        self._end(Outcome(ref.name, error=told, seconds=monotonic() - began))
 
     def _end(self, outcome: Outcome) -> None:
         self._outcomes.append(outcome)

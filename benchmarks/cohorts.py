@@ -1,0 +1,68 @@
+"""Synthetic cohorts of any size, and what it takes to score one."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from wsi_idc.sources.base import Patch
+from wsi_idc.sources.case import LoadedCase
+from wsi_idc.sources.phantom import as_case, case_numbers, paint_slide
+from wsi_idc.sources.store import write_store
+
+PAINTED, CASE_PATCHES, COLUMNS = 3, 995, 40
+"""Cases that are painted, patches of a case (the mean of the IDC set), and patches in a row of it."""
+
+
+def write_cohorts(folder: Path, sizes: list[int]) -> dict[int, Path]:
+    """Write patch stores of so many patches each: painted patches over and over, under ever new case numbers."""
+    painted = [as_case(paint_slide(case, seed=0)) for case in case_numbers(PAINTED)]
+    pixels = np.concatenate([case.read(0, len(case.patches)).pixels for case in painted])
+    labels = [patch.label for case in painted for patch in case.patches]
+
+    def cases(patches: int) -> Iterator[LoadedCase]:
+        for k, number in enumerate(case_numbers(-(-patches // CASE_PATCHES))):
+            which = np.arange(k * CASE_PATCHES, min((k + 1) * CASE_PATCHES, patches)) % len(pixels)
+            yield LoadedCase(
+                number,
+                "benchmark",
+                [Patch(i % COLUMNS * 50, i // COLUMNS * 50, 50, 50, labels[j]) for i, j in enumerate(which)],
+                pixels[which],
+                f"{k:064x}",
+            )
+
+    for size in sizes:
+        write_store(folder / f"{size}.zarr", cases(size))
+    return {size: folder / f"{size}.zarr" for size in sizes}
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How ``score all`` went.
+
+    Attributes
+    ----------
+    patches_s : float
+        From the first block of patches that was done to the last.
+    peak_gb : float
+        Most memory that the process held.
+    """
+
+    patches_s: float
+    peak_gb: float
+
+
+def score_all(data: Path, out: Path) -> Pace:
+    """Run ``wsi-idc score all`` in a process of its own."""
+    command = [sys.executable, str(Path(__file__).with_name("timed_command.py"))]
+    given = ["score", "all", "--data", str(data), "--out", str(out)]
+    ran = subprocess.run([*command, *given], capture_output=True, text=True)
+    if ran.returncode:
+        raise RuntimeError(f"score all ended with {ran.returncode}: {ran.stderr[-300:]}")
+    return Pace(**json.loads(ran.stdout.splitlines()[-1]))
