@@ -1,0 +1,180 @@
+"""Scores as GeoJSON that QuPath opens: the tiles, or the outlines of what is called IDC.
+
+What QuPath wants stands in its PathObjectTypeAdapters: type of object, lock, class and measurements inside
+``properties``, an id that is a UUID beside them, and positions in pixels of level 0 from its top-left corner, y down.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from io import TextIOWrapper
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsi_idc.export.contours import Region, trace_regions
+from wsi_idc.files import replacing, replacing_text
+from wsi_idc.scoring.scores import CONTEXT_COLUMN, DECIMALS, UNKNOWN, Scores
+
+RGB = tuple[int, int, int]
+
+IDC, NO_IDC = "IDC", "no IDC"
+"""Classes of a patch that is called IDC, and of one that is not. Read back as outlines, only the first counts."""
+
+IDC_RGB: RGB = (213, 94, 0)
+NO_IDC_RGB: RGB = (0, 114, 178)
+"""Vermilion and blue of Okabe and Ito, which the colour-blind can tell apart, and both from the stains."""
+
+_AREA_DECIMALS = 6
+"""A square µm, in mm²."""
+
+
+def write_geojson(scores: Scores, path: Path, *, idc_rgb: RGB = IDC_RGB, no_idc_rgb: RGB = NO_IDC_RGB) -> None:
+    """Write the scored tiles, whole or not at all.
+
+    A tile is called ``IDC`` or ``no IDC`` as in ``pred``, and measures ``prob_idc``, with context
+    ``prob_idc_context``, and ``label`` (1 or 0) where that is known. Its id depends on slide and position only, so a
+    newer file replaces the tiles of an older one.
+
+    Unreadable tiles are left out, like what was not scored: a tile without a probability would take part in QuPath's
+    counts, and fall into a class as soon as somebody sets another threshold there. ``scores.csv`` names them.
+
+    Parameters
+    ----------
+    scores : Scores
+    path : Path
+        Should end in ``.geojson``; compressed where it ends in ``.gz``. An older file is replaced. The same scores
+        make the same bytes.
+    idc_rgb, no_idc_rgb : tuple of int
+        Colours of the two classes, 0-255.
+
+    Raises
+    ------
+    OutputError
+        If the folder cannot be written.
+    OSError
+        If the disk is full.
+    """
+    classes = classification(NO_IDC, no_idc_rgb), classification(IDC, idc_rgb)
+    write_features(path, (_tile(scores, i, classes) for i in np.flatnonzero(scores.readable).tolist()))
+
+
+def write_contours(scores: Scores, path: Path, mpp: tuple[float, float], *, idc_rgb: RGB = IDC_RGB) -> None:
+    """Write the outlines of the patches called IDC as annotations, whole or not at all.
+
+    Patches that share a side form a region, a polygon with its holes that follows the patches' own edges; those that
+    touch at a corner alone are regions of their own. They are named by their order, and measure ``prob_idc_mean``,
+    with context ``prob_idc_context_mean``, ``area_mm2`` and ``patches``, their number. ``--labels`` takes the file.
+
+    Parameters
+    ----------
+    scores, path, idc_rgb
+        As in `write_geojson`.
+    mpp : tuple of float
+        Scale of level 0 along x and y, in µm/px.
+
+    Raises
+    ------
+    OutputError, OSError
+        As in `write_geojson`.
+    """
+    called = np.flatnonzero(scores.pred)
+    boxes = (side[called] for side in (scores.minx, scores.miny, scores.width, scores.height))
+    regions = (Region(called[region.boxes], region.rings, region.area) for region in trace_regions(*boxes))
+    of_class = classification(IDC, idc_rgb)
+    write_features(path, (_contour(scores, region, k, mpp, of_class) for k, region in enumerate(regions, 1)))
+
+
+def classification(name: str, rgb: RGB) -> dict[str, Any]:
+    """A class as QuPath wants it: it takes one only with name and colour."""
+    return {"name": name, "color": list(rgb)}
+
+
+def feature(
+    ident: str, kind: str, rings: Iterable[list[list[int]]], measurements: dict[str, float], **properties: Any
+) -> dict[str, Any]:
+    """An object of QuPath, locked, so that nobody moves a result by accident."""
+    return {
+        "type": "Feature",
+        "id": ident,
+        "geometry": {"type": "Polygon", "coordinates": list(rings)},
+        "properties": {"objectType": kind, "isLocked": True, **properties, "measurements": measurements},
+    }
+
+
+def object_id(scores: Scores, kind: str, i: int) -> str:
+    """UUIDv5 of the slide and the position of its patch `i`, another one for each kind of object."""
+    slide = uuid.uuid5(uuid.NAMESPACE_OID, f"wsi-idc {scores.slide}")
+    return str(uuid.uuid5(slide, f"{kind} {scores.minx[i]} {scores.miny[i]}"))
+
+
+def box_ring(scores: Scores, i: int) -> list[list[int]]:
+    """Corners of a patch, from the upper right one round to it again, as wsinfer writes them."""
+    left, top = int(scores.minx[i]), int(scores.miny[i])
+    right, bottom = left + int(scores.width[i]), top + int(scores.height[i])
+    return [[right, top], [right, bottom], [left, bottom], [left, top], [right, top]]
+
+
+def write_features(path: Path, features: Iterable[dict[str, Any]]) -> None:
+    """Write a FeatureCollection, one feature at a time, each on a line of its own; gzipped for a path in ``.gz``."""
+    with _writing(path) as file:
+        file.write('{"type":"FeatureCollection","features":[')
+        separator = "\n"
+        for one in features:
+            file.write(separator + json.dumps(one, separators=(",", ":"), allow_nan=False))
+            separator = ",\n"
+        file.write("\n]}\n")
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[TextIO]:
+    if path.suffix != ".gz":
+        with replacing_text(path) as plain:
+            yield plain
+        return
+    with (
+        replacing(path) as temporary,
+        temporary.open("wb") as raw,
+        # Neither time nor the temporary name, which gzip would store.
+        gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as zipped,
+        TextIOWrapper(zipped, encoding="utf-8", newline="") as text,
+    ):
+        yield text
+
+
+def _tile(scores: Scores, i: int, classes: tuple[dict[str, Any], dict[str, Any]]) -> dict[str, Any]:
+    measured: dict[str, float] = {"prob_idc": float(scores.prob_idc[i])}
+    if scores.prob_idc_context is not None:
+        measured[CONTEXT_COLUMN] = float(scores.prob_idc_context[i])
+    if scores.label[i] != UNKNOWN:
+        measured["label"] = int(scores.label[i])
+    of_class = classes[int(scores.pred[i])]
+    return feature(object_id(scores, "tile", i), "tile", [box_ring(scores, i)], measured, classification=of_class)
+
+
+def _contour(
+    scores: Scores, region: Region, number: int, mpp: tuple[float, float], of_class: dict[str, Any]
+) -> dict[str, Any]:
+    measured: dict[str, float] = {"prob_idc_mean": _mean(scores.prob_idc, region)}
+    if scores.prob_idc_context is not None:
+        measured[f"{CONTEXT_COLUMN}_mean"] = _mean(scores.prob_idc_context, region)
+    measured["area_mm2"] = round(region.area * mpp[0] * mpp[1] / 1e6, _AREA_DECIMALS)
+    measured["patches"] = len(region.boxes)
+    return feature(
+        object_id(scores, "region", int(region.boxes[0])),
+        "annotation",
+        (ring.tolist() for ring in region.rings),
+        measured,
+        name=f"{IDC} {number}",
+        classification=of_class,
+    )
+
+
+def _mean(prob: NDArray[np.float64], region: Region) -> float:
+    return round(float(prob[region.boxes].mean()), DECIMALS)
