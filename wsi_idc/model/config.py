@@ -58,26 +58,27 @@ class ModelConfig:
         """Cases that the weights were fitted to, or the epoch and the threshold chosen on."""
         return frozenset((*self.trained_on, *self.training.get("cases_val", ())))
 
+    def as_dict(self) -> dict[str, Any]:
+        """The configuration in the shape of wsinfer's, with what is our own behind it."""
+        return {
+            "spec_version": "1.0",
+            "architecture": self.architecture,
+            "num_classes": len(CLASS_NAMES),
+            "class_names": list(CLASS_NAMES),
+            "patch_size_pixels": PATCH_PX,
+            "spacing_um_px": PATCH_MPP,
+            "transform": [{"name": "CenterCrop", "arguments": {"size": INPUT_PX}}, {"name": "ToTensor"}],
+            "name": self.name,
+            "version": self.version,
+            "sha256": self.sha256,
+            "threshold": self.threshold,
+            "calibration": self.calibration and asdict(self.calibration),
+            "training": self.training,
+        }
+
     def write(self, path: Path) -> None:
-        """Write the configuration in the shape of wsinfer's, with what is our own behind it."""
-        write_json(
-            path,
-            {
-                "spec_version": "1.0",
-                "architecture": self.architecture,
-                "num_classes": len(CLASS_NAMES),
-                "class_names": list(CLASS_NAMES),
-                "patch_size_pixels": PATCH_PX,
-                "spacing_um_px": PATCH_MPP,
-                "transform": [{"name": "CenterCrop", "arguments": {"size": INPUT_PX}}, {"name": "ToTensor"}],
-                "name": self.name,
-                "version": self.version,
-                "sha256": self.sha256,
-                "threshold": self.threshold,
-                "calibration": self.calibration and asdict(self.calibration),
-                "training": self.training,
-            },
-        )
+        """Write the configuration as `read_config` reads it."""
+        write_json(path, self.as_dict())
 
 
 def read_config(path: Path) -> ModelConfig:
