@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+from numpy.typing import NDArray
+
 PATCH_PX = 50
 """Edge of a patch in pixels."""
 
@@ -46,3 +49,12 @@ def tile_edges(length_px: int, mpp: float) -> list[int]:
     pitch = PATCH_UM / mpp
     inner = (math.floor(i * pitch + 0.5) for i in range(math.ceil(length_px / pitch)))
     return [*(edge for edge in inner if edge < length_px), length_px]
+
+
+def tile_numbers(edge_px: NDArray[np.int64], mpp: float) -> NDArray[np.int64]:
+    """Number of the tile, counted from 0, that begins at each edge that `tile_edges` gives for this scale.
+
+    Where no tile begins, the one that begins nearest.
+    """
+    numbers: NDArray[np.int64] = np.floor(edge_px * (mpp / PATCH_UM) + 0.5).astype(np.int64)
+    return numbers

@@ -15,7 +15,7 @@ from wsi_idc.export.pyramid import OnBlock
 from wsi_idc.geometry import PATCH_MPP
 from wsi_idc.naming import PHANTOM_MARK
 from wsi_idc.scoring.results import MOSAIC_TIFF, MOSAIC_ZARR
-from wsi_idc.sources.base import PatchSource
+from wsi_idc.sources.base import PatchSource, SlideFacts
 
 _BLOCK_PX = (512, 2_048)
 """Height and width of what is read at once: it lies within one block of either writer."""
@@ -45,7 +45,9 @@ def write_mosaic_tiff(
 ) -> Path:
     """Write ``mosaic.ome.tif``: see `write_ome_tiff`."""
     path = folder / MOSAIC_TIFF
-    write_ome_tiff(path, mosaic_array(source), _SCALE, compression=compression, name=_name(source), on_block=on_block)
+    write_ome_tiff(
+        path, mosaic_array(source), _SCALE, compression=compression, name=image_name(source), on_block=on_block
+    )
     return path
 
 
@@ -54,13 +56,13 @@ def write_mosaic_zarr(
 ) -> Path:
     """Write ``mosaic.ome.zarr``: see `write_ome_zarr`."""
     path = folder / MOSAIC_ZARR
-    write_ome_zarr(path, mosaic_array(source), _SCALE, version=version, name=_name(source), on_block=on_block)
+    write_ome_zarr(path, mosaic_array(source), _SCALE, version=version, name=image_name(source), on_block=on_block)
     return path
 
 
 _SCALE = (PATCH_MPP, PATCH_MPP)
 
 
-def _name(source: PatchSource) -> str:
+def image_name(source: SlideFacts) -> str:
     """Of the image; a phantom's says that it is one, to people and to `Slide`."""
     return f"{PHANTOM_MARK} case {source.slide}" if source.kind == "phantom" else source.slide

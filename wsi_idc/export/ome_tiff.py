@@ -12,19 +12,27 @@ from typing import Any, Literal
 import dask.array as da
 import numpy as np
 import zarr
-from numpy.typing import NDArray
 from tifffile import TiffWriter
 
 from wsi_idc.errors import printable
-from wsi_idc.export.pyramid import TILE_PX, OnBlock, Size, counter, cut, half_size, halve, level_sizes
+from wsi_idc.export.pyramid import (
+    TILE_PX,
+    OnBlock,
+    Pixels,
+    Size,
+    checked_channels,
+    counter,
+    cut,
+    half_size,
+    halve,
+    level_sizes,
+)
 from wsi_idc.files import replacing, writing_thread
 
 Compression = Literal["jpeg", "deflate"]
 
 _STRIP = (TILE_PX, 8 * TILE_PX)
 """What is read at once: a TIFF is written tile by tile, in rows of tiles."""
-
-_TILE_BYTES = TILE_PX * TILE_PX * 3
 
 _CLASSIC_BYTES = 2**32 - 2**28
 """Pixels above this may need offsets of more than 32 bits: a BigTIFF."""
@@ -50,6 +58,7 @@ def write_ome_tiff(
     *,
     compression: Compression = "jpeg",
     name: str = "",
+    channel: str = "",
     on_block: OnBlock | None = None,
 ) -> None:
     """Write a pyramid, its smaller levels as SubIFDs, whole or not at all.
@@ -61,15 +70,17 @@ def write_ome_tiff(
     ----------
     path : Path
         Should end in ``.ome.tif`` or ``.ome.tiff``. An older file is replaced.
-    pixels : dask array of uint8, shape (height, width, 3)
-        RGB. A chunk is computed once where it lies within 512 rows and 4096 columns counted from the corner, and once
-        for each such strip that it reaches into otherwise.
+    pixels : dask array of uint8, shape (height, width, 3), or of float32, shape (height, width, 1)
+        RGB, or one channel, NaN where nothing is known. A chunk is computed once where it lies within 512 rows and
+        4096 columns counted from the corner, and once for each such strip that it reaches into otherwise.
     mpp : tuple of float
         Scale along x and y in µm/px.
     compression : {"jpeg", "deflate"}
-        JPEG changes the pixels a little, in every level by itself; deflate keeps them.
+        JPEG changes the pixels a little, in every level by itself; deflate keeps them. JPEG is of RGB only.
     name : str
         Of the image, in the OME-XML.
+    channel : str
+        Name of the one channel; those of RGB have none.
     on_block : callable, optional
         Told of each tile: (done, total).
 
@@ -79,8 +90,15 @@ def write_ome_tiff(
         If the folder cannot be written.
     OSError
         If the disk is full.
+    ValueError
+        If the pixels are neither RGB nor one channel, or such that cannot be compressed so.
     """
-    about = {"metadata": _metadata(pixels.shape[:2], mpp, name)}
+    metadata = _metadata(pixels.shape[:2], mpp, name)
+    about = {"metadata": metadata}
+    if checked_channels(pixels) == 1:
+        if compression == "jpeg":
+            raise ValueError("JPEG holds no float32: compress it with deflate.")
+        metadata |= {"axes": "YX", "Channel": {"Name": printable(channel)}}
     _write(path, pixels, mpp, _codec(compression, _HALF_CHROMA), about, ome=True, on_block=on_block)
 
 
@@ -122,42 +140,44 @@ def _write(
 ) -> None:
     """Write a pyramid; `about` goes to the first level, and OME-TIFF has the smaller ones as SubIFDs."""
     sizes = level_sizes(pixels.shape[:2])
+    channels, dtype = checked_channels(pixels), pixels.dtype
+    tile_bytes = TILE_PX * TILE_PX * channels * dtype.itemsize
     total = sum(len(cut(size, (TILE_PX, TILE_PX))) for size in sizes)
     tell = counter(total, on_block)
     with (
         replacing(path) as temporary,
         TemporaryDirectory(prefix=".", suffix=f"-{path.name}", dir=path.parent, ignore_cleanup_errors=True) as folder,
         writing_thread() as thread,
-        TiffWriter(temporary, bigtiff=total * _TILE_BYTES > _CLASSIC_BYTES, ome=ome) as tiff,
+        TiffWriter(temporary, bigtiff=total * tile_bytes > _CLASSIC_BYTES, ome=ome) as tiff,
     ):
         for k, size in enumerate(sizes):
-            half = thread.submit(_create_half, Path(folder) / str(k), half_size(size)).result()
+            half = thread.submit(_create_half, Path(folder) / str(k), half_size(size), channels, dtype).result()
             tiff.write(
                 _tiles(pixels, half, thread, tell),
-                shape=(*size, 3),
-                dtype=np.uint8,
+                shape=(*size, 3) if channels == 3 else size,
+                dtype=dtype,
                 tile=(TILE_PX, TILE_PX),
-                photometric="rgb",
+                photometric="rgb" if channels == 3 else "minisblack",
                 subfiletype=1 if k else 0,
                 subifds=len(sizes) - 1 if ome and not k else 0,
                 resolution=(1e4 / (mpp[0] * 2**k), 1e4 / (mpp[1] * 2**k)),
                 resolutionunit="centimeter",
                 software="wsi_idc",
-                buffersize=8 * _TILE_BYTES,
+                buffersize=8 * tile_bytes,
                 **{"metadata": None, **({} if k else about)},
                 **codec,
             )
             pixels = da.from_zarr(half)  # type: ignore[no-untyped-call]
 
 
-def _create_half(path: Path, size: Size) -> zarr.Array[Any]:
+def _create_half(path: Path, size: Size, channels: int, dtype: np.dtype[Any]) -> zarr.Array[Any]:
     """Make room for the next level; half a strip is a chunk."""
-    return zarr.create_array(path, shape=(*size, 3), chunks=(*half_size(_STRIP), 3), dtype="uint8")
+    return zarr.create_array(path, shape=(*size, channels), chunks=(*half_size(_STRIP), channels), dtype=dtype)
 
 
 def _tiles(
     level: da.Array, half: zarr.Array[Any], thread: ThreadPoolExecutor, tell: Callable[[], None]
-) -> Iterator[NDArray[np.uint8]]:
+) -> Iterator[Pixels]:
     """Tiles of a level, row by row, each full: edges are repeated. The level at half the scale is put into `half`."""
     for rows, columns in cut(level.shape[:2], _STRIP):
         strip = level[rows, columns].compute()
