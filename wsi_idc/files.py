@@ -74,7 +74,7 @@ def remove(path: Path) -> None:
 def remove_unfinished(path: Path) -> None:
     """Remove what `replacing` left beside `path` where a run was killed. Nobody must be writing it."""
     for left in path.parent.glob(f".*-{path.name}"):
-        left.unlink(missing_ok=True)
+        remove(left)
 
 
 @contextmanager

@@ -151,7 +151,8 @@ def test_heatmap_of_a_case(run: Run, patch_set: Path, tmp_path: Path) -> None:
     folder = tmp_path / "out" / "8863"
     assert (ran.code, ran.out) == (0, f"{folder / 'heatmap.png'}\n")
     assert {file.name for file in folder.iterdir()} == {
-        *("scores.csv", "metrics.json", "run.json", "heatmap.png", "overlay.png", "mosaic.png", "confusion.png"),
+        *("scores.csv", "metrics.json", "run.json", "scores.geojson"),
+        *("heatmap.png", "overlay.png", "mosaic.png", "confusion.png"),
     }
     with Image.open(folder / "mosaic.png") as mosaic, Image.open(folder / "overlay.png") as overlay:
         assert mosaic.size == overlay.size == (188, 142)

@@ -25,10 +25,10 @@ from wsi_idc.sources.base import Problem
 from wsi_idc.sources.refs import CaseRef, FileRef, SlideOptions, SlideRef
 
 if TYPE_CHECKING:
+    from wsi_idc.export.outputs import Outputs
     from wsi_idc.model.config import ModelConfig
     from wsi_idc.scoring.cohort import Outcome
     from wsi_idc.scoring.results import SlideResult
-    from wsi_idc.views.style import Style
 
 
 def score_all(
@@ -40,29 +40,33 @@ def score_all(
     scoring: Scoring,
     workers: int | None,
     scheduler: str | None,
-    style: Style | None = None,
+    outputs: Outputs | None = None,
 ) -> int:
-    """Score every slide that is named, on dask, and draw it where a `style` is given; print a path for each."""
+    """Score every slide that is named, on dask, and draw it where `outputs` are given; print a path for each."""
     out, quiet = scoring.out, scoring.quiet
     with progress_bar("Looking for the slides", None, quiet):
         refs, sizes = find_refs(data, slides, manifest, reading, out, quiet)
     make_folder(out)
     with loading(quiet):
         from wsi_idc.evaluation.cohort import SUMMARY_FILE, failed, summarise, write_cohort_metrics, write_summary
-        from wsi_idc.model.classifier import load_model
+        from wsi_idc.export.wsinfer import write_run_metadata, write_wsinfer
+        from wsi_idc.model.classifier import bundled_model, load_model
         from wsi_idc.scoring.cluster import connect
         from wsi_idc.scoring.cohort import Cohort, Watch
         from wsi_idc.scoring.results import METRICS_FILE
 
         classifier = load_model(scoring.model)
         config = classifier.config
+    command = ["wsi-idc", *sys.argv[1:]]
+    if scoring.layout == "wsinfer":
+        write_run_metadata(out, config, scoring.model or bundled_model(), command)
     started = monotonic()
     with (
         connect(scheduler, workers) as client,
-        _drawers(config, style) as draw,
+        _drawers(config, outputs) as draw,
         progress_bar(f"0 of {len(refs)} slides", sum(sizes.values()), quiet) as bar,
     ):
-        teller = _Teller(bar, len(refs), set(sizes), started, quiet, style is not None)
+        teller = _Teller(bar, len(refs), set(sizes), started, quiet, outputs is not None)
         cohort = Cohort(
             client,
             refs,
@@ -75,11 +79,15 @@ def score_all(
             threshold=scoring.threshold,
             context=scoring.context,
             restart=scoring.restart,
-            command=["wsi-idc", *sys.argv[1:]],
+            command=command,
         )
         outcomes = {outcome.name: outcome for outcome in cohort.run()}
     ended = [outcomes[ref.name] for ref in refs]
     with progress_bar("Summing up", None, quiet):
+        if scoring.layout == "wsinfer":
+            for outcome in ended:
+                if outcome.result is not None:
+                    write_wsinfer(outcome.result.scores, out)
         write_summary(
             out / SUMMARY_FILE,
             [
@@ -135,17 +143,19 @@ def find_refs(
 
 @contextmanager
 def _drawers(
-    config: ModelConfig, style: Style | None
+    config: ModelConfig, outputs: Outputs | None
 ) -> Iterator[Callable[[SlideRef, SlideResult], Future[Any]] | None]:
-    """Processes of this machine that draw, as Matplotlib does one thing at a time; None without a `style`."""
-    if style is None:
+    """Processes of this machine that draw, as Matplotlib does one thing at a time; None without `outputs`."""
+    if outputs is None:
         yield None
         return
-    from wsi_idc.views.pictures import draw_apart
+    from wsi_idc.export.outputs import write_outputs_apart
 
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
         try:
-            yield lambda ref, result: pool.submit(draw_apart, ref, result.scores, config, style, result.folder)
+            yield lambda ref, result: pool.submit(
+                write_outputs_apart, ref, result.scores, config, outputs, result.folder
+            )
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise

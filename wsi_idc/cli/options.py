@@ -6,11 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from wsi_idc.model.config import DEFAULT_BATCH
+
+if TYPE_CHECKING:
+    from wsi_idc.export.outputs import GeoJsonForm, OmeForm
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -72,6 +75,14 @@ context = click.option(
     help="Blur over scored neighbours, in patches (0.6 to 1 is usual); calls and pictures follow it. [default: off]",
 )
 
+layout = click.option(
+    "--layout",
+    type=click.Choice(["wsi-idc", "wsinfer"]),
+    default="wsi-idc",
+    show_default=True,
+    help="wsinfer: lay the scores out as that does, too, for scripts that read its results.",
+)
+
 
 @dataclass(frozen=True)
 class Scoring:
@@ -82,6 +93,7 @@ class Scoring:
     threshold: float | None
     context: float | None
     batch_size: int
+    layout: str
     restart: bool
     quiet: bool
 
@@ -89,7 +101,7 @@ class Scoring:
 def scoring(function: Callable[..., int]) -> Callable[..., int]:
     """Options of scoring; the command gets them as one `Scoring`, called ``scoring``."""
 
-    @together(model, out, threshold, context, batch_size, restart, quiet)
+    @together(model, out, threshold, context, batch_size, layout, restart, quiet)
     @wraps(function)
     def collect(**given: Any) -> int:
         own = {name: given.pop(name) for name in Scoring.__dataclass_fields__}
@@ -169,17 +181,33 @@ _drawing = together(
     click.option("--colormap", default="cividis", show_default=True, metavar="NAME", help="A colormap of matplotlib."),
     click.option("--opacity", type=float, default=0.55, show_default=True, metavar="A", help="Of colour over tissue."),
     click.option("--dpi", type=int, default=200, show_default=True, metavar="N", help="Of the sheet and the matrix."),
+    click.option(
+        "--geojson",
+        type=click.Choice(["tiles", "contours", "tiles.gz", "contours.gz", "none"]),
+        default="tiles",
+        show_default=True,
+        help="For QuPath: every tile, or the outlines of what is called IDC; .gz: compressed.",
+    ),
+    click.option(
+        "--ome",
+        multiple=True,
+        type=click.Choice(["tiff", "zarr"]),
+        help="tiff: probabilities and overlay as OME-TIFF; zarr: probabilities as OME-Zarr. May be repeated.",
+    ),
 )
 
 
 def drawing(function: Callable[..., int]) -> Callable[..., int]:
-    """Options of the pictures; the command gets them as one `Style`, called ``style``."""
+    """Options of what is made of the scores; the command gets them as one `Outputs`, called ``outputs``."""
 
     @_drawing
     @wraps(function)
-    def collect(colormap: str, opacity: float, dpi: int, **given: Any) -> int:
+    def collect(
+        colormap: str, opacity: float, dpi: int, geojson: GeoJsonForm, ome: tuple[OmeForm, ...], **given: Any
+    ) -> int:
+        from wsi_idc.export.outputs import Outputs
         from wsi_idc.views.style import Style
 
-        return function(style=Style(colormap, opacity, dpi), **given)
+        return function(outputs=Outputs(Style(colormap, opacity, dpi), geojson, ome), **given)
 
     return collect

@@ -22,9 +22,9 @@ from wsi_idc.sources.locate import open_dataset
 from wsi_idc.sources.refs import SlideOptions
 
 if TYPE_CHECKING:
+    from wsi_idc.export.outputs import Outputs
     from wsi_idc.model.config import ModelConfig
     from wsi_idc.scoring.results import SlideResult
-    from wsi_idc.views.style import Style
 
 
 def find_cases(ids: Sequence[str], data: str | None, quiet: bool) -> Dataset:
@@ -35,13 +35,13 @@ def find_cases(ids: Sequence[str], data: str | None, quiet: bool) -> Dataset:
     return dataset
 
 
-def score_cases(ids: Sequence[str], *, data: str | None, scoring: Scoring, style: Style | None = None) -> int:
+def score_cases(ids: Sequence[str], *, data: str | None, scoring: Scoring, outputs: Outputs | None = None) -> int:
     """Score cases of the IDC set one after the other: see `_score_each`."""
     dataset = find_cases(ids, data, scoring.quiet)
     make_folder(scoring.out)
     with dataset:
         opened = (nullcontext(dataset.case(number)) for number in dict.fromkeys(ids))
-        return _score_each(opened, "Case", scoring, style)
+        return _score_each(opened, "Case", scoring, outputs)
 
 
 def score_slides(
@@ -50,7 +50,7 @@ def score_slides(
     reading: SlideOptions,
     labels: Path | None,
     scoring: Scoring,
-    style: Style | None = None,
+    outputs: Outputs | None = None,
 ) -> int:
     """Score raw slides one after the other: see `_score_each`. All must open before the first is scored."""
     from wsi_idc.sources.slide import Slide
@@ -67,23 +67,26 @@ def score_slides(
     if labels is not None and len(names) > 1:
         raise OptionError(f"{labels} cannot hold the outlines of {len(names)} slides: give one slide with --labels.")
     make_folder(scoring.out)
-    return _score_each(map(open_slide, names.values()), "Slide", scoring, style)
+    return _score_each(map(open_slide, names.values()), "Slide", scoring, outputs)
 
 
 def _score_each(
     sources: Iterable[AbstractContextManager[PatchSource]],
     noun: str,
     scoring: Scoring,
-    style: Style | None,
+    outputs: Outputs | None,
 ) -> int:
-    """Score slides one after the other, and draw them where a `style` is given; print a path for each."""
+    """Score slides one after the other, and draw them where `outputs` are given; print a path for each."""
     command = ["wsi-idc", *sys.argv[1:]]
     results: list[SlideResult] = []
     with loading(scoring.quiet):
-        from wsi_idc.model.classifier import load_model
+        from wsi_idc.export.wsinfer import write_run_metadata, write_wsinfer
+        from wsi_idc.model.classifier import bundled_model, load_model
         from wsi_idc.scoring.results import score_into
 
         classifier = load_model(scoring.model)
+    if scoring.layout == "wsinfer":
+        write_run_metadata(scoring.out, classifier.config, scoring.model or bundled_model(), command)
     try:
         for opened in sources:
             with opened as source:
@@ -102,22 +105,21 @@ def _score_each(
                         command=command,
                         on_patches=bar.advance,
                         on_wait=lambda holder: bar.describe(f"Waiting for {holder}"),
-                        draw=None if style is None else _drawing(source, classifier.config, style),
+                        draw=None if outputs is None else _drawing(source, classifier.config, outputs),
                     )
-            click.echo(result.scores_path if style is None else result.folder / "heatmap.png")
+            if scoring.layout == "wsinfer":
+                write_wsinfer(result.scores, scoring.out)
+            click.echo(result.scores_path if outputs is None else result.folder / "heatmap.png")
             results.append(result)
     finally:
         _report(results, classifier.config, noun.lower())
     return INCOMPLETE if any(result.unreadable for result in results) else DONE
 
 
-def _drawing(source: PatchSource, model: ModelConfig, style: Style) -> Callable[[SlideResult], Path]:
-    from wsi_idc.views.caption import make_caption
-    from wsi_idc.views.pictures import draw_all
+def _drawing(source: PatchSource, model: ModelConfig, outputs: Outputs) -> Callable[[SlideResult], Path]:
+    from wsi_idc.export.outputs import write_outputs
 
-    return lambda result: draw_all(
-        source, result.scores, make_caption(source, model, result.scores), style, result.folder
-    )
+    return lambda result: write_outputs(source, result.scores, model, outputs, result.folder)
 
 
 def _report(results: Sequence[SlideResult], model: ModelConfig, noun: str) -> None:

@@ -38,7 +38,14 @@ SCORES_FILE = "scores.csv"
 METRICS_FILE = "metrics.json"
 RUN_FILE = "run.json"
 MOSAIC_FILE = "mosaic.png"
-PICTURES = ("heatmap.png", "overlay.png", "confusion.png", "tissue.png")
+GEOJSON_FILE = "scores.geojson"
+PROBABILITY_TIFF, PROBABILITY_ZARR = "probability.ome.tif", "probability.ome.zarr"
+OVERLAY_TIFF = "overlay.ome.tif"
+VIEWS = (
+    *("heatmap.png", "overlay.png", "confusion.png", "tissue.png"),
+    *(GEOJSON_FILE, f"{GEOJSON_FILE}.gz", PROBABILITY_TIFF, PROBABILITY_ZARR, OVERLAY_TIFF),
+)
+"""Made of the scores: they are as old as those."""
 MOSAIC_TIFF, MOSAIC_ZARR = "mosaic.ome.tif", "mosaic.ome.zarr"
 MOSAICS = (MOSAIC_FILE, MOSAIC_TIFF, MOSAIC_ZARR)
 """Of the slide alone: they last as long as its pixels are the same."""
@@ -144,7 +151,7 @@ class SlideRun:
         self.threshold = checked_threshold(threshold, model.config.threshold)
         self._context = checked_context(context)
         self.folder = out / source.slide
-        for name in (SCORES_FILE, METRICS_FILE, RUN_FILE, MOSAIC_FILE, *PICTURES):
+        for name in (SCORES_FILE, METRICS_FILE, RUN_FILE, MOSAIC_FILE, *VIEWS):
             remove_unfinished(self.folder / name)
         self._other_pixels = _has_other_pixels(self.folder, source)
         self._key = result_key(source, model)
@@ -168,8 +175,8 @@ class SlideRun:
         result = SlideResult(scores, self.folder, tuple(self._source.problems), scored.problems)
         if not same:
             (self.folder / RUN_FILE).unlink(missing_ok=True)
-            for name in (METRICS_FILE, *PICTURES):
-                (self.folder / name).unlink(missing_ok=True)
+            for name in (METRICS_FILE, *VIEWS):
+                remove(self.folder / name)
             if self._other_pixels:
                 for name in MOSAICS:
                     remove(self.folder / name)

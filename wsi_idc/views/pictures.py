@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from wsi_idc.model.config import ModelConfig
 from wsi_idc.scoring.results import MOSAIC_FILE
 from wsi_idc.scoring.scores import Scores
 from wsi_idc.sources.base import PatchSource
-from wsi_idc.sources.refs import SlideRef
-from wsi_idc.views.caption import Caption, make_caption
+from wsi_idc.views.caption import Caption
 from wsi_idc.views.confusion import save_confusion
 from wsi_idc.views.mosaic import rebuild_mosaic
 from wsi_idc.views.overlay import paint_overlay
@@ -21,12 +19,6 @@ from wsi_idc.views.tissue import show_tissue
 
 TISSUE_SIDE_PX = 2_048
 """Longest side of ``tissue.png``: a thumbnail that fills a screen."""
-
-
-def draw_apart(ref: SlideRef, scores: Scores, model: ModelConfig, style: Style, folder: Path) -> Path:
-    """`draw_all` for another process, which opens the slide itself."""
-    with ref.open() as source:
-        return draw_all(source, scores, make_caption(source, model, scores), style, folder)
 
 
 def save_mosaic(source: PatchSource, folder: Path) -> Path:

@@ -1,0 +1,71 @@
+"""All that ``heatmap`` leaves beside the scores: pictures, and files for other programs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from wsi_idc.export.geojson import write_contours, write_geojson
+from wsi_idc.export.overlay import write_overlay_tiff
+from wsi_idc.export.probability import write_probability_tiff, write_probability_zarr
+from wsi_idc.files import remove
+from wsi_idc.model.config import ModelConfig
+from wsi_idc.scoring.results import GEOJSON_FILE, OVERLAY_TIFF, PROBABILITY_TIFF, PROBABILITY_ZARR
+from wsi_idc.scoring.scores import Scores
+from wsi_idc.sources.base import PatchSource
+from wsi_idc.sources.refs import SlideRef
+from wsi_idc.views.caption import make_caption
+from wsi_idc.views.pictures import draw_all
+from wsi_idc.views.style import Style
+
+GeoJsonForm = Literal["tiles", "contours", "tiles.gz", "contours.gz", "none"]
+OmeForm = Literal["tiff", "zarr"]
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What is made of the scores of a slide.
+
+    Attributes
+    ----------
+    style : Style
+        Of the pictures, which are always drawn.
+    geojson : str
+        What ``scores.geojson`` holds: the tiles, or the contours of what is called IDC; with ``.gz``, compressed.
+    ome : tuple of str
+        ``tiff``: the probabilities and the overlay as OME-TIFF; ``zarr``: the probabilities as OME-Zarr.
+    """
+
+    style: Style = field(default_factory=Style)
+    geojson: GeoJsonForm = "tiles"
+    ome: tuple[OmeForm, ...] = ()
+
+
+def write_outputs(source: PatchSource, scores: Scores, model: ModelConfig, wanted: Outputs, folder: Path) -> Path:
+    """Write them into a results folder, remove those of an earlier call that are not wanted; give ``heatmap.png``."""
+    sheet = draw_all(source, scores, make_caption(source, model, scores), wanted.style, folder)
+    form, _, ending = wanted.geojson.partition(".")
+    geojson = folder / (f"{GEOJSON_FILE}.{ending}" if ending else GEOJSON_FILE)
+    tiff, overlay, zarr = (folder / name for name in (PROBABILITY_TIFF, OVERLAY_TIFF, PROBABILITY_ZARR))
+    kept = {geojson} if form != "none" else set()
+    kept |= {tiff, overlay} if "tiff" in wanted.ome else set()
+    kept |= {zarr} if "zarr" in wanted.ome else set()
+    for path in {folder / GEOJSON_FILE, folder / f"{GEOJSON_FILE}.gz", tiff, overlay, zarr} - kept:
+        remove(path)
+    if form == "tiles":
+        write_geojson(scores, geojson)
+    elif form == "contours":
+        write_contours(scores, geojson, source.mpp)
+    if "tiff" in wanted.ome:
+        write_probability_tiff(scores, source, tiff)
+        write_overlay_tiff(source, scores, wanted.style, overlay)
+    if "zarr" in wanted.ome:
+        write_probability_zarr(scores, source, zarr)
+    return sheet
+
+
+def write_outputs_apart(ref: SlideRef, scores: Scores, model: ModelConfig, wanted: Outputs, folder: Path) -> Path:
+    """`write_outputs` for another process, which opens the slide itself."""
+    with ref.open() as source:
+        return write_outputs(source, scores, model, wanted, folder)
