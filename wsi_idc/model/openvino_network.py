@@ -6,7 +6,6 @@ The translation is kept in the cache, by the hash of the model, so that only its
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections import deque
 from contextlib import ExitStack, suppress
@@ -23,6 +22,7 @@ from wsi_idc.files import cache_folder, replacing_folder, write_json
 from wsi_idc.geometry import INPUT_PX
 from wsi_idc.model.config import CLASS_NAMES, DEFAULT_BATCH, file_sha256
 from wsi_idc.model.network import preprocess
+from wsi_idc.processors import processors
 
 # OpenVINO tells its makers over the network whenever it is imported. Where this package is missing, it does not.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
@@ -53,7 +53,7 @@ class OpenVinoNetwork:
     device = "cpu"
 
     def __init__(self, model: Path, sha256: str, threads: int | None = None) -> None:
-        count = threads or _processors()
+        count = threads or processors()
         self._requests = 2 * count
         core = openvino.Core()
         with ExitStack() as stack:
@@ -92,11 +92,6 @@ class OpenVinoNetwork:
         while running:
             finish()
         return probs
-
-
-def _processors() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _translated(model: Path, sha256: str, stack: ExitStack) -> Path:

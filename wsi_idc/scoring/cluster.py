@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from distributed import Client, LocalCluster
 
 from wsi_idc.errors import OptionError
+from wsi_idc.processors import processors
 
 _ANSWER_S = 15
 """How long a scheduler may take to answer, and a first worker to come."""
@@ -38,7 +38,7 @@ def connect(scheduler: str | None = None, workers: int | None = None) -> Iterato
         with (
             LocalCluster(  # type: ignore[no-untyped-call]
                 n_workers=1,
-                threads_per_worker=workers or os.cpu_count() or 1,
+                threads_per_worker=workers or processors(),
                 processes=False,
                 dashboard_address=None,
                 memory_limit=0,

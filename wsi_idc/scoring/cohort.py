@@ -110,15 +110,15 @@ class _Kept(Generic[Made]):
         return kept
 
 
-_sources: _Kept[tuple[PatchSource, Lock]] = _Kept(_OPEN_SOURCES)
+_sources: _Kept[PatchSource] = _Kept(_OPEN_SOURCES)
 _models: _Kept[tuple[Classifier, Lock]] = _Kept(1)
 _loading = Lock()
 """A worker's threads share what it has open, and one of them loads the model."""
 
 
-def _opened(ref: SlideRef) -> tuple[PatchSource, Lock]:
+def _opened(ref: SlideRef) -> PatchSource:
     # Not closed: other threads may read it still. Files close with the last that holds them.
-    return _sources.get(ref, lambda: (ref.open().__enter__(), Lock()))
+    return _sources.get(ref, lambda: ref.open().__enter__())
 
 
 def _loaded(model: Path | None, sha256: str) -> tuple[Classifier, Lock]:
@@ -137,10 +137,7 @@ def _loaded(model: Path | None, sha256: str) -> tuple[Classifier, Lock]:
 def describe_task(ref: SlideRef, model: Path | None, sha256: str) -> tuple[Described, ScorerFacts]:
     """Open a slide, and tell of it and of the classifier."""
     classifier, _ = _loaded(model, sha256)
-    source, reading = _opened(ref)
-    with reading:
-        told = describe(source)
-    return told, ScorerFacts(classifier.config, classifier.runtime, classifier.device)
+    return describe(_opened(ref)), ScorerFacts(classifier.config, classifier.runtime, classifier.device)
 
 
 def classify_task(
@@ -148,9 +145,7 @@ def classify_task(
 ) -> tuple[NDArray[np.float32], tuple[Problem, ...]]:
     """Probabilities ``(stop - start, 2)`` of patches, NaN where unreadable, and why they are."""
     classifier, classifying = _loaded(model, sha256)
-    source, reading = _opened(ref)
-    with reading:
-        block = source.read(start, stop)
+    block = _opened(ref).read(start, stop)
     probs = np.full((len(block.readable), 2), np.nan, dtype=np.float32)
     with classifying:
         probs[block.readable] = classifier.predict(block.pixels[block.readable], batch_size)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from wsi_idc.model.config import DEFAULT_BATCH
+from wsi_idc.processors import processors
 from wsi_idc.scoring.scores import Scores, checked_threshold, make_scores
-from wsi_idc.sources.base import PatchSource, Problem
+from wsi_idc.sources.base import Block, PatchSource, Problem
 
 if TYPE_CHECKING:
     from wsi_idc.model.classifier import Classifier
@@ -30,6 +34,21 @@ class Scored:
 def block_size(batch_size: int) -> int:
     """Patches of a block: whole batches."""
     return max(BLOCK_PATCHES // batch_size, 1) * batch_size
+
+
+def _read_ahead(source: PatchSource, step: int) -> Iterator[tuple[int, Block]]:
+    """All blocks of a source in order, each with its first patch, read by threads while earlier ones are used."""
+    threads = processors()
+    starts = iter(range(0, len(source.patches), step))
+    with ThreadPoolExecutor(threads) as pool:
+        reading = deque((start, pool.submit(source.read, start, start + step)) for start in islice(starts, threads))
+        try:
+            while reading:
+                start, block = reading.popleft()
+                yield start, block.result()
+                reading.extend((later, pool.submit(source.read, later, later + step)) for later in islice(starts, 1))
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
 
 
 def score(
@@ -62,9 +81,7 @@ def score(
     patches = source.patches
     probs = np.full((len(patches), 2), np.nan, dtype=np.float32)
     problems: list[Problem] = []
-    step = block_size(batch_size)
-    for start in range(0, len(patches), step):
-        block = source.read(start, start + step)
+    for start, block in _read_ahead(source, block_size(batch_size)):
         rows = start + np.flatnonzero(block.readable)
         probs[rows] = model.predict(block.pixels[block.readable], batch_size)
         problems += block.problems

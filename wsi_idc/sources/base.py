@@ -135,7 +135,7 @@ class PatchSource(SlideFacts, Protocol):
         """Where there is tissue: a mask over the whole slide, at any scale; None where nothing looked for it."""
 
     def read(self, start: int, stop: int) -> Block:
-        """Read the patches ``start`` to ``stop - 1``."""
+        """Read the patches ``start`` to ``stop - 1``. Threads may call it."""
 
     def picture(self, factor: int) -> NDArray[np.uint8] | None:
         """The slide reduced by a whole factor, shape (ceil(height / factor), ceil(width / factor), 3).

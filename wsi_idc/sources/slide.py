@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -127,7 +128,7 @@ class Slide(Closable):
         }
         self._read_finer = read_finer
         self._lost: dict[tuple[float, float], Problem] = {}
-        self._last: tuple[int, int, _Strip | None] = (-1, -1, None)
+        self._of_thread = threading.local()
 
     def close(self) -> None:
         """Let go of the file."""
@@ -277,7 +278,7 @@ class Slide(Closable):
         )
 
     def read(self, start: int, stop: int) -> Block:
-        """Read the tiles ``start`` to ``stop - 1``."""
+        """Read the tiles ``start`` to ``stop - 1``. Threads may call it."""
         grid = self._grid[start:stop]
         pixels = np.full((len(grid), PATCH_PX, PATCH_PX, 3), 255, dtype=np.uint8)
         readable, problems = np.ones(len(grid), dtype=np.bool_), []
@@ -308,7 +309,8 @@ class Slide(Closable):
     def _strip_with(self, row: int, column: int) -> _Strip | None:
         """The tiles that are read at once with this one, whatever is asked for first; None where that fails."""
         index = column // self._strip_tiles
-        if self._last[:2] != (row, index):
+        held: tuple[int, int, _Strip | None] = getattr(self._of_thread, "strip", (-1, -1, None))
+        if held[:2] != (row, index):
             mine = (self._grid[:, 0] == row) & (self._grid[:, 1] // self._strip_tiles == index)
             first, last = self._grid[mine, 1].min(), self._grid[mine, 1].max()
             try:
@@ -316,8 +318,8 @@ class Slide(Closable):
                 strip = _Strip(int(first) * PATCH_PX, *self._read(*edges, self._read_finer))
             except OSError:
                 strip = None
-            self._last = (row, index, strip)
-        return self._last[2]
+            held = self._of_thread.strip = (row, index, strip)
+        return held[2]
 
     @cached_property
     def _strip_tiles(self) -> int:
