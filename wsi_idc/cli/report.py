@@ -1,0 +1,34 @@
+"""``wsi-idc report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from wsi_idc.cli import DONE, options
+
+
+@click.command("report")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option(
+    "--single-file",
+    "slides",
+    multiple=True,
+    metavar="SLIDE",
+    help="Embed this slide and write DIR/report-single.html, which can be mailed; say it again for another.",
+)
+@options.quiet
+def command(folder: Path, slides: tuple[str, ...], quiet: bool) -> int:
+    """Make one page over a results folder: DIR/report.html, to be opened from the disk.
+
+    The page needs no network. It loads a slide's layers from the folders beside it when the slide is opened: keep it
+    where it is, or move all of DIR.
+    """
+    from wsi_idc.cli.console import progress_bar
+    from wsi_idc.views.report import write_report
+
+    with progress_bar("Reading slides", 0, quiet, "slides") as bar:
+        path = write_report(folder, slides, lambda done, total: bar.show("Reading slides", done, total))
+    click.echo(path)
+    return DONE

@@ -1,0 +1,145 @@
+"use strict";
+// Which part of the page is on show: the address ends in #slide=<its folder> while a slide is open.
+(() => {
+  const { data, byId, gallery, viewer } = wsiIdc;
+  const MARK = "#slide=";
+  const title = document.title;
+  const waiting = new Map();
+  let open = null;
+  let order = [];
+
+  /** Called by a slide's report.js. */
+  wsiIdc.receive = (url, stamp, patches) => {
+    waiting.get(url)?.(stamp, patches);
+    waiting.delete(url);
+  };
+
+  function load(slide, onPatches) {
+    const embedded = [...document.querySelectorAll("script.slide-data")].find((of) => of.dataset.url === slide.url);
+    if (embedded) {
+      onPatches(slide.view.stamp, JSON.parse(embedded.textContent));
+      return;
+    }
+    waiting.set(slide.url, onPatches);
+    const script = document.createElement("script");
+    script.src = `${slide.url}/report.js`;
+    script.addEventListener("load", () => script.remove());
+    script.addEventListener("error", () => {
+      script.remove();
+      waiting.delete(slide.url);
+      if (open === slide) viewer.say(`${script.getAttribute("src")} is not beside this page: keep report.html in its results folder, or run wsi-idc report again.`);
+    });
+    document.head.append(script);
+  }
+
+  function openSlide(index) {
+    const slide = data.slides[index];
+    if (!byId("cohort").hidden) order = gallery.order();
+    if (!order.includes(index)) order = data.slides.map((_, i) => i);
+    open = slide;
+    byId("cohort").hidden = true;
+    byId("slide").hidden = false;
+    document.body.classList.add("viewing");
+    document.title = `${slide.name} – ${title}`;
+    viewer.close();
+    describe(slide);
+    const at = order.indexOf(index);
+    byId("place").textContent = `${at + 1} of ${order.length}`;
+    for (const [id, to] of [["previous", order[at - 1]], ["next", order[at + 1]]]) {
+      const link = byId(id);
+      if (to === undefined) link.removeAttribute("href");
+      else link.href = MARK + data.slides[to].url;
+      link.setAttribute("aria-disabled", to === undefined);
+    }
+    byId("slide-body").hidden = !slide.view;
+    if (!slide.view) {
+      viewer.say(`This slide ${slide.state === "failed" ? "failed" : "is unfinished"}: ${slide.error}.`);
+      byId("back").focus();
+      return;
+    }
+    viewer.say("Loading …");
+    load(slide, (stamp, patches) => {
+      if (open !== slide) return;
+      const notes = [slide.view.whyNoTissue];
+      if (stamp !== slide.view.stamp) notes.push("This page and the slide's files are of different runs: run wsi-idc report again.");
+      if (slide.state !== "ok") notes.push(`${slide.state}: ${slide.error}.`);
+      viewer.say(notes.filter(Boolean).join(" "));
+      viewer.show(slide, patches);
+    });
+  }
+
+  function closeSlide() {
+    const was = open;
+    open = null;
+    viewer.close();
+    byId("slide").hidden = true;
+    byId("cohort").hidden = false;
+    document.body.classList.remove("viewing");
+    document.title = title;
+    if (was) gallery.focus(data.slides.indexOf(was));
+  }
+
+  /** Fill in what is known of a slide without its patches. */
+  function describe(slide) {
+    byId("slide-name").textContent = slide.name;
+    const badges = byId("slide-badges");
+    badges.replaceChildren();
+    const badge = (text, kind) => {
+      const item = badges.appendChild(document.createElement("span"));
+      item.className = `badge ${kind}`;
+      item.textContent = text;
+    };
+    badge(slide.state, `state-${slide.state.replace(" ", "-")}`);
+    if (slide.kind === "phantom") badge("phantom – synthetic tissue", "phantom");
+    if (slide.trainedOnIt) badge("the model trained on it: figures flatter", "seen");
+    if (!slide.view) return;
+    const facts = [
+      ["Model", slide.model],
+      ["Threshold", `${wsiIdc.thresholdText(slide.threshold)} in the run`],
+      ["Context", slide.context === null ? "off" : `sigma ${slide.context} patches; probabilities are blurred`],
+      ["Scale", `${slide.mpp.map((of) => Number(of.toFixed(4))).join(" × ")} µm/px${slide.nominal ? " (nominal)" : ""}`],
+      ["Unreadable", `${wsiIdc.count(slide.figures.unreadable)} of ${wsiIdc.count(slide.figures.patches)} patches`],
+      ["Scored", `${slide.finished.replace("T", " ").replace("+00:00", " UTC")}, wsi-idc ${slide.version}`],
+    ];
+    byId("facts").replaceChildren(...facts.flatMap(([name, value]) => [element("dt", name), element("dd", value)]));
+    const links = slide.view.files.map((file) => {
+      const link = element("a", file);
+      link.href = `${slide.url}/${file}`;
+      return link;
+    });
+    byId("files").replaceChildren(...links);
+    const more = slide.moreProblems ? [`and ${wsiIdc.count(slide.moreProblems)} more, all in run.json`] : [];
+    byId("problems").replaceChildren(...[...slide.problems, ...more].map((problem) => element("li", problem)));
+    byId("problems-box").hidden = slide.problems.length === 0;
+  }
+
+  function element(tag, text) {
+    const made = document.createElement(tag);
+    made.textContent = text;
+    return made;
+  }
+
+  function follow() {
+    const url = location.hash.startsWith(MARK) ? location.hash.slice(MARK.length) : null;
+    const index = data.slides.findIndex((slide) => slide.url === url);
+    if (index >= 0) openSlide(index);
+    else closeSlide();
+  }
+
+  byId("gallery-table").addEventListener("click", (event) => {
+    const row = event.target.closest("tbody tr");
+    if (row && !event.target.closest("a")) location.hash = row.querySelector("a.name").hash;
+  });
+  byId("back").addEventListener("click", () => { location.hash = ""; });
+  document.addEventListener("keydown", (event) => {
+    const writing = event.target.matches("input:not([type=checkbox]):not([type=range]), select, textarea");
+    if (!open || writing || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.key === "Escape") location.hash = "";
+    else if (event.key === "n") byId("next").click();
+    else if (event.key === "p") byId("previous").click();
+    else if (!viewer.key(event.key)) return;
+    event.preventDefault();
+  });
+  addEventListener("hashchange", follow);
+  follow();
+})();

@@ -1,0 +1,375 @@
+"use strict";
+// One slide on a map that Leaflet zooms and pans; one unit of the map is a pixel of 4 µm.
+wsiIdc.viewer = (() => {
+  const { data, byId, count, figure, showCounts, bindThreshold } = wsiIdc;
+  const { Grid, outline } = wsiIdc.outline;
+  const COLOURS = Array.from({ length: 256 }, (_, i) => [0, 2, 4].map((at) => parseInt(data.colours.slice(6 * i + at, 6 * i + at + 2), 16)));
+  const css = (rgb) => `rgb(${rgb.join()})`;
+  const FILLS = COLOURS.map(css);
+  const OUTCOME_FILLS = Object.fromEntries(Object.entries(data.outcomes).map(([key, rgb]) => [key, css(rgb)]));
+  // Sharp patches, also those that the slide's edge cuts, without a canvas that a browser refuses.
+  const PATCH_PX = 25;
+  const CANVAS_PX = 4096;
+  const PPM = 1e6;
+  // Above this weight of the colour the tissue under it is grey, so that a colour means what the bar says.
+  const FULL_GREY_AT = 0.2;
+  const FADES = { tissue: 1, heat: 0.55, errors: 0.8, labels: 1, calls: 1 };
+
+  const still = matchMedia("(prefers-reduced-motion: reduce)");
+  const matrix = byId("slide-matrix");
+  const boxes = Object.fromEntries(Object.keys(FADES).map((key) => [key, byId(`layer-${key}`)]));
+  const fades = Object.fromEntries(Object.keys(FADES).map((key) => [key, byId(`fade-${key}`)]));
+  let view = null;
+
+  /** Everything that belongs to the slide on show, until `close`. */
+  class View {
+    constructor(slide, patches) {
+      this.slide = slide;
+      this.patches = patches;
+      this.grid = new Grid(patches, slide.mpp);
+      this.scale = slide.mpp.map((of) => of / data.unitUm);
+      this.labelled = patches.label.some((label, i) => label >= 0 && patches.prob[i] !== null);
+      this.threshold = slide.threshold;
+      this.map = this.makeMap();
+      this.addTissue();
+      this.addColours();
+      this.addLines();
+      this.addReadout();
+      this.map.fitBounds(this.bounds, { animate: false, padding: [12, 12] });
+      this.map.setMinZoom(this.map.getZoom() - 1);
+      this.map.setMaxBounds(this.bounds.pad(0.5));
+    }
+
+    /** Level-0 pixels to the map's coordinates, whose first runs upwards. */
+    place(x, y) {
+      return L.latLng(-y * this.scale[1], x * this.scale[0]);
+    }
+
+    /** The map's coordinates to level-0 pixels. */
+    placeBack(at) {
+      return [at.lng / this.scale[0], -at.lat / this.scale[1]];
+    }
+
+    makeMap() {
+      const { minx, miny, width, height } = this.patches;
+      const ends = (from, length) => from.reduce((end, at, i) => Math.max(end, at + length[i]), 1);
+      const tissue = this.slide.view.tissue;
+      const reach = [ends(minx, width), ends(miny, height)];
+      this.size = tissue ? [Math.max(tissue.width, reach[0]), Math.max(tissue.height, reach[1])] : reach;
+      this.bounds = L.latLngBounds(this.place(0, 0), this.place(...this.size));
+      const map = L.map("map", {
+        crs: L.CRS.Simple,
+        attributionControl: false,
+        maxZoom: 4,
+        minZoom: -10,
+        zoomSnap: 0,
+        zoomDelta: 0.5,
+        wheelPxPerZoomLevel: 100,
+        keyboardPanDelta: 120,
+        zoomAnimation: !still.matches,
+        fadeAnimation: false,
+        inertia: !still.matches,
+      });
+      for (const [z, name] of ["tissue", "grey", "heat", "errors", "lines"].entries()) {
+        map.createPane(name).style.zIndex = 300 + z;
+      }
+      // Takes the hue from the tissue beneath wherever it is painted.
+      map.getPane("grey").style.mixBlendMode = "saturation";
+      map.addControl(new FitControl({ position: "topleft", fit: () => this.fit() }));
+      map.addControl(new ScaleBar({ position: "bottomleft", nominal: this.slide.nominal }));
+      return map;
+    }
+
+    fit() {
+      this.map.fitBounds(this.bounds, { padding: [12, 12] });
+    }
+
+    addTissue() {
+      const tissue = this.slide.view.tissue;
+      if (!tissue) return;
+      const bounds = L.latLngBounds(this.place(0, 0), this.place(tissue.width, tissue.height));
+      this.tissue = L.imageOverlay(tissue.src, bounds, { pane: "tissue", alt: `Tissue of ${this.slide.name}` });
+      this.tissue.on("error", () => say(`${this.slide.url}/mosaic.png is not beside this page: the tissue is missing.`));
+      this.tissue.addTo(this.map);
+    }
+
+    addColours() {
+      const [columns, rows] = [0, 1].map((axis) => Math.max(1, Math.ceil(this.size[axis] / this.grid.pitch[axis])));
+      const perPatch = Math.min(PATCH_PX, CANVAS_PX / Math.max(columns, rows));
+      this.ratio = this.grid.pitch.map((of) => perPatch / of);
+      const layer = (name) => {
+        const canvas = document.createElement("canvas");
+        canvas.width = Math.max(1, Math.ceil(this.size[0] * this.ratio[0]));
+        canvas.height = Math.max(1, Math.ceil(this.size[1] * this.ratio[1]));
+        const corner = this.place(canvas.width / this.ratio[0], canvas.height / this.ratio[1]);
+        // Leaflet's overlay for SVG takes any element.
+        const overlay = L.svgOverlay(canvas, L.latLngBounds(this.place(0, 0), corner), { pane: name, className: "patches" });
+        overlay.addTo(this.map);
+        return { overlay, context: canvas.getContext("2d") };
+      };
+      this.heat = layer("heat");
+      this.grey = layer("grey");
+      this.errors = layer("errors");
+      this.paint(this.heat.context, (i) => (this.patches.prob[i] === null ? null : FILLS[Math.round((this.patches.prob[i] / PPM) * 255)]));
+    }
+
+    /** Fill each patch with what `fill` says: a colour, null for the mark of an unreadable one, undefined for nothing. */
+    paint(context, fill) {
+      const { minx, miny, width, height } = this.patches;
+      context.clearRect(0, 0, context.canvas.width, context.canvas.height);
+      for (let i = 0; i < minx.length; i++) {
+        const colour = fill(i);
+        if (colour === undefined) continue;
+        // Each edge is rounded from its own position, so that neighbours share it.
+        const [left, top] = [Math.round(minx[i] * this.ratio[0]), Math.round(miny[i] * this.ratio[1])];
+        const right = Math.round((minx[i] + width[i]) * this.ratio[0]);
+        const bottom = Math.round((miny[i] + height[i]) * this.ratio[1]);
+        context.fillStyle = colour ?? css(data.unreadable[0]);
+        context.fillRect(left, top, right - left, bottom - top);
+        if (colour !== null) continue;
+        context.strokeStyle = css(data.unreadable[1]);
+        context.beginPath();
+        context.rect(left + 0.5, top + 0.5, right - left - 1, bottom - top - 1);
+        context.moveTo(left, top);
+        context.lineTo(right, bottom);
+        context.moveTo(left, bottom);
+        context.lineTo(right, top);
+        context.stroke();
+      }
+    }
+
+    addLines() {
+      const renderer = L.canvas({ pane: "lines", padding: 0.5 });
+      const line = (style) => L.polygon([], { renderer, fill: false, interactive: false, smoothFactor: 0, lineJoin: "miter", ...style });
+      this.labels = [line({ color: "#fff", weight: 5 }), line({ color: "#00734f", weight: 2.6, dashArray: "7 4" })];
+      this.calls = [line({ color: "#fff", weight: 4.5 }), line({ color: css(data.line), weight: 2 })];
+      this.mark = [line({ color: "#fff", weight: 4 }), line({ color: "#c8102e", weight: 2 })];
+      this.draw(this.labels, (i) => this.patches.label[i] === 1);
+    }
+
+    draw(lines, inside) {
+      const loops = outline(this.grid, inside).map((loop) => [loop.map(([x, y]) => this.place(x, y))]);
+      for (const line of lines) line.setLatLngs(loops);
+    }
+
+    isCalled(i) {
+      const prob = this.patches.prob[i];
+      return prob !== null && prob / PPM >= this.threshold;
+    }
+
+    outcome(i) {
+      const { label, prob } = this.patches;
+      if (label[i] < 0 || prob[i] === null) return undefined;
+      return (this.isCalled(i) === (label[i] === 1) ? "T" : "F") + (this.isCalled(i) ? "P" : "N");
+    }
+
+    counts() {
+      const counts = { tn: 0, fp: 0, fn: 0, tp: 0 };
+      this.patches.prob.forEach((_, i) => {
+        const outcome = this.outcome(i);
+        if (outcome) counts[outcome.toLowerCase()] += 1;
+      });
+      return counts;
+    }
+
+    call(threshold) {
+      this.threshold = threshold;
+      this.draw(this.calls, (i) => this.isCalled(i));
+      if (this.labelled) showCounts(matrix, this.counts());
+      this.paintErrors();
+      this.sumUp();
+      this.tell();
+    }
+
+    paintErrors() {
+      if (!boxes.errors.checked) return;
+      this.paint(this.errors.context, (i) => (this.patches.prob[i] === null ? null : OUTCOME_FILLS[this.outcome(i)]));
+    }
+
+    /** Show and fade the layers as the boxes and sliders say. */
+    layer() {
+      const of = (key) => (boxes[key].checked && !boxes[key].disabled ? Number(fades[key].value) : 0);
+      this.tissue?.setOpacity(of("tissue"));
+      this.heat.overlay.setOpacity(of("heat"));
+      this.errors.overlay.setOpacity(of("errors"));
+      const weight = Math.max(of("heat"), of("errors"));
+      this.grey.overlay.setOpacity(Math.min(1, weight / FULL_GREY_AT));
+      const isGrey = of("errors") ? (i) => this.outcome(i) !== undefined : (i) => this.patches.prob[i] !== null;
+      if (weight && this.greyOf !== of("errors") > 0) {
+        this.greyOf = of("errors") > 0;
+        this.paint(this.grey.context, (i) => (isGrey(i) ? "#000" : undefined));
+      }
+      for (const [key, lines] of [["labels", this.labels], ["calls", this.calls]]) {
+        for (const line of lines) {
+          line.setStyle({ opacity: of(key) });
+          if (of(key)) line.addTo(this.map);
+          else line.remove();
+        }
+      }
+      this.paintErrors();
+      paintBar(of("heat") || 1, this.slide.view.tissue ? this.slide.view.grey : 255);
+    }
+
+    /** Patches and area that are called IDC. */
+    sumUp() {
+      const { width, height } = this.patches;
+      const area = (this.slide.mpp[0] * this.slide.mpp[1]) / 1e6;
+      let [called, scored, calledArea, scoredArea] = [0, 0, 0, 0];
+      for (let i = 0; i < width.length; i++) {
+        if (this.patches.prob[i] === null) continue;
+        scored += 1;
+        scoredArea += width[i] * height[i] * area;
+        if (!this.isCalled(i)) continue;
+        called += 1;
+        calledArea += width[i] * height[i] * area;
+      }
+      const part = scored ? ` (${((100 * called) / scored).toFixed(1)} %)` : "";
+      byId("called").textContent = `${count(called)} of ${count(scored)} patches${part}, ${calledArea.toFixed(1)} of ${scoredArea.toFixed(1)} mm²`;
+    }
+
+    addReadout() {
+      this.tip = L.tooltip({ direction: "top", opacity: 1, className: "tip", offset: [0, -6] });
+      this.map.on("mousemove click", (event) => this.point(this.grid.under(...this.placeBack(event.latlng))));
+      this.map.on("mouseout", () => this.point(undefined));
+      // Without a pointer it is the patch in the middle.
+      this.map.on("moveend", () => {
+        if (this.map.getContainer().matches(":focus-visible")) {
+          this.point(this.grid.under(...this.placeBack(this.map.getCenter())));
+        }
+      });
+    }
+
+    point(i) {
+      if (i === this.pointed) return;
+      this.pointed = i;
+      for (const line of this.mark) line.remove();
+      if (i !== undefined) this.draw(this.mark, (other) => other === i);
+      for (const line of this.mark) if (i !== undefined) line.addTo(this.map);
+      this.tell();
+    }
+
+    /** Say which patch is pointed at, and what of it is known. */
+    tell() {
+      const i = this.pointed;
+      if (i === undefined) {
+        this.tip.remove();
+        byId("patch").textContent = "Point at a patch, tap it, or move with the arrow keys.";
+        return;
+      }
+      const { minx, miny, width, prob, label } = this.patches;
+      const facts = [
+        prob[i] === null ? "unreadable: no probability" : `probability of IDC ${figure(prob[i] / PPM, 3)}`,
+        prob[i] === null ? "" : `called ${this.isCalled(i) ? "IDC" : "no IDC"}`,
+        `label ${{ 1: "IDC", 0: "no IDC" }[label[i]] ?? "unknown"}`,
+      ].filter(Boolean);
+      const content = document.createElement("div");
+      for (const [tag, text] of [["strong", this.patchName(i)], ...facts.map((fact) => ["span", fact])]) {
+        content.appendChild(document.createElement(tag)).textContent = text;
+      }
+      byId("patch").replaceChildren(content.cloneNode(true));
+      this.tip.setLatLng(this.place(minx[i] + width[i] / 2, miny[i])).setContent(content);
+      if (!this.map.hasLayer(this.tip)) this.tip.addTo(this.map);
+    }
+
+    patchName(i) {
+      const { minx, miny, label } = this.patches;
+      if (!this.slide.nominal) return `Tile at x ${count(minx[i])}, y ${count(miny[i])}`;
+      const known = label[i] < 0 ? "" : `_class${label[i]}`;
+      return `${this.slide.name}_idx5_x${minx[i] + 1}_y${miny[i] + 1}${known}.png`;
+    }
+  }
+
+  const FitControl = L.Control.extend({
+    onAdd() {
+      const bar = L.DomUtil.create("div", "leaflet-bar leaflet-control");
+      const button = L.DomUtil.create("button", "fit", bar);
+      button.type = "button";
+      button.title = "Show the whole slide (0)";
+      button.setAttribute("aria-label", "Show the whole slide");
+      button.textContent = "⤢";
+      L.DomEvent.disableClickPropagation(bar).on(button, "click", this.options.fit);
+      return bar;
+    },
+  });
+
+  /** A scale bar in mm; one that comes from the data set and not from the file is said to be nominal. */
+  const ScaleBar = L.Control.extend({
+    onAdd(map) {
+      this.bar = L.DomUtil.create("div", "scale-bar");
+      map.on("zoom move resize", this.update, this);
+      map.whenReady(this.update, this);
+      return this.bar;
+    },
+    onRemove(map) {
+      map.off("zoom move resize", this.update, this);
+    },
+    update() {
+      const pxPerMm = (1000 / data.unitUm) * 2 ** this._map.getZoom();
+      const lengths = [0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50];
+      const length = lengths.findLast((of) => of * pxPerMm <= 160) ?? lengths[0];
+      this.bar.style.width = `${length * pxPerMm}px`;
+      this.bar.textContent = `${length} mm${this.options.nominal ? " (nominal)" : ""}`;
+    },
+  });
+
+  /** The colour bar as it looks over the tissue at this weight. */
+  function paintBar(weight, grey) {
+    const stops = Array.from({ length: 33 }, (_, i) => COLOURS[Math.min(255, i * 8)].map((of) => Math.round(weight * of + (1 - weight) * grey)));
+    byId("colour-bar").style.background = `linear-gradient(90deg, ${stops.map(css).join()})`;
+  }
+
+  function say(text) {
+    const note = byId("slide-note");
+    note.textContent = text;
+    note.hidden = !text;
+  }
+
+  const setThreshold = bindThreshold(byId("slide-threshold"), (threshold) => view?.call(threshold));
+
+  for (const key of Object.keys(FADES)) {
+    boxes[key].addEventListener("change", () => {
+      // Two colour codes over each other can be read as neither.
+      const other = { heat: "errors", errors: "heat" }[key];
+      if (other && boxes[key].checked) boxes[other].checked = false;
+      view?.layer();
+    });
+    fades[key].addEventListener("input", () => view?.layer());
+  }
+
+  /** Show a slide whose patches are at hand. */
+  function show(slide, patches) {
+    close();
+    view = new View(slide, patches);
+    for (const [key, fade] of Object.entries(FADES)) fades[key].value = fade;
+    boxes.tissue.disabled = !slide.view.tissue;
+    boxes.errors.disabled = boxes.labels.disabled = !view.labelled;
+    for (const key of Object.keys(FADES)) {
+      boxes[key].checked = key !== "errors" && !boxes[key].disabled;
+      fades[key].disabled = boxes[key].disabled;
+    }
+    matrix.hidden = !view.labelled;
+    byId("no-matrix").hidden = view.labelled;
+    for (const cell of matrix.querySelectorAll("[data-fixed]")) cell.textContent = figure(slide.figures[cell.dataset.fixed]);
+    view.layer();
+    setThreshold(slide.threshold);
+    view.tell();
+    byId("map").focus({ preventScroll: true });
+  }
+
+  function close() {
+    view?.map.remove();
+    view = null;
+  }
+
+  /** A key that is pressed while a slide is on show and no field has the focus; whether it meant something. */
+  function key(pressed) {
+    if (!view) return false;
+    const layer = { 1: "tissue", 2: "heat", 3: "labels", 4: "errors", 5: "calls" }[pressed];
+    if (layer && !boxes[layer].disabled) boxes[layer].click();
+    else if (pressed === "0") view.fit();
+    else return false;
+    return true;
+  }
+
+  return { show, close, key, say, view: () => view };
+})();
