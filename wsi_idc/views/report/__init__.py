@@ -31,7 +31,9 @@ _FILES = (*PICTURES, SCORES_FILE, RUN_FILE)
 """What a slide's view links to, where it is there."""
 
 
-def write_report(out: Path, single_file: Sequence[str] = (), on_slide: Callable[[int, int], None] | None = None) -> Path:
+def write_report(
+    out: Path, single_file: Sequence[str] = (), on_slide: Callable[[int, int], None] | None = None
+) -> Path:
     """Write ``report.html`` over a results folder, and ``report.js`` into the folder of each slide.
 
     Slides are read one after the other, so that memory grows with their patches, not their pixels. The same results

@@ -40,7 +40,7 @@ def draw_roc(pooled: Pooled) -> Chart | None:
         f'<circle class="point" id="roc-point" cx="{x}" cy="{y}" r="5"/>'
     )
     told = f"ROC curve, area under it {metrics.auc:.3f}" if metrics.auc is not None else "ROC curve"
-    frame = _frame("1 − specificity", "sensitivity")
+    frame = _frame("1 \N{MINUS SIGN} specificity", "sensitivity")
     return Chart(_svg(frame + body, told), told)
 
 
@@ -99,4 +99,3 @@ def _frame(across: str, up: str) -> str:
 def _svg(body: str, told: str) -> Markup:
     # Made of numbers and our own words only.
     return Markup(f'<svg class="chart" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{told}">{body}</svg>')
-

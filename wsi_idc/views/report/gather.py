@@ -64,7 +64,7 @@ class SlideResults:
     Attributes
     ----------
     name : str
-        Path of its folder below the results folder, in POSIX form; bytes that are no UTF-8 are written as ``\\xff``.
+        Path of its folder below the results folder, in POSIX form; bytes that are no UTF-8 as ``summary.csv`` has them.
     folder : Path
     url : str
         The same path as a relative URL.
@@ -97,13 +97,13 @@ def find_results(out: Path) -> dict[str, Path]:
         Where there is no folder, or none of a slide in it.
     """
     if not out.is_dir():
-        raise DataNotFoundError(f"{out} is no folder: name the one that `wsi-idc heatmap` or `score` wrote into (--out).")
+        raise DataNotFoundError(f"{out} is no folder: name the one that wsi-idc heatmap or score wrote into (--out).")
     found = {_shown(folder.relative_to(out).as_posix()): folder for folder in _slide_folders(out)}
     # A slide that failed has no folder, or an empty one, but its row.
     found |= {name: out / name for name in read_summary(out) if name not in found and _stays_below(name)}
     if not found:
         raise DataNotFoundError(
-            f"{out} holds no results: name the folder that `wsi-idc heatmap` or `score` wrote into (--out)."
+            f"{out} holds no results: name the folder that wsi-idc heatmap or score wrote into (--out)."
         )
     return dict(sorted(found.items(), key=lambda item: _natural(item[0])))
 

@@ -125,8 +125,9 @@ def make_thumbnails(tissue: TissueImage | None, scores: Scores, phantom: bool) -
         height, width = pixels.shape[:2]
         across, down = width / (tissue.width * tissue.factor), height / (tissue.height * tissue.factor)
     else:
-        extent = max(1, int((scores.minx + scores.width).max(initial=0))), max(
-            1, int((scores.miny + scores.height).max(initial=0))
+        extent = (
+            max(1, int((scores.minx + scores.width).max(initial=0))),
+            max(1, int((scores.miny + scores.height).max(initial=0))),
         )
         if not len(scores):
             return Thumbnails()

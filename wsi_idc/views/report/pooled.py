@@ -101,9 +101,7 @@ def read_intervals(out: Path, metrics: Metrics) -> Intervals:
         ours = metrics.as_dict()
         if any(written[name] != ours[name] for name in ("n", "tn", "fp", "fn", "tp", "threshold")):
             return {}
-        return {
-            name: (float(ends[0]), float(ends[1])) for name, ends in written["ci"].items() if name in ours and ends
-        }
+        return {name: (float(ends[0]), float(ends[1])) for name, ends in written["ci"].items() if name in ours and ends}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):
         return {}
 

@@ -52,8 +52,11 @@
       link.setAttribute("aria-disabled", to === undefined);
     }
     byId("slide-body").hidden = !slide.view;
+    byId("no-result").hidden = Boolean(slide.view);
     if (!slide.view) {
-      viewer.say(`This slide ${slide.state === "failed" ? "failed" : "is unfinished"}: ${slide.error}.`);
+      viewer.say("");
+      byId("no-result-title").textContent = slide.state === "failed" ? "This slide could not be scored" : "This slide is unfinished";
+      byId("no-result-why").textContent = sentence(slide.error);
       byId("back").focus();
       return;
     }
@@ -62,7 +65,7 @@
       if (open !== slide) return;
       const notes = [slide.view.whyNoTissue];
       if (stamp !== slide.view.stamp) notes.push("This page and the slide's files are of different runs: run wsi-idc report again.");
-      if (slide.state !== "ok") notes.push(`${slide.state}: ${slide.error}.`);
+      if (slide.state !== "ok") notes.push(sentence(slide.error));
       viewer.say(notes.filter(Boolean).join(" "));
       viewer.show(slide, patches);
     });
@@ -97,7 +100,7 @@
       ["Model", slide.model],
       ["Threshold", `${wsiIdc.thresholdText(slide.threshold)} in the run`],
       ["Context", slide.context === null ? "off" : `sigma ${slide.context} patches; probabilities are blurred`],
-      ["Scale", `${slide.mpp.map((of) => Number(of.toFixed(4))).join(" × ")} µm/px${slide.nominal ? " (nominal)" : ""}`],
+      ["Scale", `${[...new Set(slide.mpp.map((of) => Number(of.toFixed(4))))].join(" × ")} µm/px${slide.nominal ? " (nominal)" : ""}`],
       ["Unreadable", `${wsiIdc.count(slide.figures.unreadable)} of ${wsiIdc.count(slide.figures.patches)} patches`],
       ["Scored", `${slide.finished.replace("T", " ").replace("+00:00", " UTC")}, wsi-idc ${slide.version}`],
     ];
@@ -112,6 +115,9 @@
     byId("problems").replaceChildren(...[...slide.problems, ...more].map((problem) => element("li", problem)));
     byId("problems-box").hidden = slide.problems.length === 0;
   }
+
+  /** A reason as a sentence of its own. */
+  const sentence = (reason) => `${reason.charAt(0).toUpperCase()}${reason.slice(1)}${/[.!?]$/.test(reason) ? "" : "."}`;
 
   function element(tag, text) {
     const made = document.createElement(tag);

@@ -70,13 +70,13 @@ wsiIdc.viewer = (() => {
         fadeAnimation: false,
         inertia: !still.matches,
       });
-      for (const [z, name] of ["tissue", "grey", "heat", "errors", "lines"].entries()) {
+      for (const [z, name] of ["ground", "tissue", "grey", "heat", "errors", "lines"].entries()) {
         map.createPane(name).style.zIndex = 300 + z;
       }
       // Takes the hue from the tissue beneath wherever it is painted.
       map.getPane("grey").style.mixBlendMode = "saturation";
       map.addControl(new FitControl({ position: "topleft", fit: () => this.fit() }));
-      map.addControl(new ScaleBar({ position: "bottomleft", nominal: this.slide.nominal }));
+      map.addControl(new ScaleBar({ position: "bottomright", nominal: this.slide.nominal }));
       return map;
     }
 
@@ -85,6 +85,8 @@ wsiIdc.viewer = (() => {
     }
 
     addTissue() {
+      // White under everything: a blend over nothing would paint the black that it blends with.
+      L.svgOverlay(L.DomUtil.create("div", "ground"), this.bounds.pad(0.05), { pane: "ground" }).addTo(this.map);
       const tissue = this.slide.view.tissue;
       if (!tissue) return;
       const bounds = L.latLngBounds(this.place(0, 0), this.place(tissue.width, tissue.height));
@@ -141,7 +143,7 @@ wsiIdc.viewer = (() => {
     addLines() {
       const renderer = L.canvas({ pane: "lines", padding: 0.5 });
       const line = (style) => L.polygon([], { renderer, fill: false, interactive: false, smoothFactor: 0, lineJoin: "miter", ...style });
-      this.labels = [line({ color: "#fff", weight: 5 }), line({ color: "#00734f", weight: 2.6, dashArray: "7 4" })];
+      this.labels = [line({ color: "#fff", weight: 5 }), line({ color: "#009e73", weight: 2.6, dashArray: "7 5" })];
       this.calls = [line({ color: "#fff", weight: 4.5 }), line({ color: css(data.line), weight: 2 })];
       this.mark = [line({ color: "#fff", weight: 4 }), line({ color: "#c8102e", weight: 2 })];
       this.draw(this.labels, (i) => this.patches.label[i] === 1);
@@ -206,6 +208,10 @@ wsiIdc.viewer = (() => {
           else line.remove();
         }
       }
+      // Where both outlines run along the same patches, the dashes of one lie on the line of the other.
+      for (const line of [this.labels[0], this.calls[0], this.calls[1], this.labels[1]]) {
+        if (this.map.hasLayer(line)) line.bringToFront();
+      }
       this.paintErrors();
       paintBar(of("heat") || 1, this.slide.view.tissue ? this.slide.view.grey : 255);
     }
@@ -224,7 +230,7 @@ wsiIdc.viewer = (() => {
         calledArea += width[i] * height[i] * area;
       }
       const part = scored ? ` (${((100 * called) / scored).toFixed(1)} %)` : "";
-      byId("called").textContent = `${count(called)} of ${count(scored)} patches${part}, ${calledArea.toFixed(1)} of ${scoredArea.toFixed(1)} mm²`;
+      byId("called").textContent = `Called IDC: ${count(called)} of ${count(scored)} patches${part}, ${calledArea.toFixed(1)} of ${scoredArea.toFixed(1)} mm²`;
     }
 
     addReadout() {
@@ -295,10 +301,12 @@ wsiIdc.viewer = (() => {
   /** A scale bar in mm; one that comes from the data set and not from the file is said to be nominal. */
   const ScaleBar = L.Control.extend({
     onAdd(map) {
-      this.bar = L.DomUtil.create("div", "scale-bar");
+      const box = L.DomUtil.create("div", "scale-bar");
+      this.text = L.DomUtil.create("span", "", box);
+      this.bar = L.DomUtil.create("i", "", box);
       map.on("zoom move resize", this.update, this);
       map.whenReady(this.update, this);
-      return this.bar;
+      return box;
     },
     onRemove(map) {
       map.off("zoom move resize", this.update, this);
@@ -308,7 +316,7 @@ wsiIdc.viewer = (() => {
       const lengths = [0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50];
       const length = lengths.findLast((of) => of * pxPerMm <= 160) ?? lengths[0];
       this.bar.style.width = `${length * pxPerMm}px`;
-      this.bar.textContent = `${length} mm${this.options.nominal ? " (nominal)" : ""}`;
+      this.text.textContent = `${length} mm${this.options.nominal ? " (nominal)" : ""}`;
     },
   });
 
@@ -341,6 +349,8 @@ wsiIdc.viewer = (() => {
     close();
     view = new View(slide, patches);
     for (const [key, fade] of Object.entries(FADES)) fades[key].value = fade;
+    if (!slide.view.tissue) fades.heat.value = 1;
+    byId("slide-body").classList.toggle("no-patches", patches.minx.length === 0);
     boxes.tissue.disabled = !slide.view.tissue;
     boxes.errors.disabled = boxes.labels.disabled = !view.labelled;
     for (const key of Object.keys(FADES)) {
@@ -364,7 +374,7 @@ wsiIdc.viewer = (() => {
   /** A key that is pressed while a slide is on show and no field has the focus; whether it meant something. */
   function key(pressed) {
     if (!view) return false;
-    const layer = { 1: "tissue", 2: "heat", 3: "labels", 4: "errors", 5: "calls" }[pressed];
+    const layer = { 1: "tissue", 2: "heat", 3: "calls", 4: "labels", 5: "errors" }[pressed];
     if (layer && !boxes[layer].disabled) boxes[layer].click();
     else if (pressed === "0") view.fit();
     else return false;
