@@ -309,6 +309,19 @@ def test_a_mosaic_lies_where_it_can_be_known(
     assert (tissue is None) == (factor is None) == bool(why)
 
 
+def test_a_reduced_mosaic_lies_where_the_slides_size_says(tmp_path: Path) -> None:
+    source = make_source(24, 20, labels="none", kind="slide", mpp_source="file", mpp=(0.25, 0.25))
+    add_slide(tmp_path, source, "a.svs", draw=False)
+    path = tmp_path / "a.svs" / "run.json"
+    run = json.loads(path.read_text())
+    run["source"]["size_px"] = [200_001, 100_000]
+    path.write_text(json.dumps(run))
+    results = read_results("a.svs", tmp_path / "a.svs", tmp_path, None)
+    assert results.scores is not None and results.run is not None
+    assert mosaic_factor((8001, 4000), results.scores, results.run) == 25
+    assert mosaic_factor((8000, 4000), results.scores, results.run) is None
+
+
 def test_a_mosaic_of_other_patches_is_not_laid_under_these(tmp_path: Path) -> None:
     add_slide(tmp_path, make_source(6, 6), "8863")
     Image.new("RGB", (100, 100)).save(tmp_path / "8863" / "mosaic.png")

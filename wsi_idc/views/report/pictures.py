@@ -93,20 +93,23 @@ def mosaic_factor(size_px: tuple[int, int], scores: Scores, run: Run) -> int | N
     """Level-0 pixels per pixel of a mosaic of this size; None where it cannot be known.
 
     `rebuild_mosaic` takes the smallest whole factor, from that of 4 µm/px on, at which the slide fits into
-    `MAX_SIDE_PX`. A slide of patches ends with its last patch, so its size is known. That of a raw slide is not, and
-    only a mosaic well below the limit tells that it was not reduced further.
+    `MAX_SIDE_PX`. A slide of patches ends with its last patch. Where nothing tells the size of a raw slide, only a
+    mosaic well below the limit shows that it was not reduced further.
     """
     finest = max(1, int(PATCH_MPP / max(run.mpp) + 1e-9))
-    reach = (
-        int((scores.minx + scores.width).max(initial=1)),
-        int((scores.miny + scores.height).max(initial=1)),
-    )
-    if run.nominal:
-        factor = max(finest, -(-max(reach) // MAX_SIDE_PX))
-        return factor if tuple(-(-side // factor) for side in reach) == size_px else None
+    reach = _reach(scores)
+    size_l0 = reach if run.nominal else run.size_px
+    if size_l0 is not None:
+        factor = max(finest, -(-max(size_l0) // MAX_SIDE_PX))
+        return factor if tuple(-(-side // factor) for side in size_l0) == size_px else None
     unreduced = max(size_px) * (finest + 1) <= MAX_SIDE_PX * finest
     covers = all(px * finest >= end for px, end in zip(size_px, reach, strict=True))
     return finest if unreduced and covers else None
+
+
+def _reach(scores: Scores) -> tuple[int, int]:
+    """Right and lower end of the patches in level-0 pixels, at least 1."""
+    return int((scores.minx + scores.width).max(initial=1)), int((scores.miny + scores.height).max(initial=1))
 
 
 def make_thumbnails(tissue: TissueImage | None, scores: Scores, phantom: bool) -> Thumbnails:
@@ -125,10 +128,7 @@ def make_thumbnails(tissue: TissueImage | None, scores: Scores, phantom: bool) -
         height, width = pixels.shape[:2]
         across, down = width / (tissue.width * tissue.factor), height / (tissue.height * tissue.factor)
     else:
-        extent = (
-            max(1, int((scores.minx + scores.width).max(initial=0))),
-            max(1, int((scores.miny + scores.height).max(initial=0))),
-        )
+        extent = _reach(scores)
         if not len(scores):
             return Thumbnails()
         width, height = _fitted(extent, THUMB_PX)

@@ -1,63 +1,74 @@
 "use strict";
-// Outlines of sets of patches, in level-0 pixels.
+// Outlines of sets of patches, in level-0 pixels. Written for slides of 100,000 patches: numbers, no strings.
 wsiIdc.outline = (() => {
-  /** Where a patch lies in the grid, whose cells are 200 µm wide. */
+  const NONE = -1;
+  // More than the columns of any slide, and than its pixels along one side.
+  const WIDEST = 2 ** 25;
+
+  /** Where patches lie in the grid, whose cells are 200 µm wide. */
   class Grid {
     constructor(patches, mpp) {
       this.patches = patches;
       this.pitch = mpp.map((of) => wsiIdc.data.patchUm / of);
-      this.cells = new Map();
-      this.cell = patches.minx.map((x, i) => [Math.round(x / this.pitch[0]), Math.round(patches.miny[i] / this.pitch[1])]);
-      this.cell.forEach(([column, row], i) => this.cells.set(`${column},${row}`, i));
+      const { minx, miny } = patches;
+      const cells = minx.map((x, i) => [Math.round(x / this.pitch[0]), Math.round(miny[i] / this.pitch[1])]);
+      this.cells = new Map(cells.map(([column, row], i) => [row * WIDEST + column, i]));
+      /** Patches above, right of, below and left of each patch. */
+      this.beside = [[0, -1], [1, 0], [0, 1], [-1, 0]].map(([right, down]) =>
+        Int32Array.from(cells, ([column, row]) => this.at(column + right, row + down)));
     }
 
-    /** The patch in a cell, undefined where there is none. */
+    /** The patch in a cell, or NONE. */
     at(column, row) {
-      return this.cells.get(`${column},${row}`);
+      return this.cells.get(row * WIDEST + column) ?? NONE;
     }
 
     /** The patch at a point, undefined where there is none. */
     under(x, y) {
       const { minx, miny, width, height } = this.patches;
       const i = this.at(Math.floor(x / this.pitch[0] + 1e-6), Math.floor(y / this.pitch[1] + 1e-6));
-      return i !== undefined && x >= minx[i] && y >= miny[i] && x < minx[i] + width[i] && y < miny[i] + height[i] ? i : undefined;
+      return i !== NONE && x >= minx[i] && y >= miny[i] && x < minx[i] + width[i] && y < miny[i] + height[i] ? i : undefined;
     }
   }
 
   /**
-   * Closed lines around the patches for which `inside` holds, as lists of [x, y].
+   * Closed lines around the patches for which `isInside` holds, as lists of [x, y].
    * Each edge between inside and outside is one step, inside on its right; steps are chained at their ends.
    */
-  function outline(grid, inside) {
+  function outline(grid, isInside) {
     const { minx, miny, width, height } = grid.patches;
-    const isIn = (column, row) => {
-      const i = grid.at(column, row);
-      return i !== undefined && inside(i);
-    };
-    const steps = new Map();
-    const add = (from, to) => {
-      const key = from.join();
-      if (steps.has(key)) steps.get(key).push(to);
-      else steps.set(key, [to]);
-    };
-    grid.cell.forEach(([column, row], i) => {
-      if (!inside(i)) return;
-      const [left, top, right, bottom] = [minx[i], miny[i], minx[i] + width[i], miny[i] + height[i]];
-      if (!isIn(column, row - 1)) add([left, top], [right, top]);
-      if (!isIn(column + 1, row)) add([right, top], [right, bottom]);
-      if (!isIn(column, row + 1)) add([right, bottom], [left, bottom]);
-      if (!isIn(column - 1, row)) add([left, bottom], [left, top]);
-    });
-    const lines = [];
-    for (const [start, ends] of steps) {
-      while (ends.length) {
-        const line = [start.split(",").map(Number)];
-        let next = ends.pop();
-        while (next) {
-          line.push(next);
-          next = steps.get(next.join())?.pop();
+    const inside = Uint8Array.from(minx, (_, i) => isInside(i));
+    const [above, right, below, left] = grid.beside;
+    const isOut = (i) => i === NONE || !inside[i];
+    // Ends of the steps from each corner: at most two, where two patches touch at it.
+    const first = new Map();
+    const second = new Map();
+    const add = (from, to) => (first.has(from) ? second : first).set(from, to);
+    for (let i = 0; i < minx.length; i++) {
+      if (!inside[i]) continue;
+      const [x0, y0, x1, y1] = [minx[i], miny[i] * WIDEST, minx[i] + width[i], (miny[i] + height[i]) * WIDEST];
+      if (isOut(above[i])) add(y0 + x0, y0 + x1);
+      if (isOut(right[i])) add(y0 + x1, y1 + x1);
+      if (isOut(below[i])) add(y1 + x1, y1 + x0);
+      if (isOut(left[i])) add(y1 + x0, y0 + x0);
+    }
+    const take = (from) => {
+      for (const steps of [first, second]) {
+        const to = steps.get(from);
+        if (to !== undefined) {
+          steps.delete(from);
+          return to;
         }
-        lines.push(line);
+      }
+      return undefined;
+    };
+    const lines = [];
+    const corner = (key) => [key % WIDEST, Math.floor(key / WIDEST)];
+    for (const steps of [first, second]) {
+      for (const start of [...steps.keys()]) {
+        const line = [];
+        for (let at = start; at !== undefined; at = take(at)) line.push(corner(at));
+        if (line.length > 1) lines.push(line);
       }
     }
     return lines;

@@ -13,6 +13,8 @@ wsiIdc.viewer = (() => {
   const PPM = 1e6;
   // Above this weight of the colour the tissue under it is grey, so that a colour means what the bar says.
   const FULL_GREY_AT = 0.2;
+  // Patches smaller than this on the screen are outlined by a thin line without its white edges.
+  const SMALL_PX = 6;
   const FADES = { tissue: 1, heat: 0.55, errors: 0.8, labels: 1, calls: 1 };
 
   const still = matchMedia("(prefers-reduced-motion: reduce)");
@@ -142,11 +144,18 @@ wsiIdc.viewer = (() => {
 
     addLines() {
       const renderer = L.canvas({ pane: "lines", padding: 0.5 });
-      const line = (style) => L.polygon([], { renderer, fill: false, interactive: false, smoothFactor: 0, lineJoin: "miter", ...style });
+      const line = (style) => L.polygon([], { renderer, fill: false, interactive: false, smoothFactor: 0, lineJoin: "miter", usual: style.weight, ...style });
       this.labels = [line({ color: "#fff", weight: 5 }), line({ color: "#009e73", weight: 2.6, dashArray: "7 5" })];
       this.calls = [line({ color: "#fff", weight: 4.5 }), line({ color: css(data.line), weight: 2 })];
       this.mark = [line({ color: "#fff", weight: 4 }), line({ color: "#c8102e", weight: 2 })];
       this.draw(this.labels, (i) => this.patches.label[i] === 1);
+      this.map.on("zoomend", () => {
+        if (this.small !== this.isSmall()) this.layer();
+      });
+    }
+
+    isSmall() {
+      return (data.patchUm / data.unitUm) * 2 ** this.map.getZoom() < SMALL_PX;
     }
 
     draw(lines, inside) {
@@ -201,10 +210,11 @@ wsiIdc.viewer = (() => {
         this.greyOf = of("errors") > 0;
         this.paint(this.grey.context, (i) => (isGrey(i) ? "#000" : undefined));
       }
+      this.small = this.isSmall();
       for (const [key, lines] of [["labels", this.labels], ["calls", this.calls]]) {
-        for (const line of lines) {
-          line.setStyle({ opacity: of(key) });
-          if (of(key)) line.addTo(this.map);
+        for (const [i, line] of lines.entries()) {
+          line.setStyle({ opacity: of(key), weight: this.small && i ? 1.2 : line.options.usual });
+          if (of(key) && !(this.small && i === 0)) line.addTo(this.map);
           else line.remove();
         }
       }
