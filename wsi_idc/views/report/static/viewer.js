@@ -229,18 +229,19 @@ wsiIdc.viewer = (() => {
     /** Patches and area that are called IDC. */
     sumUp() {
       const { width, height } = this.patches;
-      const area = (this.slide.mpp[0] * this.slide.mpp[1]) / 1e6;
+      const perPx = (this.slide.mpp[0] * this.slide.mpp[1]) / 1e6;
+      const area = (mm2) => mm2.toLocaleString("en", { minimumFractionDigits: 1, maximumFractionDigits: 1 });
       let [called, scored, calledArea, scoredArea] = [0, 0, 0, 0];
       for (let i = 0; i < width.length; i++) {
         if (this.patches.prob[i] === null) continue;
         scored += 1;
-        scoredArea += width[i] * height[i] * area;
+        scoredArea += width[i] * height[i] * perPx;
         if (!this.isCalled(i)) continue;
         called += 1;
-        calledArea += width[i] * height[i] * area;
+        calledArea += width[i] * height[i] * perPx;
       }
       const part = scored ? ` (${((100 * called) / scored).toFixed(1)} %)` : "";
-      byId("called").textContent = `Called IDC: ${count(called)} of ${count(scored)} patches${part}, ${calledArea.toFixed(1)} of ${scoredArea.toFixed(1)} mm²`;
+      byId("called").textContent = `Called IDC: ${count(called)} of ${count(scored)} patches${part}, ${area(calledArea)} of ${area(scoredArea)} mm²`;
     }
 
     addReadout() {
