@@ -150,6 +150,10 @@ class Browser:
             root,
             value,
         )
+        self.settle()
+
+    def settle(self) -> None:
+        """Wait for two frames: what moves is drawn once a frame."""
         self.driver.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")
 
 
@@ -235,7 +239,7 @@ def test_the_slider_counts_as_metrics_json_would(
     browser.open(cohort / "report.html")
     browser.show(name)
     written = json.loads((cohort / name / "metrics.json").read_text())
-    browser.driver.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")
+    browser.settle()
     assert browser.matrix("#slide-matrix") == {key: written[key] for key in ("tn", "fp", "fn", "tp")}
     assert browser.text("#slide-matrix [data-figure=f1]") == f"{written['f1']:.3f}"
     assert browser.text("#slide-matrix [data-fixed=auc]") == f"{written['auc']:.3f}"
@@ -245,8 +249,17 @@ def test_the_slider_counts_as_metrics_json_would(
         browser.set_threshold("#slide-threshold", threshold)
         assert browser.matrix("#slide-matrix") == counts_of(scores[name], threshold)
     assert browser.run(edge) != loops
+    of = scores[name]
+    at = float(of.prob[of.labelled][7])
+    browser.run(
+        "const field = document.querySelector('#slide-threshold input[type=number]');"
+        "field.value = arguments[0]; field.dispatchEvent(new Event('input', {bubbles: true}))",
+        f"{at:.6f}",
+    )
+    browser.settle()
+    assert browser.matrix("#slide-matrix") == counts_of(of, at)
     browser.run("document.querySelector('#slide-threshold button').click()")
-    browser.driver.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")
+    browser.settle()
     assert browser.matrix("#slide-matrix")["tp"] == written["tp"]
 
 
@@ -256,7 +269,7 @@ def test_the_cohorts_slider_counts_as_metrics_json_would(
 ) -> None:
     browser.open(cohort / "report.html")
     written = json.loads((cohort / "metrics.json").read_text())
-    browser.driver.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")
+    browser.settle()
     assert browser.matrix("#cohort-figures") == {key: written[key] for key in ("tn", "fp", "fn", "tp")}
     at = browser.run("return document.getElementById('roc-point').getAttribute('cx')")
     browser.set_threshold("#cohort-threshold", 0.731)
@@ -381,8 +394,11 @@ def test_the_page_fits_its_window(browser: Browser, cohort: Path, width: int, tm
     wide = "return document.documentElement.scrollWidth"
     assert browser.run(wide) <= width
     browser.driver.save_screenshot(str(tmp_path / f"gallery-{width}.png"))
+    browser.run("scrollTo(0, 500)")
     browser.show("8863")
     assert browser.run(wide) <= width
+    assert browser.run("return scrollY") == 0
+    assert "For research use only" in browser.text("#map")
     browser.driver.save_screenshot(str(tmp_path / f"slide-{width}.png"))
     # The tissue is really there, and so is colour over it.
     box = browser.run("const at = document.getElementById('map').getBoundingClientRect(); return [at.width, at.height]")

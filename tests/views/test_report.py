@@ -16,6 +16,7 @@ from tests.views.conftest import make_source
 from tests.views.results import HOSTILE, SCRIPT, THRESHOLD, add_slide, make_results
 from wsi_idc.errors import DataNotFoundError, OptionError
 from wsi_idc.metrics import compute_metrics
+from wsi_idc.scoring.scores import make_scores
 from wsi_idc.views.report import write_report
 from wsi_idc.views.report.gather import find_results, read_results, read_summary
 from wsi_idc.views.report.page import script_json
@@ -355,6 +356,19 @@ def test_slides_of_different_thresholds_are_pooled_at_the_commonest(tmp_path: Pa
     assert pool.thresholds == [0.5, 0.7]
     pooled = pool.sum_up(tmp_path)
     assert pooled is not None and pooled.metrics.threshold == 0.5 and pooled.slides == 3
+
+
+def test_a_probability_on_a_step_is_called(tmp_path: Path) -> None:
+    source = make_source(3, 1)
+    prob = np.array([0.1, 0.5, 0.501])
+    pool = Pool()
+    pool.add(
+        make_scores("8863", source.patches, np.stack([1 - prob, prob], axis=1), 0.5).with_labels(np.ones(3, np.int8))
+    )
+    pooled = pool.sum_up(tmp_path)
+    assert pooled is not None
+    assert [pooled.called_idc[step] for step in (0, 100, 101, 500, 501, 502)] == [3, 3, 2, 2, 1, 0]
+    assert pooled.called_none.sum() == 0
 
 
 def test_a_cohort_of_279_stays_small(tmp_path: Path) -> None:

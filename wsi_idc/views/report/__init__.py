@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -36,8 +37,8 @@ def write_report(
 ) -> Path:
     """Write ``report.html`` over a results folder, and ``report.js`` into the folder of each slide.
 
-    Slides are read one after the other, so that memory grows with their patches, not their pixels. The same results
-    give the same bytes.
+    Slides are read one after the other; nine bytes of each labelled patch are kept, and no pixels but thumbnails. The
+    same results give the same bytes.
 
     Parameters
     ----------
@@ -72,7 +73,8 @@ def write_report(
         results = read_results(name, folder, out, rows.get(name))
         if results.scores is not None:
             pool.add(results.scores)
-        slides.append(_show(results, embedded=bool(single_file)))
+        shown = _show(results, embedded=bool(single_file))
+        slides.append(replace(shown, results=replace(results, scores=None)))
         if on_slide:
             on_slide(len(slides), len(chosen))
     title = out.resolve().name.encode("utf-8", "backslashreplace").decode()

@@ -81,7 +81,18 @@ FIXED_FIGURES = (("auc", "AUC"), ("average_precision", "Average precision"), ("b
 
 @dataclass(frozen=True)
 class Shown:
-    """A slide of the page: its results, its thumbnails, and what the script is told of it."""
+    """A slide of the page.
+
+    Attributes
+    ----------
+    results : SlideResults
+        Without the scores, of which there can be many.
+    thumbnails : Thumbnails
+    told : mapping
+        What the script is told of it.
+    embedded : str or None
+        Its patches as JSON, where they go into the page.
+    """
 
     results: SlideResults
     thumbnails: Thumbnails
@@ -147,12 +158,12 @@ def build_page(title: str, slides: Sequence[Shown], pooled: Pooled | None, thres
 def _about(slides: Sequence[Shown], thresholds: Sequence[float]) -> dict[str, Any]:
     """What is said of the whole cohort."""
     runs = [slide.results.run for slide in slides if slide.results.run is not None]
-    scored = [slide.results.scores for slide in slides if slide.results.scores is not None]
+    contexts = {slide.told["context"] for slide in slides if slide.results.run is not None}
     models = Counter((run.model, run.sha256[:8]) for run in runs)
     return {
         "models": [" ".join(model) for model, _ in models.most_common()],
         "thresholds": [threshold_text(value) for value in thresholds],
-        "contexts": sorted({"off" if scores.context is None else f"{scores.context:g}" for scores in scored}),
+        "contexts": sorted("off" if sigma is None else f"{sigma:g}" for sigma in contexts),
         "finished": max((run.finished for run in runs), default=""),
         "versions": sorted({run.version for run in runs}),
         "phantoms": sum(run.kind == "phantom" for run in runs),
@@ -172,6 +183,8 @@ def _told(slides: Sequence[Shown], pooled: Pooled | None, thresholds: Sequence[f
         "patchUm": PATCH_UM,
         "unitUm": PATCH_MPP,
         "steps": STEPS,
+        "researchUse": RESEARCH_USE,
+        "phantom": PHANTOM,
         "columns": {column.key: column.label for column in COLUMNS},
         "slides": [slide.told for slide in slides],
         "cohort": None

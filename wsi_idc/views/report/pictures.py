@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -135,7 +136,8 @@ def make_thumbnails(tissue: TissueImage | None, scores: Scores, phantom: bool) -
         across, down = width / extent[0], height / extent[1]
     boxes = place_boxes(scores, (across, down))
     ground = np.full((height, width, 3), 255, dtype=np.uint8) if pixels is None else pixels
-    heat = paint_probability(ground, boxes, scores, Style()) if len(scores) else None
+    # Without outlines, which would hide patches of a few pixels: nothing reaches this threshold.
+    heat = paint_probability(ground, boxes, scores.with_threshold(math.inf), Style()) if len(scores) else None
     return Thumbnails(
         tissue=None if pixels is None else _encode(pixels, phantom),
         heat=None if heat is None else _encode(heat, phantom),

@@ -40,6 +40,7 @@
     byId("cohort").hidden = true;
     byId("slide").hidden = false;
     document.body.classList.add("viewing");
+    scrollTo(0, 0);
     document.title = `${slide.name} – ${title}`;
     viewer.close();
     describe(slide);

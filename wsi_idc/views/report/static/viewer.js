@@ -15,6 +15,8 @@ wsiIdc.viewer = (() => {
   const FULL_GREY_AT = 0.2;
   // Patches smaller than this on the screen are outlined by a thin line without its white edges.
   const SMALL_PX = 6;
+  // Around the whole slide; the scale bar lies beneath it.
+  const ROOM = { paddingTopLeft: [12, 12], paddingBottomRight: [12, 48] };
   const FADES = { tissue: 1, heat: 0.55, errors: 0.8, labels: 1, calls: 1 };
 
   const still = matchMedia("(prefers-reduced-motion: reduce)");
@@ -37,7 +39,7 @@ wsiIdc.viewer = (() => {
       this.addColours();
       this.addLines();
       this.addReadout();
-      this.map.fitBounds(this.bounds, { animate: false, padding: [12, 12] });
+      this.map.fitBounds(this.bounds, { ...ROOM, animate: false });
       this.map.setMinZoom(this.map.getZoom() - 1);
       this.map.setMaxBounds(this.bounds.pad(0.5));
     }
@@ -78,12 +80,13 @@ wsiIdc.viewer = (() => {
       // Takes the hue from the tissue beneath wherever it is painted.
       map.getPane("grey").style.mixBlendMode = "saturation";
       map.addControl(new FitControl({ position: "topleft", fit: () => this.fit() }));
+      map.addControl(new UseNote({ position: "bottomleft", phantom: this.slide.kind === "phantom" }));
       map.addControl(new ScaleBar({ position: "bottomright", nominal: this.slide.nominal }));
       return map;
     }
 
     fit() {
-      this.map.fitBounds(this.bounds, { padding: [12, 12] });
+      this.map.fitBounds(this.bounds, ROOM);
     }
 
     addTissue() {
@@ -306,6 +309,16 @@ wsiIdc.viewer = (() => {
       button.textContent = "⤢";
       L.DomEvent.disableClickPropagation(bar).on(button, "click", this.options.fit);
       return bar;
+    },
+  });
+
+  /** What must be read with the picture, also in a copy of the screen. */
+  const UseNote = L.Control.extend({
+    onAdd() {
+      const box = L.DomUtil.create("div", "use-note");
+      if (this.options.phantom) L.DomUtil.create("strong", "", box).textContent = data.phantom;
+      L.DomUtil.create("span", "", box).textContent = data.researchUse;
+      return box;
     },
   });
 
