@@ -222,6 +222,24 @@ def test_what_the_reader_must_know_is_said(page: Page, cohort: Path) -> None:
     assert [of["name"] for of in page.told["slides"] if of.get("kind") == "phantom"] == ["90001"]
 
 
+def edit_run(folder: Path, key: str, part: str, value: object) -> None:
+    path = folder / "run.json"
+    run = json.loads(path.read_text())
+    run[part][key] = value
+    path.write_text(json.dumps(run))
+
+
+def edit_cell(folder: Path, column: int, value: str) -> None:
+    """Change a cell of the second patch, which the run's threshold does not call."""
+    path = folder / "scores.csv"
+    header, first, second, *rest = path.read_text().splitlines()
+    cells = second.split(",")
+    cells[column] = value
+    if column == 5:
+        cells[7] = "1"
+    path.write_text("\n".join([header, first, ",".join(cells), *rest]) + "\n")
+
+
 @pytest.mark.parametrize(
     ("damage", "state"),
     [
@@ -231,8 +249,13 @@ def test_what_the_reader_must_know_is_said(page: Page, cohort: Path) -> None:
         (lambda folder: (folder / "run.json").write_text('{"source": 3}'), "unfinished"),
         (lambda folder: (folder / "scores.csv").unlink(), "unfinished"),
         (lambda folder: (folder / "scores.csv").write_text("minx\n1\n"), "unfinished"),
-        (lambda folder: (folder / "mosaic.png").write_bytes(b"no picture"), "ok"),
-        (lambda folder: (folder / "mosaic.png").write_bytes((folder / "mosaic.png").read_bytes()[:2000]), "ok"),
+        (lambda folder: edit_run(folder, "threshold", "model", 1e999), "unfinished"),
+        (lambda folder: edit_run(folder, "mpp", "source", [4.0, -4.0]), "unfinished"),
+        (lambda folder: edit_cell(folder, 5, "1.500000"), "unfinished"),
+        (lambda folder: edit_cell(folder, 6, "7"), "unfinished"),
+        (lambda folder: edit_cell(folder, 0, "-50"), "unfinished"),
+        (lambda folder: edit_cell(folder, 2, str(2**25)), "unfinished"),
+        (lambda folder: edit_run(folder, "name", "model", "\ud800<b>"), "ok"),
     ],
 )
 def test_one_damaged_slide_ends_no_report(tmp_path: Path, damage: object, state: str) -> None:
@@ -242,9 +265,25 @@ def test_one_damaged_slide_ends_no_report(tmp_path: Path, damage: object, state:
     page = Page(write_report(tmp_path))
     assert slide(page, "8863")["state"] == state
     assert slide(page, "9022")["state"] == "ok"
-    if state == "ok":
-        view = slide(page, "8863")["view"]
-        assert view["tissue"] is None and "mosaic.png" in view["whyNoTissue"]
+    view = slide(page, "8863")["view"]
+    assert (view is None) == (state != "ok")
+
+
+@pytest.mark.parametrize("content", [b"no picture", None])
+def test_a_damaged_mosaic_is_left_out(tmp_path: Path, content: bytes | None) -> None:
+    add_slide(tmp_path, make_source(6, 6), "8863")
+    path = tmp_path / "8863" / "mosaic.png"
+    path.write_bytes(path.read_bytes()[:2000] if content is None else content)
+    view = slide(Page(write_report(tmp_path)), "8863")["view"]
+    assert view["tissue"] is None and "mosaic.png" in view["whyNoTissue"]
+
+
+def test_a_table_of_nonsense_is_no_reason_to_stop(tmp_path: Path) -> None:
+    add_slide(tmp_path, make_source(6, 6), "8863")
+    (tmp_path / "summary.csv").write_text("slide,status,seconds\n8863,ok,nan\n9,failed,inf\n")
+    assert slide(Page(write_report(tmp_path)), "8863")["figures"]["seconds"] is None
+    (tmp_path / "summary.csv").write_bytes(b"\xff\x00,slide\n")
+    assert len(Page(write_report(tmp_path)).rows) == 1
 
 
 def test_a_slide_that_failed_again_shows_its_earlier_result(tmp_path: Path) -> None:

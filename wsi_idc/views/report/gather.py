@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,15 +12,20 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
 
+import numpy as np
+
 from wsi_idc.errors import DataNotFoundError, printable
 from wsi_idc.evaluation.cohort import SUMMARY_FILE, SlideSummary, failed, summarise
 from wsi_idc.geometry import plausible_mpp
 from wsi_idc.scoring.lock import LOCK_FILE
 from wsi_idc.scoring.results import RUN_FILE, SCORES_FILE
-from wsi_idc.scoring.scores import Scores, read_scores
+from wsi_idc.scoring.scores import UNKNOWN, Scores, checked_context, checked_threshold, read_scores
 from wsi_idc.sources.base import Problem
 
 State = Literal["ok", "partial", "no tissue", "failed", "unfinished"]
+
+WIDEST_PX = 2**25
+"""No slide is as wide or high in level-0 pixels; the page's script counts on it."""
 
 LONGEST_RUN_BYTES = 64 * 2**20
 """A ``run.json`` names each unreadable patch; one beyond this was not written by this package."""
@@ -181,9 +187,10 @@ def read_results(name: str, folder: Path, out: Path, row: Mapping[str, str] | No
 
 def _number(row: Mapping[str, str] | None, column: str) -> float | None:
     try:
-        return float(row[column]) if row else None
+        value = float(row[column]) if row else math.nan
     except (KeyError, ValueError, TypeError):
         return None
+    return value if math.isfinite(value) else None
 
 
 def _read_folder(name: str, folder: Path) -> tuple[Run, Scores]:
@@ -192,12 +199,27 @@ def _read_folder(name: str, folder: Path) -> tuple[Run, Scores]:
     if path.stat().st_size > LONGEST_RUN_BYTES:
         raise ValueError(f"{path} is too long")
     written: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    context = written["context"]
-    threshold = float(written["model"]["threshold"])
-    scores = read_scores(folder / SCORES_FILE, name, threshold, None if context is None else float(context))
+    context = None if written["context"] is None else checked_context(float(written["context"]))
+    threshold = checked_threshold(float(written["model"]["threshold"]), 0)
+    scores = read_scores(folder / SCORES_FILE, name, threshold, context)
     if len(scores) != written["patches"]["total"]:
         raise ValueError(f"{path} counts other patches than {SCORES_FILE}")
+    _check(scores)
     return _as_run(written, name), scores
+
+
+def _check(scores: Scores) -> None:
+    """ValueError where a table that is whole holds what no run writes, and no page can show."""
+    prob = scores.prob[scores.readable]
+    ends = np.concatenate([scores.minx + scores.width, scores.miny + scores.height])
+    if not (
+        ((prob >= 0) & (prob <= 1)).all()
+        and np.isin(scores.label, (UNKNOWN, 0, 1)).all()
+        and min(scores.minx.min(initial=0), scores.miny.min(initial=0)) >= 0
+        and min(scores.width.min(initial=1), scores.height.min(initial=1)) > 0
+        and ends.max(initial=0) < WIDEST_PX
+    ):
+        raise ValueError("a probability, label or box that cannot be")
 
 
 def _as_run(written: dict[str, Any], name: str) -> Run:
@@ -210,15 +232,16 @@ def _as_run(written: dict[str, Any], name: str) -> Run:
         mpp=(mpp_x, mpp_y),
         nominal=source["mpp_source"] == "nominal",
         size_px=None if "size_px" not in source else (int(source["size_px"][0]), int(source["size_px"][1])),
-        model=str(model["name"]),
-        sha256=str(model["sha256"]),
+        model=_shown(str(model["name"])),
+        sha256=_shown(str(model["sha256"])),
         trained_on_it=name in model["trained_on"],
-        finished=str(written["finished"]),
-        version=str(written["wsi_idc_version"]),
+        finished=_shown(str(written["finished"])),
+        version=_shown(str(written["wsi_idc_version"])),
         oddities=_problems(written, "source"),
         unreadable=_problems(written, "unreadable"),
     )
 
 
 def _problems(written: dict[str, Any], which: str) -> tuple[Problem, ...]:
-    return tuple(Problem(str(problem["path"]), str(problem["reason"])) for problem in written["problems"][which])
+    told = ((problem["path"], problem["reason"]) for problem in written["problems"][which])
+    return tuple(Problem(_shown(str(path)), _shown(str(reason))) for path, reason in told)

@@ -2,7 +2,7 @@
 // Outlines of sets of patches, in level-0 pixels. Written for slides of 100,000 patches: numbers, no strings.
 wsiIdc.outline = (() => {
   const NONE = -1;
-  // More than the columns of any slide, and than its pixels along one side.
+  // More than the pixels of any slide along one side: Python leaves others out.
   const WIDEST = 2 ** 25;
 
   /** Where patches lie in the grid, whose cells are 200 µm wide. */
