@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -70,22 +67,3 @@ def make_results(out: Path) -> dict[str, Scores]:
     write_summary(out / "summary.csv", [*rows, failed("no scale.tiff", f"no scale {SCRIPT}")])
     write_cohort_metrics(out / "metrics.json", list(scores.values()))
     return scores
-
-
-def rename_slide(folder: Path, name: str) -> Path:
-    """Copy a slide's folder under another name, as of another slide of the cohort."""
-    copy = folder.with_name(name)
-    copy.mkdir()
-    for file in folder.iterdir():
-        (copy / file.name).write_bytes(file.read_bytes())
-    run = json.loads((copy / "run.json").read_text())
-    (copy / "run.json").write_text(json.dumps(run | {"slide": name}))
-    return copy
-
-
-def drop_rows(path: Path, names: Sequence[str]) -> None:
-    """Leave slides out of ``summary.csv``."""
-    with path.open(newline="") as file:
-        rows = list(csv.reader(file))
-    with path.open("w", newline="") as file:
-        csv.writer(file).writerows(row for row in rows if row[0] not in names)

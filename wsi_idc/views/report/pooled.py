@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,9 +103,3 @@ def read_intervals(out: Path, metrics: Metrics) -> Intervals:
         return {name: (float(ends[0]), float(ends[1])) for name, ends in written["ci"].items() if name in ours and ends}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):
         return {}
-
-
-def models_of(named: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The models, as (name, sha256), that slides were scored with, the commonest first."""
-    counted = Counter(named)
-    return sorted(counted, key=lambda model: (-counted[model], model))
