@@ -26,7 +26,7 @@ def test_a_slide_is_scored_and_drawn(run: Run, tmp_path: Path) -> None:
     folder = tmp_path / "out" / "a.tiff"
     assert (ran.code, ran.out) == (0, f"{folder / 'heatmap.png'}\n")
     assert {file.name for file in folder.iterdir()} == {
-        "heatmap.png", "mosaic.png", "overlay.png", "scores.csv", "run.json"
+        "heatmap.png", "mosaic.png", "overlay.png", "scores.csv", "scores.geojson", "run.json"
     }  # fmt: skip
     rows = rows_of(folder)
     assert len(rows) == 7 * 5

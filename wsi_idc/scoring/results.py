@@ -296,6 +296,7 @@ def _provenance(source: SlideFacts, model: Scorer, result: SlideResult, key: str
             "fingerprint": source.fingerprint,
             "mpp": list(source.mpp),
             "mpp_source": source.mpp_source,
+            "size_px": list(source.size_px),
             **source.details,
         },
         "model": {

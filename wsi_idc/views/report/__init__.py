@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from wsi_idc.errors import OptionError
 from wsi_idc.files import replacing_text
-from wsi_idc.scoring.results import PICTURES, RUN_FILE, SCORES_FILE
+from wsi_idc.scoring.results import RUN_FILE, SCORES_FILE, VIEWS
 from wsi_idc.views.report.gather import SlideResults, find_results, read_results, read_summary
 from wsi_idc.views.report.page import MOST_PROBLEMS, Shown, build_page, figures_of
 from wsi_idc.views.report.pictures import (
@@ -28,7 +28,7 @@ from wsi_idc.views.report.slide_file import make_slide_data, write_slide_file
 REPORT_FILE = "report.html"
 SINGLE_FILE = "report-single.html"
 
-_FILES = (*PICTURES, SCORES_FILE, RUN_FILE)
+_FILES = (*VIEWS, SCORES_FILE, RUN_FILE)
 """What a slide's view links to, where it is there."""
 
 
