@@ -43,6 +43,7 @@ def add_slide(
     prob = make_probs(source, seed)
     scores = make_scores(name, source.patches, np.stack([1 - prob, prob], axis=1), THRESHOLD)
     lost = tuple(Problem(f"patch {i}", SCRIPT) for i in sorted(source.unreadable))
+    (out / name).mkdir(parents=True, exist_ok=True)
     run = SlideRun(source, MadeScorer(), out, context=context, command=["wsi-idc"])
     result = run.write(Scored(scores, lost))
     if draw:
