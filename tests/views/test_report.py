@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -325,41 +326,26 @@ def test_names_that_are_no_unicode_can_be_shown(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "mpp", "factor"),
+    ("size_l0", "mpp", "size", "factor"),
     [
-        ((1600, 1200), 0.25, 16),
-        ((7710, 1200), 0.25, 16),
-        ((7711, 1200), 0.25, None),
-        ((8192, 8192), 0.25, None),
-        ((1600, 1200), 0.5, 8),
-        ((1600, 1200), 0.51, 7),
-        ((10, 10), 0.25, None),
+        ((20_000, 16_000), 0.25, (1250, 1000), 16),
+        ((20_001, 16_000), 0.51, (2858, 2286), 7),
+        ((200_001, 100_000), 0.25, (8001, 4000), 25),
+        ((200_001, 100_000), 0.25, (8000, 4000), None),
+        ((20_000, 16_000), 0.25, (10, 10), None),
     ],
 )
-def test_a_mosaic_lies_where_it_can_be_known(
-    tmp_path: Path, size: tuple[int, int], mpp: float, factor: int | None
+def test_a_mosaic_lies_where_the_slides_size_says(
+    tmp_path: Path, size_l0: tuple[int, int], mpp: float, size: tuple[int, int], factor: int | None
 ) -> None:
     source = make_source(24, 20, labels="none", kind="slide", mpp_source="file", mpp=(mpp, mpp))
-    add_slide(tmp_path, source, "a.svs", draw=False)
-    results = read_results("a.svs", tmp_path / "a.svs", tmp_path, None)
-    assert results.scores is not None and results.run is not None
-    assert mosaic_factor(size, results.scores, results.run) == factor
+    add_slide(tmp_path, replace(source, size_px=size_l0), "a.svs", draw=False)
+    run = read_results("a.svs", tmp_path / "a.svs", tmp_path, None).run
+    assert run is not None
+    assert mosaic_factor(size, run) == factor
     Image.new("RGB", size).save(tmp_path / "a.svs" / "mosaic.png")
-    tissue, why = find_tissue(results.folder, results.scores, results.run)
+    tissue, why = find_tissue(tmp_path / "a.svs", run)
     assert (tissue is None) == (factor is None) == bool(why)
-
-
-def test_a_reduced_mosaic_lies_where_the_slides_size_says(tmp_path: Path) -> None:
-    source = make_source(24, 20, labels="none", kind="slide", mpp_source="file", mpp=(0.25, 0.25))
-    add_slide(tmp_path, source, "a.svs", draw=False)
-    path = tmp_path / "a.svs" / "run.json"
-    run = json.loads(path.read_text())
-    run["source"]["size_px"] = [200_001, 100_000]
-    path.write_text(json.dumps(run))
-    results = read_results("a.svs", tmp_path / "a.svs", tmp_path, None)
-    assert results.scores is not None and results.run is not None
-    assert mosaic_factor((8001, 4000), results.scores, results.run) == 25
-    assert mosaic_factor((8000, 4000), results.scores, results.run) is None
 
 
 def test_a_mosaic_of_other_patches_is_not_laid_under_these(tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ def _show(results: SlideResults, embedded: bool) -> Shown:
     scores, run = results.scores, results.run
     if scores is None or run is None:
         return Shown(results, Thumbnails(), _tell(results))
-    tissue, why_none = find_tissue(results.folder, scores, run)
+    tissue, why_none = find_tissue(results.folder, run)
     thumbnails = make_thumbnails(tissue, scores, run.kind == "phantom")
     if tissue is not None and thumbnails.tissue is None:
         tissue, why_none = None, UNREADABLE_MOSAIC

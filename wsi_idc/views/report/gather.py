@@ -43,8 +43,8 @@ class Run:
         Scale of level 0 along x and y in µm/px.
     nominal : bool
         Whether that scale is the set's, not the file's.
-    size_px : tuple of int or None
-        Width and height of level 0, where ``source`` says it.
+    size_px : tuple of int
+        Width and height of level 0.
     model, sha256 : str
     trained_on_it : bool
         Whether this very slide trained the model.
@@ -56,7 +56,7 @@ class Run:
     kind: str
     mpp: tuple[float, float]
     nominal: bool
-    size_px: tuple[int, int] | None
+    size_px: tuple[int, int]
     model: str
     sha256: str
     trained_on_it: bool
@@ -231,7 +231,7 @@ def _as_run(written: dict[str, Any], name: str) -> Run:
         kind=str(source["kind"]),
         mpp=(mpp_x, mpp_y),
         nominal=source["mpp_source"] == "nominal",
-        size_px=None if "size_px" not in source else (int(source["size_px"][0]), int(source["size_px"][1])),
+        size_px=(int(source["size_px"][0]), int(source["size_px"][1])),
         model=_shown(str(model["name"])),
         sha256=_shown(str(model["sha256"])),
         trained_on_it=name in model["trained_on"],

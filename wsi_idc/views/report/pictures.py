@@ -29,6 +29,7 @@ EMBEDDED_SIDE_PX = 4_096
 """Longest side of a slide image that is mailed."""
 
 UNREADABLE_MOSAIC = "Its mosaic.png cannot be read: draw the slide again with wsi-idc heatmap."
+OTHER_MOSAIC = "Its mosaic.png is not of the slide's size, so it is not shown: draw it again with --restart."
 
 _THUMB_QUALITY, _EMBEDDED_QUALITY = 72, 80
 _MIME = "image/webp"
@@ -74,7 +75,7 @@ class Thumbnails:
     grey: float = 255.0
 
 
-def find_tissue(folder: Path, scores: Scores, run: Run) -> tuple[TissueImage | None, str]:
+def find_tissue(folder: Path, run: Run) -> tuple[TissueImage | None, str]:
     """The slide image in a folder, or None and the reason in a sentence."""
     path = folder / MOSAIC_FILE
     try:
@@ -84,33 +85,21 @@ def find_tissue(folder: Path, scores: Scores, run: Run) -> tuple[TissueImage | N
         return None, "This slide was only scored: draw it with wsi-idc heatmap to see its tissue."
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None, UNREADABLE_MOSAIC
-    factor = mosaic_factor((width, height), scores, run)
+    factor = mosaic_factor((width, height), run)
     if factor is None:
-        return None, "Its mosaic.png does not tell at which scale it lies under the patches, so it is not shown."
+        return None, OTHER_MOSAIC
     return TissueImage(path, width, height, factor), ""
 
 
-def mosaic_factor(size_px: tuple[int, int], scores: Scores, run: Run) -> int | None:
-    """Level-0 pixels per pixel of a mosaic of this size; None where it cannot be known.
+def mosaic_factor(size_px: tuple[int, int], run: Run) -> int | None:
+    """Level-0 pixels per pixel of a mosaic of this size; None where it is not this slide's.
 
     `rebuild_mosaic` takes the smallest whole factor, from that of 4 µm/px on, at which the slide fits into
-    `MAX_SIDE_PX`. A slide of patches ends with its last patch. Where nothing tells the size of a raw slide, only a
-    mosaic well below the limit shows that it was not reduced further.
+    `MAX_SIDE_PX`.
     """
     finest = max(1, int(PATCH_MPP / max(run.mpp) + 1e-9))
-    reach = _reach(scores)
-    size_l0 = reach if run.nominal else run.size_px
-    if size_l0 is not None:
-        factor = max(finest, -(-max(size_l0) // MAX_SIDE_PX))
-        return factor if tuple(-(-side // factor) for side in size_l0) == size_px else None
-    unreduced = max(size_px) * (finest + 1) <= MAX_SIDE_PX * finest
-    covers = all(px * finest >= end for px, end in zip(size_px, reach, strict=True))
-    return finest if unreduced and covers else None
-
-
-def _reach(scores: Scores) -> tuple[int, int]:
-    """Right and lower end of the patches in level-0 pixels, at least 1."""
-    return int((scores.minx + scores.width).max(initial=1)), int((scores.miny + scores.height).max(initial=1))
+    factor = max(finest, -(-max(run.size_px) // MAX_SIDE_PX))
+    return factor if tuple(-(-side // factor) for side in run.size_px) == size_px else None
 
 
 def make_thumbnails(tissue: TissueImage | None, scores: Scores, phantom: bool) -> Thumbnails:
@@ -129,7 +118,8 @@ def make_thumbnails(tissue: TissueImage | None, scores: Scores, phantom: bool) -
         height, width = pixels.shape[:2]
         across, down = width / (tissue.width * tissue.factor), height / (tissue.height * tissue.factor)
     else:
-        extent = _reach(scores)
+        ends = scores.minx + scores.width, scores.miny + scores.height
+        extent = int(ends[0].max(initial=1)), int(ends[1].max(initial=1))
         if not len(scores):
             return Thumbnails()
         width, height = _fitted(extent, THUMB_PX)
