@@ -48,12 +48,10 @@ def score_all(
         refs, sizes = find_refs(data, slides, manifest, reading, out, quiet)
     make_folder(out)
     with loading(quiet):
-        from wsi_idc.evaluation.cohort import SUMMARY_FILE, failed, summarise, write_cohort_metrics, write_summary
-        from wsi_idc.export.wsinfer import write_run_metadata, write_wsinfer
+        from wsi_idc.export.wsinfer import write_run_metadata
         from wsi_idc.model.classifier import bundled_model, load_model
         from wsi_idc.scoring.cluster import connect
         from wsi_idc.scoring.cohort import Cohort, Watch
-        from wsi_idc.scoring.results import METRICS_FILE
 
         classifier = load_model(scoring.model)
         config = classifier.config
@@ -84,23 +82,29 @@ def score_all(
         outcomes = {outcome.name: outcome for outcome in cohort.run()}
     ended = [outcomes[ref.name] for ref in refs]
     with progress_bar("Summing up", None, quiet):
-        if scoring.layout == "wsinfer":
-            for outcome in ended:
-                if outcome.result is not None:
-                    write_wsinfer(outcome.result.scores, out)
-        write_summary(
-            out / SUMMARY_FILE,
-            [
-                failed(outcome.name, outcome.error, outcome.seconds)
-                if outcome.result is None
-                else summarise(outcome.result.scores, outcome.mpp, outcome.seconds, outcome.result.unreadable)
-                for outcome in ended
-            ],
-        )
-        scores = [outcome.result.scores for outcome in ended if outcome.result is not None]
-        write_cohort_metrics(out / METRICS_FILE, scores)
-        _draw_confusion(scores, config, ended, out)
+        _sum_up(ended, config, scoring)
     return _report(ended, config)
+
+
+def _sum_up(ended: Sequence[Outcome], config: ModelConfig, scoring: Scoring) -> None:
+    """Write what is said of all slides together."""
+    from wsi_idc.evaluation.cohort import SUMMARY_FILE, failed, summarise, write_cohort_metrics, write_summary
+    from wsi_idc.export.wsinfer import write_wsinfer
+    from wsi_idc.scoring.results import METRICS_FILE
+
+    rows = [
+        failed(outcome.name, outcome.error, outcome.seconds)
+        if outcome.result is None
+        else summarise(outcome.result.scores, outcome.mpp, outcome.seconds, outcome.result.unreadable)
+        for outcome in ended
+    ]
+    write_summary(scoring.out / SUMMARY_FILE, rows)
+    scores = [outcome.result.scores for outcome in ended if outcome.result is not None]
+    write_cohort_metrics(scoring.out / METRICS_FILE, scores)
+    _draw_confusion(scores, config, ended, scoring.out)
+    if scoring.layout == "wsinfer":
+        for of_slide in scores:
+            write_wsinfer(of_slide, scoring.out)
 
 
 def find_refs(
