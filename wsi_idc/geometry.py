@@ -29,9 +29,22 @@ COARSEST_MPP = 4.4
 """A slide coarser than this holds too little detail for patches of 4 µm/px."""
 
 
+LARGEST_MM = (150.0, 100.0)
+"""Long and short side that no slide exceeds: the largest glass that sections of a breast are cut on has 100 x 75 mm.
+
+What is held of a whole slide, its thumbnail above all, is bounded by this.
+"""
+
+
 def plausible_mpp(mpp: float) -> bool:
     """Whether a scale in µm/px can be one of a slide."""
     return math.isfinite(mpp) and MIN_MPP <= mpp <= MAX_MPP
+
+
+def plausible_size(size_px: tuple[int, int], mpp: tuple[float, float]) -> bool:
+    """Whether a slide of so many pixels at this scale fits on glass."""
+    short, long = sorted(length * scale / 1000 for length, scale in zip(size_px, mpp, strict=True))
+    return long <= LARGEST_MM[0] and short <= LARGEST_MM[1]
 
 
 def tile_edges(length_px: int, mpp: float) -> list[int]:

@@ -14,6 +14,7 @@ PHANTOM_CASES = range(90_001, 100_000)
 PHANTOM_MARK = "wsi-idc phantom"
 """What the description of a synthetic slide begins with."""
 
+_CASE = re.compile(r"\d{1,9}", re.ASCII)
 _NAME = re.compile(r"(\d{1,9})_idx5_x([1-9]\d{0,6})_y([1-9]\d{0,6})(?:_class([01]))?\.png", re.ASCII)
 _ALMOST = re.compile(r"\d+_idx\d|_x-?\d+_y-?\d+", re.ASCII | re.IGNORECASE)
 
@@ -51,6 +52,11 @@ def parse_patch_name(name: str) -> PatchName | None:
     if max(int(x), int(y)) > MAX_COORDINATE_PX:
         return None
     return PatchName(case, int(x), int(y), None if label is None else int(label))
+
+
+def is_case_number(text: str) -> bool:
+    """Whether a text is what a patch's name has for its case."""
+    return _CASE.fullmatch(text) is not None
 
 
 def almost_a_patch_name(name: str) -> bool:

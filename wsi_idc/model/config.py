@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wsi_idc.errors import ModelError
+from wsi_idc.errors import ModelError, printable
 from wsi_idc.files import write_json
 from wsi_idc.geometry import INPUT_PX, PATCH_MPP, PATCH_PX
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from wsi_idc.model.calibration import Calibration
 
 CLASS_NAMES = ("no_idc", "idc")
+
+_MOST_BYTES, _LONGEST = 1 << 24, 200
+"""Of a configuration's file, and of a text in it that goes on sheets. The bundled one has 50 kB."""
 
 DEFAULT_BATCH = 256
 """Patches given to the network at once: TensorFlow is at its fastest from here on."""
@@ -84,27 +87,25 @@ class ModelConfig:
 def read_config(path: Path) -> ModelConfig:
     """Read the ``.json`` beside a model; ModelError where it is missing or does not describe one."""
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = json.loads(_read_text(path))
         config = ModelConfig(
-            name=str(raw["name"]),
-            sha256=str(raw["sha256"]),
-            threshold=float(raw["threshold"]),
-            version=str(raw.get("version", "")),
-            architecture=str(raw["architecture"]),
+            name=_text(raw["name"], "name"),
+            sha256=_text(raw["sha256"], "sha256"),
+            threshold=_number(raw["threshold"], "threshold"),
+            version=_text(raw.get("version", ""), "version"),
+            architecture=_text(raw["architecture"], "architecture"),
             calibration=_read_calibration(raw.get("calibration")),
             training=dict(raw.get("training", {})),
         )
         for part in ("cases_train", "cases_val"):
-            if not all(isinstance(case, str) for case in config.training.get(part, [])):
+            cases = config.training.get(part, [])
+            if not isinstance(cases, list) or not all(isinstance(case, str) for case in cases):
                 raise TypeError(f"{part} is no list of case numbers")
-        fits = (tuple(raw["class_names"]), raw["patch_size_pixels"], raw["spacing_um_px"]) == (
-            CLASS_NAMES,
-            PATCH_PX,
-            PATCH_MPP,
-        )
+        described = raw["class_names"], raw.get("num_classes", 2), raw["patch_size_pixels"], raw["spacing_um_px"]
+        fits = described == (list(CLASS_NAMES), len(CLASS_NAMES), PATCH_PX, PATCH_MPP)
     except FileNotFoundError as error:
         raise ModelError(f"{path} is missing: a model is a .keras file and the .json beside it.") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise ModelError(f"{path} does not describe a model ({error!r}): write it with `wsi-idc train`.") from error
     if not fits:
         raise ModelError(f"{path} describes a model of other classes, patch size or scale than IDC patches have.")
@@ -113,12 +114,31 @@ def read_config(path: Path) -> ModelConfig:
     return config
 
 
-def _read_calibration(raw: dict[str, float] | None) -> Calibration | None:
+def _read_text(path: Path) -> str:
+    if path.stat().st_size > _MOST_BYTES:
+        raise ValueError(f"it has more than {_MOST_BYTES:,} bytes")
+    return path.read_text(encoding="utf-8")
+
+
+def _text(value: object, name: str) -> str:
+    """A text that fits on a line of a sheet."""
+    if not isinstance(value, str) or len(value) > _LONGEST or value != printable(value):
+        raise TypeError(f"{name} is no text of at most {_LONGEST} printable signs")
+    return value
+
+
+def _number(value: object, name: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} is no number")
+    return float(value)
+
+
+def _read_calibration(raw: dict[str, Any] | None) -> Calibration | None:
     if raw is None:
         return None
     from wsi_idc.model.calibration import Calibration  # loads scikit-learn, which `--help` does without
 
-    calibration = Calibration(float(raw["scale"]), float(raw["bias"]))
+    calibration = Calibration(_number(raw["scale"], "scale"), _number(raw["bias"], "bias"))
     if not (0 < calibration.scale < math.inf and math.isfinite(calibration.bias)):
         raise ValueError(f"a calibration of {raw} turns the order of the probabilities around or is no number")
     return calibration

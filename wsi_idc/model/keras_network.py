@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import zipfile
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
@@ -10,11 +12,21 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from wsi_idc.errors import ModelError
+from wsi_idc.errors import ModelError, printable
 from wsi_idc.geometry import INPUT_PX
 from wsi_idc.model.backend import keras
 from wsi_idc.model.config import CLASS_NAMES, DEFAULT_BATCH
 from wsi_idc.model.network import preprocess
+
+_CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
+_MEMBERS = {_CONFIG, _WEIGHTS, "metadata.json"}
+"""What Keras puts into a file. Whatever else is there it would unpack into a temporary folder."""
+
+_MOST_PACKED = 4
+"""Weights hardly get smaller by packing."""
+
+_LEAST_BYTES = 2
+"""Of a weight: half precision."""
 
 MIN_BATCH = 8
 """A batch of fewer takes other code in TensorFlow and differs in the last bit."""
@@ -55,6 +67,7 @@ def predict(model: keras.Model, patches: NDArray[np.uint8], batch_size: int = DE
 def load_keras(path: Path) -> keras.Model:
     """Load a ``.keras`` file; ModelError where it cannot be loaded safely, or is no network for IDC patches."""
     try:
+        _check_archive(path)
         model = keras.models.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises whatever its parts raise
         reason = " ".join(str(error).split())[:200]
@@ -67,3 +80,22 @@ def load_keras(path: Path) -> keras.Model:
     if not all(np.isfinite(weights).all() for weights in model.get_weights()):
         raise ModelError(f"{path} has weights that are not finite numbers.")
     return model
+
+
+def _check_archive(path: Path) -> None:
+    """ValueError where a ``.keras`` file wants more memory, or more files, than its weights need.
+
+    The network is described before any of its weights is made: to look at what a layer declares costs nothing.
+    """
+    with zipfile.ZipFile(path) as archive:
+        sizes = {info.filename: info.file_size for info in archive.infolist()}
+        others = sorted(sizes.keys() - _MEMBERS)
+        if others:
+            raise ValueError(f"it holds {printable(others[0])}, which a network of plain layers does not need")
+        if sum(sizes.values()) > _MOST_PACKED * path.stat().st_size:
+            raise ValueError(f"it unpacks to {sum(sizes.values()):,} bytes")
+        config = json.loads(archive.read(_CONFIG))
+        with keras.StatelessScope(initialize_variables=False):
+            sketch = keras.saving.deserialize_keras_object(config, safe_mode=True)
+        if sketch.count_params() * _LEAST_BYTES > sizes.get(_WEIGHTS, 0):
+            raise ValueError(f"it declares {sketch.count_params():,} weights, more than it holds")

@@ -31,8 +31,8 @@ NESTED_COPY = "IDC_regular_ps50_idx5"
 """Kaggle's archive holds every patch a second time under a folder of this name."""
 
 
-_DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError)
-"""What a zip's decompressors raise; bz2 raises OSError."""
+_DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, OverflowError, ValueError)
+"""What a zip's directory and decompressors raise; bz2 raises OSError."""
 
 
 class Container(ABC):
@@ -92,9 +92,10 @@ class Zip(Container):
         super().__init__(path)
         try:
             self._zip = zipfile.ZipFile(path)
-        except zipfile.BadZipFile as error:
+        except _DAMAGE as error:
+            told = "a name in it is no text" if isinstance(error, UnicodeError) else error
             raise NotIdcDataError(
-                f"{path} is not a whole zip archive ({error}): fetch it again, or name a folder."
+                f"{path} is not a whole zip archive ({told}): fetch it again, or name a folder."
             ) from error
 
     def files(self) -> Iterator[str]:
@@ -108,7 +109,7 @@ class Zip(Container):
         try:
             with self._zip.open(info) as file:
                 data = file.read(MAX_PATCH_BYTES + 1)
-        except (*_DAMAGE, EOFError, NotImplementedError, ValueError) as error:
+        except _DAMAGE as error:
             raise OSError(str(error)) from error
         _refuse_large(len(data))
         return data

@@ -38,7 +38,9 @@ def decode_png(data: bytes) -> NDArray[np.uint8]:
     try:
         pixels = png_decode(data)
     except (_CodecError, ValueError, RuntimeError) as error:
-        raise PngError(f"damaged PNG ({error})") from error
+        # What libpng says of some damage cannot be decoded itself.
+        told = "it cannot be decoded" if isinstance(error, UnicodeError) else error
+        raise PngError(f"damaged PNG ({told})") from error
     if pixels.dtype == np.uint16:
         pixels = (pixels >> 8).astype(np.uint8)
     if pixels.dtype != np.uint8:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 import xml.etree.ElementTree as ET
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,7 @@ import openslide
 import tifffile
 import zarr
 from numpy.typing import NDArray
+from PIL import ImageCms
 from scipy import sparse
 
 from wsi_idc.errors import SlideError
@@ -26,6 +29,15 @@ NO_OME_TIFF = "no OME-TIFF"
 
 _FINER = 1 + 1e-3
 """A level whose scale is the one asked for but for rounding is fine enough."""
+
+_LFS_POINTER = b"version https://git-lfs.github.com/"
+"""What a file holds that Git has not fetched."""
+
+_LARGEST_TILE_PX = 1 << 26
+"""Pixels that a file may want decoded at once: 8192x8192, where scanners write 256x256 to 4096x4096."""
+
+# tifffile logs each damaged tag, thousands for one file, and Python prints what nobody handles; what matters is raised.
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 
 @dataclass(frozen=True)
@@ -58,6 +70,7 @@ class SlideReader(Closable, ABC):
     background : tuple of int
         RGB that transparent pixels lie on.
     icc_profile : bytes or None
+        Empty where the file has one that cannot be read.
     identity : str
         What tells this slide from others, whichever of its files was named.
     description : str
@@ -201,6 +214,7 @@ class OpenSlideReader(SlideReader):
         self.path = path
         self._of_thread = threading.local()
         slide = self._open()
+        _check_tiff(path)
         properties = slide.properties
         self.levels = tuple(
             Level(width, height, (downsample, downsample))
@@ -210,8 +224,11 @@ class OpenSlideReader(SlideReader):
         self.mpp = None if None in named else (_number(named[0]), _number(named[1]))
         colour = properties.get(openslide.PROPERTY_NAME_BACKGROUND_COLOR)
         self.background = tuple(bytes.fromhex(colour)) if colour else WHITE
-        profile = slide.color_profile
-        self.icc_profile = None if profile is None else profile.tobytes()
+        try:
+            profile = slide.color_profile
+            self.icc_profile = None if profile is None else profile.tobytes()
+        except ImageCms.PyCMSError:
+            self.icc_profile = b""
         self.identity = properties.get(openslide.PROPERTY_NAME_QUICKHASH1, "")
         self.description = properties.get(openslide.PROPERTY_NAME_COMMENT, "")
         self._several_files = properties.get(openslide.PROPERTY_NAME_VENDOR) == "dicom"
@@ -253,6 +270,9 @@ class OpenSlideReader(SlideReader):
 def dicom_identity(file: Path) -> str | None:
     """What the DICOM files of one slide have in common, and no others; None where OpenSlide opens no DICOM slide."""
     try:
+        # Opening a pipe would wait for somebody to write into it.
+        if not file.is_file():
+            return None
         with openslide.OpenSlide(file) as slide:
             if slide.properties.get(openslide.PROPERTY_NAME_VENDOR) != "dicom":
                 return None
@@ -287,6 +307,7 @@ class TiffReader(SlideReader):
         if series.axes not in ("YXS", "CYX", "SYX") or series.dtype != np.uint8 or 3 not in series.shape:
             raise OSError(f"pixels of axes {series.axes} and type {series.dtype}, where 8-bit RGB is needed")
         self._channels_first = series.axes != "YXS"
+        self._stored = [_stored_tiles(level.pages) for level in series.levels]
         self._arrays = [zarr.open_array(series.aszarr(level=index), mode="r") for index in range(len(series.levels))]
         sizes = [array.shape[1:] if self._channels_first else array.shape[:2] for array in self._arrays]
         self.levels = tuple(
@@ -305,13 +326,76 @@ class TiffReader(SlideReader):
                 pixels = np.asarray(array[:, rows, columns] if self._channels_first else array[rows, columns])
         except Exception as error:  # tifffile's decoders raise whatever their parts raise
             raise OSError(f"damaged: {error!r}") from error
-        region = np.full((height, width, 4), 255, dtype=np.uint8)
+        region = np.empty((height, width, 4), dtype=np.uint8)
         region[..., :3] = np.moveaxis(pixels, 0, -1) if self._channels_first else pixels
+        region[..., 3] = self._stored[level].opacity(rows, columns)
         return region
 
     def close(self) -> None:
         with self._lock:
             self._tiff.close()
+
+
+@dataclass(frozen=True)
+class _Tiles:
+    """Which tiles of a level are stored: tifffile reads the others as black.
+
+    Attributes
+    ----------
+    width_px, height_px : int
+        Of a tile; a level in strips has tiles of its own width.
+    stored : ndarray of bool, shape (rows, columns)
+    """
+
+    width_px: int
+    height_px: int
+    stored: NDArray[np.bool_]
+
+    def opacity(self, rows: slice, columns: slice) -> NDArray[np.uint8]:
+        """255 where the pixels of a region are stored, else 0."""
+        row = np.arange(rows.start, rows.stop) // self.height_px
+        column = np.arange(columns.start, columns.stop) // self.width_px
+        return np.asarray(self.stored[row[:, None], column] * np.uint8(255))
+
+
+def _stored_tiles(pages: Sequence[Any]) -> _Tiles:
+    """Look at all pages of a level, which are its channels; OSError where they do not hold what they declare."""
+    page = pages[0].keyframe
+    width, height = page.imagewidth, min(page.rowsperstrip, page.imagelength)
+    if page.is_tiled:
+        width, height = page.tilewidth, page.tilelength
+    _check_tiles(page, width, height)
+    rows, columns = -(-page.imagelength // height), -(-page.imagewidth // width)
+    stored = np.ones((rows, columns), dtype=np.bool_)
+    for each in pages:
+        for values in (each.dataoffsets, each.databytecounts):
+            stored &= np.reshape(np.array(values) > 0, (-1, rows, columns)).all(axis=0)
+    return _Tiles(width, height, stored)
+
+
+def _check_tiles(page: tifffile.TiffPage, width: int, height: int) -> None:
+    """OSError where a page has fewer tiles than its size needs, or tiles that nobody can hold."""
+    if not 0 < width * height <= _LARGEST_TILE_PX:
+        raise OSError(f"damaged: it declares tiles of {width:,} x {height:,} px")
+    needed = -(-page.imagewidth // width) * -(-page.imagelength // height)
+    tags = (page.tags.get(name) for name in ("TileOffsets", "StripOffsets"))
+    there = max((tag.count for tag in tags if tag is not None), default=0)
+    if there < needed:
+        raise OSError(
+            f"damaged: it declares {page.imagewidth:,} x {page.imagelength:,} px, and holds {there:,} of the "
+            f"{needed:,} tiles for that"
+        )
+
+
+def _check_tiff(path: Path) -> None:
+    """OSError where a TIFF that OpenSlide opens cannot hold what it declares; other files pass."""
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            pages = [page for page in tiff.pages if isinstance(page, tifffile.TiffPage) and page.is_tiled]
+    except Exception:  # tifffile raises whatever its parts raise; OpenSlide judges the rest
+        return
+    for page in pages:
+        _check_tiles(page, page.tilewidth, page.tilelength)
 
 
 _MICRONS = {"µm": 1.0, "um": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6, "pm": 1e-6, "Å": 1e-4, "in": 25_400.0}
@@ -366,9 +450,20 @@ def open_reader(path: str | Path) -> SlideReader:
     except OSError as error:
         told = refused if str(error) == NO_OME_TIFF else error
         raise SlideError(
-            f"{path} cannot be read as a slide ({told}): name a file that OpenSlide can read, or an OME-TIFF of "
-            "8-bit RGB."
+            f"{path} cannot be read as a slide ({_whats_there(path) or told}): fetch it again if it should be one, or "
+            "name a file that OpenSlide can read, or an OME-TIFF of 8-bit RGB."
         ) from error
+
+
+def _whats_there(path: Path) -> str | None:
+    """What a file is that is often found in a slide's place."""
+    with path.open("rb") as file:
+        start = file.read(256).lstrip().lower()
+    if not start:
+        return "it is empty"
+    if start.startswith(_LFS_POINTER):
+        return "it is a pointer of Git LFS, which `git lfs pull` replaces by the file"
+    return "it is a web page" if start.startswith((b"<!doctype html", b"<html")) else None
 
 
 def _is_tiff_of_no_vendor(path: Path) -> bool:

@@ -17,7 +17,18 @@ from PIL import Image, ImageCms
 
 from wsi_idc.errors import SlideError, WsiIdcError
 from wsi_idc.files import Closable
-from wsi_idc.geometry import COARSEST_MPP, MAX_MPP, MIN_MPP, PATCH_MPP, PATCH_PX, PATCH_UM, plausible_mpp, tile_edges
+from wsi_idc.geometry import (
+    COARSEST_MPP,
+    LARGEST_MM,
+    MAX_MPP,
+    MIN_MPP,
+    PATCH_MPP,
+    PATCH_PX,
+    PATCH_UM,
+    plausible_mpp,
+    plausible_size,
+    tile_edges,
+)
 from wsi_idc.naming import PHANTOM_MARK
 from wsi_idc.sources.base import Block, MppSource, Patch, Problem, SourceKind
 from wsi_idc.sources.outlines import OUTLINE_SHARE, inside_share, read_outlines
@@ -40,8 +51,33 @@ its probabilities by 0.09 and more; averaged over 4x4 pixels the loss matters li
 _STRIP_PX = 4_000_000
 """Pixels read from a slide at once, about."""
 
+_WIDEST_PX = 4 * _STRIP_PX
+"""Rows of a picture that take more are read in pieces."""
+
 _LEAST_PX = 8
 """Where reading fails, a picture is halved down to pieces of this many pixels."""
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """Part of a slide at some scale, around what is damaged.
+
+    Attributes
+    ----------
+    pixels : ndarray of uint8, shape (h, w, 3)
+    opaque : ndarray of bool, shape (h, w)
+        Where the slide has any pixel.
+    lost : ndarray of bool, shape (h, w)
+        Where it cannot be read; the pixels have the background's colour.
+    """
+
+    pixels: NDArray[np.uint8]
+    opaque: NDArray[np.bool_]
+    lost: NDArray[np.bool_]
+
+    def part(self, *where: slice) -> _Picture:
+        """Some rows, or rows and columns, to be written into."""
+        return _Picture(self.pixels[where], self.opaque[where], self.lost[where])
 
 
 @dataclass(frozen=True)
@@ -115,6 +151,7 @@ class Slide(Closable):
         self._min_tissue = min_tissue if tissue_mask else None
         try:
             self.mpp = _checked_mpp(self.path, self._reader.mpp if mpp is None else (mpp, mpp), allow_upsampling)
+            _check_size(self.path, self.size_px, self.mpp)
             self._convert = _srgb_converter(self.path, self._reader) if icc else None
             self._outlines = None if labels is None else read_outlines(labels)
         except WsiIdcError:
@@ -184,11 +221,18 @@ class Slide(Closable):
         """Where there is tissue, in pixels of the thumbnail, shape (h, w); None without a tissue mask."""
         return None if self._min_tissue is None else find_tissue(self.thumbnail, (TISSUE_MPP, TISSUE_MPP))
 
-    @cached_property
+    @property
     def thumbnail(self) -> NDArray[np.uint8]:
         """The slide at 16 µm/px, shape (h, w, 3); what cannot be read has the background's colour."""
+        return self._overview.pixels
+
+    @cached_property
+    def _overview(self) -> _Picture:
         across, down = (_lattice(length, mpp) for length, mpp in zip(self.size_px, self.mpp, strict=True))
-        return self._picture(across, down)
+        seen = self._picture(across, down)
+        if not (seen.opaque | seen.lost).any():
+            raise SlideError(f"{self.path} holds no pixels, as all of its tiles are empty: fetch or export it again.")
+        return seen
 
     def picture(self, factor: int) -> NDArray[np.uint8]:
         """The slide reduced by a whole factor, shape (ceil(height / factor), ceil(width / factor), 3).
@@ -197,36 +241,50 @@ class Slide(Closable):
         """
         edges = (np.minimum(np.arange(-(-length // factor) + 1) * factor, length) for length in self.size_px)
         across, down = (edge.astype(np.float64) for edge in edges)
-        return self._picture(across, down)
+        return self._picture(across, down).pixels
 
-    def _picture(self, across: NDArray[np.float64], down: NDArray[np.float64], finer: float = 1.0) -> NDArray[np.uint8]:
-        """Pixels between these edges in pixels of level 0, read in strips and around damage."""
-        picture = np.empty((len(down) - 1, len(across) - 1, 3), dtype=np.uint8)
-        rows = max(1, len(picture) * _STRIP_PX // self._reader.pixels_read(across, down, finer))
-        for top in range(0, len(picture), rows):
-            self._read_around_damage(picture[top : top + rows], across, down[top : top + rows + 1], finer)
+    def _picture(self, across: NDArray[np.float64], down: NDArray[np.float64], finer: float = 1.0) -> _Picture:
+        """What lies between these edges in pixels of level 0, read in strips and around damage."""
+        height, width = len(down) - 1, len(across) - 1
+        picture = _Picture(
+            np.empty((height, width, 3), dtype=np.uint8),
+            np.zeros((height, width), dtype=np.bool_),
+            np.zeros((height, width), dtype=np.bool_),
+        )
+        row_px = self._reader.pixels_read(across, down, finer) / height
+        rows, columns = max(1, int(_STRIP_PX / row_px)), max(1, int(width * min(1, _WIDEST_PX / row_px)))
+        for top in range(0, height, rows):
+            for left in range(0, width, columns):
+                self._read_around_damage(
+                    picture.part(slice(top, top + rows), slice(left, left + columns)),
+                    across[left : left + columns + 1],
+                    down[top : top + rows + 1],
+                    finer,
+                )
         return picture
 
     def _read_around_damage(
-        self, picture: NDArray[np.uint8], across: NDArray[np.float64], down: NDArray[np.float64], finer: float
+        self, picture: _Picture, across: NDArray[np.float64], down: NDArray[np.float64], finer: float
     ) -> None:
         """Fill a picture; where reading fails, halve it until only what is damaged is left out."""
         try:
-            picture[:] = self._read(across, down, finer)[0]
+            picture.pixels[:], picture.opaque[:] = self._read(across, down, finer)
         except OSError:
-            axis = int(picture.shape[1] > picture.shape[0])
-            half = picture.shape[axis] // 2
+            shape = picture.lost.shape
+            axis = int(shape[1] > shape[0])
+            half = shape[axis] // 2
             if half < _LEAST_PX:
-                picture[:] = self._reader.background
+                picture.pixels[:] = self._reader.background
+                picture.lost[:] = True
                 place = float(across[0]), float(down[0])
                 self._lost[place] = Problem(self.path, f"nothing can be read at x {place[0]:.0f}, y {place[1]:.0f}")
                 return
-            for part in (slice(0, half), slice(half, picture.shape[axis])):
+            for part in (slice(0, half), slice(half, shape[axis])):
                 edges = slice(part.start, part.stop + 1)
                 if axis:
-                    self._read_around_damage(picture[:, part], across[edges], down, finer)
+                    self._read_around_damage(picture.part(slice(None), part), across[edges], down, finer)
                 else:
-                    self._read_around_damage(picture[part], across, down[edges], finer)
+                    self._read_around_damage(picture.part(part), across, down[edges], finer)
 
     @cached_property
     def _grid(self) -> NDArray[np.int64]:
@@ -235,7 +293,9 @@ class Slide(Closable):
         row, column = (axis.ravel() for axis in np.mgrid[: len(down) - 1, : len(across) - 1])
         if self.tissue is not None and self._min_tissue is not None:
             x, y = across * (self.mpp[0] / TISSUE_MPP), down * (self.mpp[1] / TISSUE_MPP)
-            share = tissue_share(self.tissue, x[column], y[row], x[column + 1], y[row + 1])
+            # What cannot be seen may be tissue: it is scored from a level that can be read, or told as unreadable.
+            mask = self.tissue | self._overview.lost
+            share = tissue_share(mask, x[column], y[row], x[column + 1], y[row + 1])
             kept = share >= self._min_tissue
             row, column = row[kept], column[kept]
         return np.column_stack([row, column])
@@ -275,7 +335,7 @@ class Slide(Closable):
             np.arange(left, left + width + 1, dtype=np.float64) * (PATCH_MPP / self.mpp[0]),
             np.arange(top, top + height + 1, dtype=np.float64) * (PATCH_MPP / self.mpp[1]),
             self._read_finer,
-        )
+        ).pixels
 
     def read(self, start: int, stop: int) -> Block:
         """Read the tiles ``start`` to ``stop - 1``. Threads may call it."""
@@ -374,6 +434,16 @@ def _checked_mpp(path: str, mpp: tuple[float, float] | None, allow_upsampling: b
             "scale with --mpp, or take it all the same with --allow-upsampling."
         )
     return mpp
+
+
+def _check_size(path: str, size_px: tuple[int, int], mpp: tuple[float, float]) -> None:
+    if not plausible_size(size_px, mpp):
+        width, height = (length * scale / 1000 for length, scale in zip(size_px, mpp, strict=True))
+        raise SlideError(
+            f"{path} declares {size_px[0]:,} x {size_px[1]:,} px, which at {max(mpp):g} µm/px are {width:,.0f} x "
+            f"{height:,.0f} mm, where glass has {LARGEST_MM[0]:g} x {LARGEST_MM[1]:g} at most: give the true scale "
+            "with --mpp, or fetch the file again."
+        )
 
 
 def _profile_name(profile: bytes | None) -> str | None:

@@ -17,9 +17,10 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, Crc32cCodec
 
-from wsi_idc.errors import NotIdcDataError
+from wsi_idc.errors import NotIdcDataError, printable
 from wsi_idc.files import make_folder, new_folder, writing_thread
 from wsi_idc.geometry import PATCH_PX
+from wsi_idc.naming import MAX_COORDINATE_PX, is_case_number
 from wsi_idc.sources.base import Patch, PatchSource, Problem
 from wsi_idc.sources.case import LoadedCase
 from wsi_idc.sources.dataset import Dataset, unknown_case
@@ -38,6 +39,9 @@ _ROWS = 1 << 20
 
 _TABLE = {"case": "int32", "x": "int32", "y": "int32", "width": "uint8", "height": "uint8", "label": "int8"}
 """Arrays beside the pixels, one value a patch."""
+
+_SHOWN = 40
+"""Signs of a case's number that an error shows, as any text may stand there."""
 
 _ROW_TYPE = "<i8"
 """Of a row of the table where it is hashed."""
@@ -288,17 +292,18 @@ class PatchStore(Dataset):
             if version != _VERSION:
                 raise NotIdcDataError(f"{path} is a patch store of layout {version!r}, which this version cannot read.")
             self._pixels = _array(self._group, "pixels")
-            self._table = {name: np.asarray(_array(self._group, name)[:]) for name in _TABLE}
+            columns = {name: _array(self._group, name) for name in _TABLE}
             self._entries = {entry.case: entry for entry in map(_read_entry, attributes["cases"])}  # type: ignore[arg-type]
             total = max((entry.stop for entry in self._entries.values()), default=0)
-            sizes = {len(column) for column in self._table.values()} | {self._pixels.shape[0], total}
-            if len(sizes) != 1 or self._pixels.shape[1:] != (PATCH_PX, PATCH_PX, 3) or not self._entries:
-                raise ValueError("its arrays do not fit together")
+            _check_arrays(self._pixels, columns, total)
+            _check_files(self.path / "pixels", total)
+            self._table = {name: np.asarray(column[:]) for name, column in columns.items()}
             # Zarr fills what is missing with zeros, and says nothing.
             table = np.column_stack(list(self._table.values())).astype(_ROW_TYPE)
             for entry in self._entries.values():
                 if _sha256(table[entry.start : entry.stop]) != entry.table_sha256:
                     raise ValueError(f"the table of case {entry.case} is not what was written")
+                _check_rows(entry, {name: column[entry.start : entry.stop] for name, column in self._table.items()})
         except NotIdcDataError:
             raise
         except ValueError as error:
@@ -361,11 +366,44 @@ def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:
     return array
 
 
+def _check_arrays(pixels: zarr.Array[Any], columns: Mapping[str, zarr.Array[Any]], total: int) -> None:
+    """ValueError where the arrays are not those that `_Writer` makes; before anything of the declared size is held."""
+    patch = (PATCH_PX, PATCH_PX, 3)
+    wanted: dict[str, tuple[Any, ...]] = {"pixels": ((total, *patch), "uint8", (_CHUNK, *patch), (_SHARD, *patch))}
+    wanted |= {name: ((total,), kind, (_ROWS,), None) for name, kind in _TABLE.items()}
+    for name, array in {"pixels": pixels, **columns}.items():
+        if not total or (array.shape, str(array.dtype), array.chunks, array.shards) != wanted[name]:
+            raise ValueError("its arrays do not fit together")
+
+
+def _check_files(folder: Path, total: int) -> None:
+    """ValueError where there are fewer files of pixels than so many patches need: what is declared may be anything."""
+    needed = -(-total // _SHARD)
+    there = sum(1 for path in folder.rglob("*") if path.is_file() and path.name != "zarr.json")
+    if there < needed:
+        raise ValueError(f"its pixels are not what was written: {there:,} of {needed:,} files are there")
+
+
+def _check_rows(entry: _Entry, columns: Mapping[str, NDArray[Any]]) -> None:
+    """ValueError where the table holds what no patch can have, or another case."""
+    ranges = {
+        "case": (int(entry.case), int(entry.case)),
+        **dict.fromkeys(("x", "y"), (0, MAX_COORDINATE_PX - 1)),
+        **dict.fromkeys(("width", "height"), (1, PATCH_PX)),
+        "label": (_UNKNOWN, 1),
+    }
+    for name, (low, high) in ranges.items():
+        if columns[name].min() < low or columns[name].max() > high:
+            raise ValueError(f"the table of case {entry.case} has a {name} that its patches cannot have")
+
+
 def _read_entry(stored: dict[str, Any]) -> _Entry:
     problems = tuple(Problem(str(path), str(reason)) for path, reason in stored["problems"])
     unreadable = {int(i): Problem(str(path), str(reason)) for i, path, reason in stored["unreadable"]}
     case, start, stop = str(stored["case"]), int(stored["start"]), int(stored["stop"])
-    if not case.isdigit() or not 0 <= start < stop:
-        raise ValueError(f"case {case} lies nowhere")
+    if not is_case_number(case) or not 0 <= start < stop:
+        raise ValueError(f"case {printable(case)[:_SHOWN]} lies nowhere")
+    if any(not 0 <= index < stop - start for index in unreadable):
+        raise ValueError(f"case {case} has fewer patches than it calls unreadable")
     digests = str(stored["fingerprint"]), str(stored["pixels_sha256"]), str(stored["table_sha256"])
     return _Entry(case, start, stop, *digests, problems, unreadable)
