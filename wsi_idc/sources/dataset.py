@@ -8,8 +8,12 @@ from pathlib import Path
 
 from wsi_idc.errors import UnknownCaseError
 from wsi_idc.files import Closable
+from wsi_idc.naming import is_case_number
 from wsi_idc.sources.base import Problem
 from wsi_idc.sources.case import Case
+
+_SHOWN = 40
+"""Signs of a case's number that an error shows: any text may be asked for."""
 
 
 class Dataset(Closable, ABC):
@@ -54,9 +58,10 @@ class Dataset(Closable, ABC):
 
 def unknown_case(case: str, cases: list[str], path: Path) -> UnknownCaseError:
     """The error that names the cases nearest to one that is not there."""
-    wanted = int(case) if case.isascii() and case.isdigit() else 0
+    wanted = int(case) if is_case_number(case) else 0
     nearest = sorted(cases, key=lambda other: abs(int(other) - wanted))[:3] if wanted else cases[:3]
+    shown = case if len(case) <= _SHOWN else f"{case[:_SHOWN]}..."
     total = "1 case" if len(cases) == 1 else f"{len(cases)} cases"
     return UnknownCaseError(
-        f"There is no case {case!r} among the {total} of {path}: the nearest are {', '.join(nearest)}."
+        f"There is no case {shown!r} among the {total} of {path}: the nearest are {', '.join(nearest)}."
     )
