@@ -213,6 +213,7 @@ class OpenSlideReader(SlideReader):
     def __init__(self, path: Path) -> None:
         self.path = path
         self._of_thread = threading.local()
+        _check_beside(path)
         slide = self._open()
         _check_tiff(path)
         properties = slide.properties
@@ -267,12 +268,22 @@ class OpenSlideReader(SlideReader):
         self._of_thread = threading.local()
 
 
+def _check_beside(file: Path) -> None:
+    """OSError where OpenSlide would wait for ever: it opens whatever lies beside a DICOM file, and pipes as well."""
+    if not file.is_file():
+        raise OSError("it is no file")
+    with file.open("rb") as opened:
+        if opened.read(132)[128:] != b"DICM":  # DICOM part 10, section 7.1
+            return
+    for other in file.parent.iterdir():
+        if other.is_fifo():
+            raise OSError(f"{other.name} beside it is a pipe, which OpenSlide would wait for")
+
+
 def dicom_identity(file: Path) -> str | None:
     """What the DICOM files of one slide have in common, and no others; None where OpenSlide opens no DICOM slide."""
     try:
-        # Opening a pipe would wait for somebody to write into it.
-        if not file.is_file():
-            return None
+        _check_beside(file)
         with openslide.OpenSlide(file) as slide:
             if slide.properties.get(openslide.PROPERTY_NAME_VENDOR) != "dicom":
                 return None
@@ -290,7 +301,7 @@ class TiffReader(SlideReader):
         try:
             self._tiff = tifffile.TiffFile(path)
         except Exception as error:  # tifffile raises whatever its parts raise on damaged files
-            raise OSError(str(error)) from error
+            raise OSError(NO_OME_TIFF) from error
         try:
             self._describe()
         except OSError:
