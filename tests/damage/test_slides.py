@@ -367,7 +367,6 @@ def test_exit_codes(run: Run, tmp_path: Path, damage: str, make: Callable[[], by
     assert ran.out == ("" if code == 2 else f"{tmp_path / 'out' / 'a.svs' / 'scores.csv'}\n")
 
 
-@pytest.mark.xfail(reason="the line of progress over a cohort prints names as they are")
 def test_a_cohort_prints_no_sign_that_steers_the_terminal(run: Run, tmp_path: Path) -> None:
     (tmp_path / "slides").mkdir()
     (tmp_path / "slides" / "\x1b[31mred.svs").write_bytes(b"")

@@ -19,7 +19,7 @@ import click
 from wsi_idc.cli import DONE, INCOMPLETE
 from wsi_idc.cli.console import Bar, console, list_problems, loading, progress_bar, warn
 from wsi_idc.cli.options import Scoring
-from wsi_idc.errors import OptionError
+from wsi_idc.errors import OptionError, printable
 from wsi_idc.files import make_folder
 from wsi_idc.sources.base import Problem
 from wsi_idc.sources.refs import CaseRef, FileRef, SlideOptions, SlideRef
@@ -189,7 +189,8 @@ class _Teller:
         if self._plain:
             speed = self._patches / max(monotonic() - self._started, 1e-3)
             console.print(
-                f"{text}: {outcome.error or 'done'} ({self._patches:,} patches, {speed:,.0f}/s)", markup=False
+                printable(f"{text}: {outcome.error or 'done'} ({self._patches:,} patches, {speed:,.0f}/s)"),
+                markup=False,
             )
         if outcome.result is not None:
             click.echo(outcome.result.folder / "heatmap.png" if self._drawn else outcome.result.scores_path)

@@ -32,7 +32,7 @@ console = Console(stderr=True, highlight=False, soft_wrap=True)
 
 def warn(line: str) -> None:
     """Print a warning, with whatever could steer the terminal taken out."""
-    console.print(f"[yellow]Warning:[/] {escape(printable(line))}")
+    console.print(f"[yellow]Warning:[/] {_shown(line)}")
 
 
 def list_problems(problems: Iterable[Problem], rest: str = "") -> None:
@@ -42,6 +42,11 @@ def list_problems(problems: Iterable[Problem], rest: str = "") -> None:
         warn(str(problem))
     if len(shown) > MOST_PROBLEMS:
         warn(f"and {len(shown) - MOST_PROBLEMS:,} more" + (f", {rest}" if rest else ""))
+
+
+def _shown(text: str) -> str:
+    """Text for the terminal, with whatever could steer it taken out."""
+    return escape(printable(text))
 
 
 class _Speed(ProgressColumn):
@@ -59,7 +64,7 @@ class Bar:
     def __init__(self, progress: Progress, description: str, total: int | None) -> None:
         self._progress = progress
         self._description = description
-        self._task = progress.add_task(escape(description), total=total)
+        self._task = progress.add_task(_shown(description), total=total)
 
     def advance(self, patches: int) -> None:
         """Count patches as done."""
@@ -71,7 +76,7 @@ class Bar:
 
     def describe(self, description: str) -> None:
         """Say what is under way."""
-        self._progress.update(self._task, description=escape(description))
+        self._progress.update(self._task, description=_shown(description))
 
     def move_to(self, done: int) -> None:
         """Say how many are done in all."""
@@ -81,7 +86,7 @@ class Bar:
         """Say what is under way and how far it is; another description begins anew."""
         if description != self._description:
             self._description = description
-            self._progress.reset(self._task, description=escape(description), total=total)
+            self._progress.reset(self._task, description=_shown(description), total=total)
         self.move_to(done)
 
 

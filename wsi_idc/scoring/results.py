@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import platform
@@ -49,6 +50,9 @@ VIEWS = (
 MOSAIC_TIFF, MOSAIC_ZARR = "mosaic.ome.tif", "mosaic.ome.zarr"
 MOSAICS = (MOSAIC_FILE, MOSAIC_TIFF, MOSAIC_ZARR)
 """Of the slide alone: they last as long as its pixels are the same."""
+
+_UNSOUND = (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, csv.Error)
+"""What reading results back raises where they are not as they were written."""
 
 SOFTWARE = ("keras", "numpy", "imagecodecs", "matplotlib")
 
@@ -260,7 +264,7 @@ def _has_other_pixels(folder: Path, source: SlideFacts) -> bool:
     try:
         was = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))["source"]
         return bool((was["fingerprint"], was["mpp"]) != (source.fingerprint, list(source.mpp)))
-    except (OSError, ValueError, KeyError, TypeError):
+    except _UNSOUND:
         return False
 
 
@@ -272,13 +276,13 @@ def _finished(folder: Path, slide: str, key: str) -> tuple[Scored | None, dict[s
             return None, {}
         scores = read_scores(folder / SCORES_FILE, slide, float(run["model"]["threshold"]), run["context"])
         problems = tuple(Problem(**problem) for problem in run["problems"]["unreadable"])
-        if len(scores) != run["patches"]["total"]:
+        if len(scores) != run["patches"]["total"] or not isinstance(run["seconds"], int | float):
             return None, {}
         if scores.metrics is not None:
             metrics = json.loads((folder / METRICS_FILE).read_text(encoding="utf-8"))
             if metrics != scores.metrics.as_dict():
                 return None, {}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except _UNSOUND:
         return None, {}
     return Scored(scores, problems), run
 

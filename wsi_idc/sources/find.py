@@ -206,6 +206,8 @@ def _slide_of(row: dict[str, str], folder: Path, where: str) -> FoundSlide:
     written, mpp, labels = row[PATH_COLUMN], row.get(MPP_COLUMN, "").strip(), row.get(LABELS_COLUMN, "")
     if not written.strip():
         raise OptionError(f"{where} has an empty {PATH_COLUMN}: name the slide's file there, or remove the line.")
+    if "\0" in written + labels:
+        raise OptionError(f"{where} has a zero byte in a path, which no file's name has: write the true path.")
     name = _name_of(Path(written))
     if name in ("", ".", ".."):
         raise OptionError(f"{where} has the {PATH_COLUMN} {written!r}, which is a folder: name the slide's file there.")

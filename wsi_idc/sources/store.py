@@ -356,7 +356,7 @@ class PatchStore(Dataset):
 
 
 def _sha256(values: NDArray[Any]) -> str:
-    return hashlib.sha256(values.tobytes()).hexdigest()
+    return hashlib.sha256(np.ascontiguousarray(values).data).hexdigest()
 
 
 def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:
