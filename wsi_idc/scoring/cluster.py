@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import dask
 from distributed import Client, LocalCluster
 
 from wsi_idc.errors import OptionError
@@ -34,6 +35,8 @@ def connect(scheduler: str | None = None, workers: int | None = None) -> Iterato
         Where no scheduler answers, or it has no worker.
     """
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    # It looks at all threads' stacks a hundred times a second, and with that can halt Python 3.11 for good.
+    dask.config.set({"distributed.worker.profile.enabled": False})
     if scheduler is None:
         with (
             LocalCluster(  # type: ignore[no-untyped-call]
