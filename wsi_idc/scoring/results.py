@@ -9,6 +9,7 @@ import platform
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -287,6 +288,12 @@ def _finished(folder: Path, slide: str, key: str) -> tuple[Scored | None, dict[s
     return Scored(scores, problems), run
 
 
+@cache
+def _software() -> dict[str, str]:
+    """Versions of what the results depend on."""
+    return {"python": platform.python_version(), **{name: metadata.version(name) for name in SOFTWARE}}
+
+
 def _provenance(source: SlideFacts, model: Scorer, result: SlideResult, key: str) -> dict[str, Any]:
     """What ``run.json`` says but for what was run when."""
     scores = result.scores
@@ -316,7 +323,7 @@ def _provenance(source: SlideFacts, model: Scorer, result: SlideResult, key: str
             "source": [asdict(problem) for problem in result.oddities],
             "unreadable": [asdict(problem) for problem in result.unreadable],
         },
-        "software": {"python": platform.python_version(), **{name: metadata.version(name) for name in SOFTWARE}},
+        "software": _software(),
         "runtime": model.runtime,
         "device": model.device,
         "key": key,

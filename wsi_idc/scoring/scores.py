@@ -167,22 +167,22 @@ def write_scores(path: Path, scores: Scores) -> None:
     with replacing_text(path) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow((*COLUMNS, CONTEXT_COLUMN) if context is not None else COLUMNS)
-        for i in range(len(scores)):
-            ok = bool(scores.readable[i])
-            row = [
-                scores.minx[i],
-                scores.miny[i],
-                scores.width[i],
-                scores.height[i],
-                f"{scores.prob_no_idc[i]:.{DECIMALS}f}" if ok else "",
-                f"{scores.prob_idc[i]:.{DECIMALS}f}" if ok else "",
-                "" if scores.label[i] == UNKNOWN else scores.label[i],
-                int(scores.pred[i]) if ok else "",
-                "ok" if ok else "unreadable",
-            ]
-            if context is not None:
-                row.append(f"{context[i]:.{DECIMALS}f}" if ok else "")
-            writer.writerow(row)
+        columns: list[Sequence[object]] = [
+            *(side.tolist() for side in (scores.minx, scores.miny, scores.width, scores.height)),
+            _written(scores.prob_no_idc),
+            _written(scores.prob_idc),
+            ["" if label == UNKNOWN else label for label in scores.label.tolist()],
+            [int(pred) if ok else "" for pred, ok in zip(scores.pred.tolist(), scores.readable.tolist(), strict=True)],
+            ["ok" if ok else "unreadable" for ok in scores.readable.tolist()],
+        ]
+        if context is not None:
+            columns.append(_written(context))
+        writer.writerows(zip(*columns, strict=True))
+
+
+def _written(prob: NDArray[np.float64]) -> list[str]:
+    """Probabilities as they are written: empty where there is none."""
+    return ["" if value != value else f"{value:.{DECIMALS}f}" for value in prob.tolist()]
 
 
 def read_scores(path: Path, slide: str, threshold: float, context: float | None = None) -> Scores:
