@@ -13,6 +13,8 @@ from wsi_idc.evaluation.cohort import SUMMARY_FILE, failed, summarise, write_coh
 from wsi_idc.scoring.results import score_into
 from wsi_idc.sources.locate import open_dataset
 
+SHOWN = ["slide", "status", "patches", "tissue_mm2", "idc_mm2", "balanced_accuracy", "auc"]
+
 
 def main(data: str = "demo", out: str = "wsi-idc-results") -> None:
     """Score the cases of `data` into `out`, and show those with the largest area called IDC."""
@@ -31,11 +33,7 @@ def main(data: str = "demo", out: str = "wsi-idc-results") -> None:
     write_summary(summary, rows)
     write_cohort_metrics(Path(out, "metrics.json"), scores)
     table = pd.read_csv(summary, dtype={"slide": str}).sort_values("idc_mm2", ascending=False)
-    print(
-        table[["slide", "status", "patches", "tissue_mm2", "idc_mm2", "balanced_accuracy", "auc"]].to_string(
-            index=False
-        )
-    )
+    print(table[SHOWN].to_string(index=False))
 
 
 if __name__ == "__main__":

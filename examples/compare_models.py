@@ -22,7 +22,7 @@ def balanced_accuracy(judged: Evaluation, draws: np.ndarray) -> np.ndarray:
     counts = [(of.tp, of.fn, of.tn, of.fp) for of in judged.per_case.values()]
     tp, fn, tn, fp = (draws @ np.array(counts)).T
     with np.errstate(invalid="ignore"):  # a resample may lack a class
-        return (tp / (tp + fn) + tn / (tn + fp)) / 2
+        return np.asarray((tp / (tp + fn) + tn / (tn + fp)) / 2)
 
 
 def main(first: str, second: str, data: str = "demo") -> None:

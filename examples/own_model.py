@@ -8,8 +8,6 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import numpy as np
-
 from wsi_idc import load_model, open_case, score
 from wsi_idc.model.backend import keras
 from wsi_idc.model.calibration import decide
@@ -45,7 +43,7 @@ def main(out: str = "mine.keras", data: str = "demo") -> None:
     config = ModelConfig(path.stem, file_sha256(path), decision.threshold, "1", "small", decision.calibration, training)
     config.write(path.with_suffix(".json"))
     scores = score(open_case(test, data), load_model(path)).scores
-    print(f"case {test}: {np.count_nonzero(scores.pred)} of {len(scores)} patches called IDC")
+    print(f"case {test}: {scores.pred.sum()} of {len(scores)} patches called IDC")
     print(f"AUC {scores.metrics.auc:.3f}, balanced accuracy {scores.metrics.balanced_accuracy:.3f}")
 
 
