@@ -38,7 +38,8 @@ def main(first: str, second: str, data: str = "demo") -> None:
     for path, model, one in zip((first, second), models, judged, strict=True):
         print(f"{model.config.name} ({path}), threshold {one.threshold:.3f}")
         for name in ("balanced_accuracy", "auc"):
-            print(f"  {name} {getattr(one.metrics, name):.3f}, 95 % over cases {one.intervals[name]}")
+            low, high = one.intervals[name] or (np.nan, np.nan)
+            print(f"  {name} {getattr(one.metrics, name):.3f}, 95 % over cases {low:.3f} to {high:.3f}")
     draws = np.random.default_rng(0).multinomial(len(cases), np.full(len(cases), 1 / len(cases)), RESAMPLES)
     gain = balanced_accuracy(judged[1], draws) - balanced_accuracy(judged[0], draws)
     low, middle, high = np.nanpercentile(gain, (2.5, 50, 97.5))
