@@ -14,7 +14,8 @@ from wsi_idc.model.calibration import Calibration
 from wsi_idc.model.cancernet import build_cancernet
 from wsi_idc.model.classifier import bundled_model, load_model
 from wsi_idc.model.config import ModelConfig, file_sha256, read_config
-from wsi_idc.model.keras_network import load_keras
+from wsi_idc.model.keras_network import load_keras, predict
+from wsi_idc.model.network import preprocess
 from wsi_idc.splits import official_parts
 
 
@@ -119,3 +120,16 @@ def test_weights_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
     network.set_weights([np.full_like(weights, np.nan) for weights in network.get_weights()])
     with pytest.raises(ModelError, match="not finite"):
         load_model(save(network, tmp_path / "a.keras"))
+
+
+@pytest.mark.filterwarnings("ignore:Skipping variable loading")
+def test_a_network_that_was_compiled_and_fitted(tmp_path: Path) -> None:
+    """As whoever trains with Keras alone saves it: with the optimizer's state."""
+    inner = keras.Sequential([keras.Input((48, 48, 3)), keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2)])
+    network = keras.Sequential([keras.Input((48, 48, 3)), inner, keras.layers.Softmax()])
+    for model in (inner, network):
+        model.compile("adam", "sparse_categorical_crossentropy")
+    patches = np.stack([tissue_like(seed) for seed in range(8)])
+    network.fit(preprocess(patches), np.arange(8) % 2, verbose=0)
+    path = save(network, tmp_path / "a.keras")
+    np.testing.assert_array_equal(predict(load_keras(path), patches), predict(network, patches))

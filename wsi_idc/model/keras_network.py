@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,8 +95,13 @@ def _check_archive(path: Path) -> None:
             raise ValueError(f"it holds {printable(others[0])}, which a network of plain layers does not need")
         if sum(sizes.values()) > _MOST_PACKED * path.stat().st_size:
             raise ValueError(f"it unpacks to {sum(sizes.values()):,} bytes")
-        config = json.loads(archive.read(_CONFIG))
+        config = json.loads(archive.read(_CONFIG), object_hook=_without_optimizer)
         with keras.StatelessScope(initialize_variables=False):
             sketch = keras.saving.deserialize_keras_object(config, safe_mode=True)
         if sketch.count_params() * _LEAST_BYTES > sizes.get(_WEIGHTS, 0):
             raise ValueError(f"it declares {sketch.count_params():,} weights, more than it holds")
+
+
+def _without_optimizer(config: dict[str, Any]) -> dict[str, Any]:
+    """A model as it was before it was compiled: an optimizer makes variables at once, and none is needed."""
+    return {key: value for key, value in config.items() if key != "compile_config"}
