@@ -126,7 +126,7 @@ def find_refs(
     if slides is not None:
         found = find_slides(slides, leave_out=out)
         if found.others and not quiet:
-            console.print(f"{found.others:,} other files under {slides} are left out")
+            console.print(printable(f"left out under {slides}: other files, {found.others:,}"), markup=False)
         refs += [FileRef(slide.path.resolve(), slide.name, reading, run) for slide in found.slides]
     if manifest is not None:
         refs += [
@@ -189,7 +189,7 @@ class _Teller:
         if self._plain:
             speed = self._patches / max(monotonic() - self._started, 1e-3)
             console.print(
-                printable(f"{text}: {outcome.error or 'done'} ({self._patches:,} patches, {speed:,.0f}/s)"),
+                printable(f"{text}: {outcome.error or 'done'} ({self._patches:,} patches so far, {speed:,.0f}/s)"),
                 markup=False,
             )
         if outcome.result is not None:

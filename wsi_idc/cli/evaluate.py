@@ -17,8 +17,8 @@ NAMES = {"train": "Training", "val": "Validation", "test": "Test"}
 @options.model
 @options.out
 @click.option("--subset", type=click.Choice(PARTS), default="test", show_default=True, help="The part to score.")
-@click.option("--split", type=click.Choice(SPLIT_NAMES), help="[default: the one in the model's .json]")
-@click.option("--seed", type=click.IntRange(0), metavar="N", help="[default: the one in the model's .json]")
+@click.option("--split", type=click.Choice(SPLIT_NAMES), help="How cases are divided. [default: as in the .json]")
+@click.option("--seed", type=click.IntRange(0), metavar="N", help="Of the split. [default: as in the .json]")
 @click.option("--allow-trained", is_flag=True, help="Call cases a test that the model was trained or tuned on.")
 @options.threshold
 @options.context

@@ -21,11 +21,13 @@ from wsi_idc.splits import SPLIT_NAMES, SplitName
     show_default=True,
     help="official: the published lists of cases; patient: 80/10/10 by case; patch: 80/10/10 by patch, which leaks.",
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, metavar="N")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, metavar="N", help="Of split and weights.")
 @click.option("--epochs", type=click.IntRange(1), default=30, show_default=True, metavar="N", help="At most.")
 @click.option("--exclude", default="", metavar="IDS", help="Cases to leave out, separated by commas.")
 @click.option("--extra-train", is_flag=True, help="With --split official: train on cases in no list, too.")
-@click.option("--batch-size", type=click.IntRange(1, 2_048), default=64, show_default=True, metavar="N")
+@click.option(
+    "--batch-size", type=click.IntRange(1, 2_048), default=64, show_default=True, metavar="N", help="Patches of a step."
+)
 @click.option(
     "--patches-per-case",
     type=click.IntRange(1),

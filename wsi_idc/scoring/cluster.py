@@ -12,6 +12,8 @@ from distributed import Client, LocalCluster
 from wsi_idc.errors import OptionError
 from wsi_idc.processors import processors
 
+_LOOPBACK = "127.0.0.1:0"
+
 _ANSWER_S = 15
 """How long a scheduler may take to answer, and a first worker to come."""
 
@@ -25,7 +27,7 @@ def connect(scheduler: str | None = None, workers: int | None = None) -> Iterato
     scheduler : str, optional
         Address of a running scheduler, like ``tcp://10.0.0.1:8786``; its workers must find data and model under the
         same paths. By default threads of this process share one model: reading and decoding go on while the network
-        is busy, nothing listens on any port, and no process has to load Keras again.
+        is busy, nothing can be reached from other machines, and no process has to load Keras again.
     workers : int, optional
         Number of those threads; by default the number of processors.
 
@@ -43,7 +45,9 @@ def connect(scheduler: str | None = None, workers: int | None = None) -> Iterato
                 n_workers=1,
                 threads_per_worker=workers or processors(),
                 processes=False,
-                dashboard_address=None,
+                # There is no dashboard, but both open a port for one, on all addresses by default.
+                dashboard_address=_LOOPBACK,
+                worker_dashboard_address=_LOOPBACK,
                 memory_limit=0,
             ) as cluster,
             Client(cluster) as client,  # type: ignore[no-untyped-call]

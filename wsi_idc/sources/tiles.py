@@ -68,8 +68,11 @@ def case_number(slide: Slide, given: int | None = None) -> str:
         if not 1 <= given < _NUMBERS.stop:
             raise OptionError(f"{given} cannot be a case number: choose 1 to {_NUMBERS.stop - 1}.")
         if phantom != (given in PHANTOM_CASES):
-            whose = "are those of phantoms, which this slide is not" if not phantom else "must name a phantom"
-            raise OptionError(f"Case numbers {first} to {last} {whose}: choose another --case than {given}.")
+            if phantom:
+                raise OptionError(f"This slide is a phantom, so {given} cannot be its --case: take {first} to {last}.")
+            raise OptionError(
+                f"Case numbers {first} to {last} are those of phantoms: choose another --case than {given}."
+            )
         return str(given)
     number = int(slide.fingerprint[:15], 16)
     if not phantom:
