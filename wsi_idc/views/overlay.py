@@ -12,8 +12,8 @@ from wsi_idc.views.style import Style, colour_table, table_index
 
 LINE_RGB = (20, 20, 20)
 HALO_RGB = (255, 255, 255)
-UNREADABLE_RGB = (222, 222, 222)
-UNREADABLE_LINE_RGB = (150, 150, 150)
+UNREADABLE_RGB = (240, 240, 240)
+UNREADABLE_LINE_RGB = (105, 105, 105)
 
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 """Grey of an RGB colour: Rec. ITU-R BT.601."""

@@ -36,7 +36,7 @@ def show_tissue(pixels: NDArray[np.uint8], tissue: NDArray[np.bool_]) -> NDArray
     """`outline_tissue`, and all else fades."""
     faded = np.rint(pixels * (1 - _FADED) + 255 * _FADED).astype(np.uint8)
     shown = np.where(_fitted(tissue, pixels)[..., None], pixels, faded)
-    return outline_tissue(shown, tissue, line_px=max(1, max(pixels.shape) // 800))
+    return outline_tissue(shown, tissue, line_px=max(1, max(pixels.shape) // 400))
 
 
 def _fitted(mask: NDArray[np.bool_], pixels: NDArray[np.uint8]) -> NDArray[np.bool_]:
