@@ -107,6 +107,7 @@ SHAPES: dict[str, Callable[[], MadeSource]] = {
     "one class": lambda: make_source(20, 20, labels="negative"),
     "unreadable": lambda: make_source(20, 16, unreadable=9),
     "all unreadable": lambda: make_source(6, 4, labels="none", unreadable=24),
+    "broad": lambda: make_source(48, 24, unreadable=4),
     "very wide": lambda: make_source(160, 6),
     "very tall": lambda: make_source(6, 160, unreadable=3),
     "tall without labels": lambda: make_source(6, 160, labels="none"),

@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import warnings
 from itertools import combinations
+from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont
 from matplotlib.text import Text
 
 from tests.views.conftest import SHAPES, MadeSource, caption_of, make_source, score
@@ -15,6 +18,7 @@ from wsi_idc.views.blocks import figure_rows, round_length
 from wsi_idc.views.confusion import build_confusion
 from wsi_idc.views.layout import PAGE_H, PAGE_W, plan_sheet
 from wsi_idc.views.mosaic import rebuild_mosaic
+from wsi_idc.views.page import Page
 from wsi_idc.views.sheet import build_sheet
 from wsi_idc.views.style import Style
 
@@ -57,6 +61,9 @@ def test_texts_neither_overlap_nor_leave_the_page(shape: MadeSource) -> None:
     figure = sheet_of(shape)
     assert RESEARCH in words(figure)
     assert_tidy(figure)
+    right = figure.bbox.width - 0.38 * figure.dpi
+    for text in written(figure):
+        assert text.get_window_extent().x1 <= right or "PHANTOM" in text.get_text(), text.get_text()
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.1234, 0.9876, 1.0])
@@ -103,7 +110,8 @@ def test_context_is_named_only_where_it_is_on() -> None:
 def test_a_nominal_scale_is_called_so(mpp_source: str, nominal: bool) -> None:
     source = SHAPES["ten"]()
     source.mpp_source = mpp_source  # type: ignore[assignment]
-    assert ("mm (nominal scale)" in words(sheet_of(source))) == nominal
+    said = words(sheet_of(source))
+    assert ("mm (nominal scale)" in said) == ("areas at nominal scale" in said) == nominal
 
 
 def test_a_phantom_says_so_in_large_letters() -> None:
@@ -132,7 +140,7 @@ def test_no_tissue_is_said() -> None:
 
 def test_undefined_figures_are_dashes() -> None:
     source = SHAPES["one class"]()
-    rows = dict(figure_rows(score(source), (4.0, 4.0), caption_of(source)))
+    rows = dict(figure_rows(score(source), (4.0, 4.0)))
     assert rows["AUC"] == rows["Sensitivity"] == rows["Balanced accuracy"] == "\N{EN DASH}"
     assert rows["Specificity"] not in ("\N{EN DASH}", "")
     assert "nan" not in words(sheet_of(source)).lower()
@@ -146,7 +154,7 @@ def test_unreadable_patches_are_counted_only_where_there_are_any() -> None:
 def test_areas_come_from_the_boxes_and_the_scale() -> None:
     source = make_source(3, 2, mpp=(2.0, 4.0))
     prob = np.array([0.9, 0.1, 0.1, 0.1, 0.1, np.nan])
-    rows = dict(figure_rows(score(source, prob), source.mpp, caption_of(source, mpp_source="file")))
+    rows = dict(figure_rows(score(source, prob), source.mpp))
     assert rows["Predicted IDC"] == "0.02 mm² (24.8 %)"
     # 2 of 50x50, one of 42x50, two of 50x30, and the cut corner unreadable; 8 µm² a pixel.
     assert rows["Tissue scored"] == f"{(2 * 2500 + 2100 + 2 * 1500) * 8e-6:.2f} mm²"
@@ -159,6 +167,45 @@ def test_panels_show_the_slide_at_one_scale_and_its_true_shape() -> None:
     assert len(figure.images) == 3 and len(sizes) == 1
     height, width = sizes.pop()
     assert width / height == pytest.approx((992 * 4) / (480 * 2), rel=0.02)
+
+
+@pytest.mark.parametrize(("shape", "gain"), [((1, 2), 1.15), ((1.8, 1), 1.3), ((2.5, 1), 1.4), ((6, 1), 1.9)])
+def test_slides_that_are_not_square_get_larger_panels_than_three_in_a_row(
+    shape: tuple[float, float], gain: float
+) -> None:
+    in_a_row = min((PAGE_W - 1.3) / 3, 3.54 * shape[0] / shape[1])
+    assert plan_sheet(shape, 1e9, labelled=True).panels[0].width > gain * in_a_row
+
+
+@pytest.mark.parametrize("dpi", [72, 100, 200, 300])
+def test_no_resolution_loses_a_rule(dpi: int) -> None:
+    page = Page(4, 3, dpi)
+    heights = [0.5 + i * 0.2317 for i in range(9)]
+    for y in heights:
+        page.rule(0.5, y, 3, "#595959")
+    dark = (page.pixels()[:, dpi] < 120).all(axis=1)
+    assert np.count_nonzero(np.diff(dark.astype(int)) == 1) == len(heights)
+
+
+def test_a_model_that_has_seen_the_case_is_told_of_in_the_head() -> None:
+    told = "The model was trained or tuned on this case: its figures flatter."
+    assert told in words(sheet_of(SHAPES["phantom"](), seen=True)) and told not in words(sheet_of(SHAPES["phantom"]()))
+    assert_tidy(sheet_of(SHAPES["long phantom"](), seen=True))
+
+
+@pytest.mark.parametrize("name", ["labels", "unreadable", "phantom", "long name", "broad"])
+def test_only_a_font_that_matplotlib_brings_is_used(name: str) -> None:
+    with matplotlib.rc_context({"font.family": "serif"}):
+        figure = sheet_of(SHAPES[name]())
+    brought = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+    used = {Path(findfont(text.get_fontproperties())) for text in written(figure)}
+    assert used == {brought / "DejaVuSans.ttf", brought / "DejaVuSans-Bold.ttf"}
+    assert {text.get_fontfamily()[0] for text in written(figure)} == {"DejaVu Sans"}
+
+
+@pytest.mark.parametrize("name", list(SHAPES))
+def test_no_text_is_too_small_for_paper(name: str) -> None:
+    assert min(text.get_fontsize() for text in written(sheet_of(SHAPES[name]()))) >= 7
 
 
 def test_panels_are_not_resampled() -> None:
@@ -192,7 +239,9 @@ def test_the_scale_bar_has_a_round_length(most: float) -> None:
 
 
 @pytest.mark.parametrize("labelled", [True, False])
-@pytest.mark.parametrize("shape", [(1, 1), (1.2, 1), (14, 1), (1, 14), (300, 1), (1, 300), (1, 3)])
+@pytest.mark.parametrize(
+    "shape", [(1, 1), (1.2, 1), (1.7, 1), (2, 1), (3, 1), (14, 1), (1, 14), (300, 1), (1, 300), (1, 3)]
+)
 def test_panels_stay_on_the_page_and_apart(shape: tuple[float, float], labelled: bool) -> None:
     layout = plan_sheet(shape, 1e9, labelled)
     others = [layout.key, layout.figures, *([layout.confusion] if layout.confusion else [])]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import product
 
 PAGE_W, PAGE_H = 11.69, 8.27
 """A4 landscape."""
@@ -23,16 +22,22 @@ SCALE = 0.34
 WIDTH, HEIGHT = PAGE_W - 2 * MARGIN, PAGE_H - HEADER - FOOTER
 """What lies between header, footer and margins."""
 
-_BETWEEN = 0.1
-_INFO_H, _INFO_H_UNLABELLED, _INFO_GROWTH = 2.2, 1.85, 0.55
-_INFO_W = 3.5
-_LEAST_ROW = 10.0
-"""Width that key, confusion matrix and figures need side by side."""
+_BETWEEN, _BETWEEN_GROWTH = 0.1, 0.4
+_INFO_H, _INFO_H_UNLABELLED, _INFO_GROWTH = 2.35, 1.85, 0.55
+_INFO_W = 3.8
+_LEAST_ROW, _LEAST_ROW_UNLABELLED = 10.0, 7.0
+"""Width that key, confusion matrix and figures, or key and figures, need side by side."""
 
-_LEAST_SLOT = 2.1
+_LEAST_SLOT = 2.2
 """A panel's title needs this much width, however narrow the panel."""
 
-_WORTH_CHANGING = 1.25
+_CORNER_KEY_W, _CORNER_W, _CORNER_W_MOST = 2.35, 5.3, 6.0
+_CORNER_H, _CORNER_H_MOST = 3.75, 4.3
+_LEVEL = 0.05
+_MATRIX_SHARE = 0.46
+"""Of the height that confusion matrix and figures have above one another in the corner."""
+
+_WORTH_CHANGING = 1.15
 """Panels side by side over a row of information is what readers know; another order must gain this much."""
 
 
@@ -79,7 +84,10 @@ def plan_sheet(extent: tuple[float, float], largest: float, labelled: bool) -> L
     labelled : bool
         Three panels and a confusion matrix rather than two panels.
     """
-    plans = [_Plan(labelled, beside, stacked) for beside, stacked in product((False, True), repeat=2)]
+    plans: list[_Plan | _Corner] = [_Plan(labelled, beside=False, stacked=False)]
+    if labelled:
+        plans.append(_Corner())
+    plans += [_Plan(labelled, *order) for order in ((False, True), (True, False), (True, True))]
     chosen = plans[0]
     for plan in plans[1:]:
         if min(plan.scale(extent), largest) > min(chosen.scale(extent), largest) * _WORTH_CHANGING:
@@ -135,13 +143,17 @@ class _Plan:
         (across, down), (room_w, room_h) = self.grid, self.room
         slot_w = min(max(panel_w, _LEAST_SLOT), (room_w - (across - 1) * GAP) / across)
         group_w = across * slot_w + (across - 1) * GAP
-        group_h = down * (panel_h + TITLE) + (down - 1) * _BETWEEN + SCALE
-        spare = max(0.0, room_h - group_h)
-        info_h = self.info_h if self.beside else self.info_h + min(_INFO_GROWTH, spare)
-        spare -= 0 if self.beside else info_h - self.info_h
-        left, top = MARGIN + (room_w - group_w) / 2, HEADER + spare / 2
+        spare = max(0.0, room_h - down * (panel_h + TITLE) - (down - 1) * _BETWEEN - SCALE)
+        between, info_h, top = _BETWEEN, self.info_h, HEADER
+        if self.beside:
+            between += min(_BETWEEN_GROWTH, spare / down)
+        else:
+            growth = min(_INFO_GROWTH, spare)
+            info_h, top = info_h + growth, top + (spare - growth) / 2
+        group_h = down * (panel_h + TITLE) + (down - 1) * between + SCALE
+        left = MARGIN + (room_w - group_w) / 2
         panels = tuple(
-            Box(left + i * (slot_w + GAP), top + TITLE + j * (panel_h + TITLE + _BETWEEN), panel_w, panel_h)
+            Box(left + i * (slot_w + GAP), top + TITLE + j * (panel_h + TITLE + between), panel_w, panel_h)
             for j in range(down)
             for i in range(across)
         )
@@ -149,8 +161,34 @@ class _Plan:
         if self.beside:
             return Layout(panels, scale_bar, *_info_column(self.labelled))
         # Text that starts where the pictures start, as long as it fits under them.
-        row = Box(left, 0, group_w, 0) if group_w >= _LEAST_ROW else Box(MARGIN, 0, WIDTH, 0)
+        least = _LEAST_ROW if self.labelled else _LEAST_ROW_UNLABELLED
+        row = Box(left, 0, group_w, 0) if group_w >= least else Box(MARGIN, 0, WIDTH, 0)
         return Layout(panels, scale_bar, *_info_row(self.labelled, row.x, row.width, info_h))
+
+
+@dataclass(frozen=True)
+class _Corner:
+    """Three panels of a broad slide as three quarters of the page, with the information in the fourth."""
+
+    def scale(self, extent: tuple[float, float]) -> float:
+        """Inches of paper per unit of the slide's extent."""
+        slot_w = min((WIDTH - GAP) / 2, WIDTH - 2 * GAP - _CORNER_W)
+        slot_h = min((HEIGHT - SCALE - _BETWEEN) / 2, HEIGHT - _CORNER_H - _BETWEEN) - TITLE
+        return min(slot_w / extent[0], slot_h / extent[1])
+
+    def place(self, panel_w: float, panel_h: float) -> Layout:
+        """Put panels of this size, and all else, on the page."""
+        row_h = TITLE + panel_h + _BETWEEN
+        corner_h = min(HEIGHT - row_h, max(_CORNER_H_MOST, panel_h + TITLE + SCALE))
+        top = HEADER + (HEIGHT - row_h - corner_h) / 2
+        corner_w = min(WIDTH - panel_w - 2 * GAP, _CORNER_W_MOST)
+        # Its headings stand level with the third panel's title.
+        corner = Box(PAGE_W - MARGIN - corner_w, top + row_h + _LEVEL, corner_w, corner_h - _LEVEL)
+        panels = tuple(
+            Box(x, y + TITLE, panel_w, panel_h) for x, y in ((MARGIN, top), (corner.x, top), (MARGIN, top + row_h))
+        )
+        scale_bar = Box(MARGIN, top + row_h + TITLE + panel_h, panel_w, SCALE)
+        return Layout(panels, scale_bar, *_info_corner(corner))
 
 
 def _info_row(labelled: bool, left: float, width: float, height: float) -> tuple[Box, Box | None, Box]:
@@ -167,9 +205,18 @@ def _info_row(labelled: bool, left: float, width: float, height: float) -> tuple
 def _info_column(labelled: bool) -> tuple[Box, Box | None, Box]:
     """Key, confusion matrix and figures above one another at the right."""
     left = PAGE_W - MARGIN - _INFO_W
-    key_h, figures_h = 2.05, 2.15
+    key_h, figures_h, gap = 2.12, 2.25, 0.2
     key = Box(left, HEADER, _INFO_W, key_h)
     if not labelled:
         return key, None, Box(left, HEADER + key_h + 2 * GAP, _INFO_W, figures_h)
-    matrix = Box(left, HEADER + key_h + GAP, _INFO_W, HEIGHT - key_h - figures_h - 2 * GAP)
+    matrix = Box(left, HEADER + key_h + gap, _INFO_W, HEIGHT - key_h - figures_h - 2 * gap)
     return key, matrix, Box(left, HEADER + HEIGHT - figures_h, _INFO_W, figures_h)
+
+
+def _info_corner(corner: Box) -> tuple[Box, Box, Box]:
+    """Key at the left, confusion matrix above figures at the right of the page's last quarter."""
+    key = Box(corner.x, corner.y, _CORNER_KEY_W, corner.height)
+    left, width = corner.x + _CORNER_KEY_W + 2 * GAP, corner.width - _CORNER_KEY_W - 2 * GAP
+    matrix_h = _MATRIX_SHARE * corner.height
+    figures_y = corner.y + matrix_h + _BETWEEN
+    return key, Box(left, corner.y, width, matrix_h), Box(left, figures_y, width, corner.height - matrix_h - _BETWEEN)

@@ -76,10 +76,18 @@ class Page:
             Rectangle(corner, width, height, transform=self.figure.dpi_scale_trans, **{"lw": 0, **style})
         )
 
+    def rule(self, x: float, y: float, width: float, colour: str, points: float = 0.4) -> None:
+        """Draw a level line that no resolution loses: whole pixels, at least one."""
+        thick = max(1, round(points / 72 * self.dpi))
+        self.rectangle(x, round(y * self.dpi) / self.dpi, width, thick / self.dpi, facecolor=colour, antialiased=False)
+
     def axes(self, x: float, y: float, width: float, height: float) -> Axes:
         """Axes with the upper left corner of their frame at `x`, `y`."""
         bottom = self.height - y - height
-        return self.figure.add_axes((x / self.width, bottom / self.height, width / self.width, height / self.height))
+        axes = self.figure.add_axes((x / self.width, bottom / self.height, width / self.width, height / self.height))
+        # Otherwise the numbers follow the reader's own settings of Matplotlib.
+        axes.tick_params(labelfontfamily=FONT)
+        return axes
 
     def picture(self, x: float, y: float, pixels: NDArray[np.uint8]) -> None:
         """Show an array, shape (h, w, 3), one pixel to a pixel of the page, in a thin frame."""

@@ -13,15 +13,15 @@ from wsi_idc.views.caption import PHANTOM, RESEARCH_USE, Caption
 from wsi_idc.views.layout import MARGIN, PAGE_H, PAGE_W, Layout, plan_sheet
 from wsi_idc.views.mosaic import Mosaic
 from wsi_idc.views.overlay import mean_grey, paint_probability
-from wsi_idc.views.page import QUIET, Page, save_page
+from wsi_idc.views.page import QUIET, WARNING, Page, save_page
 from wsi_idc.views.raster import place_boxes, resize
 from wsi_idc.views.style import Style
 from wsi_idc.views.tissue import outline_tissue
 
 __all__ = ["PHANTOM", "RESEARCH_USE", "Caption", "build_sheet", "draw_sheet"]
 
-_LARGEST_PX_IN = 1 / 50
-"""Inches that a mosaic pixel is drawn at most: a slide of ten patches shall not fill the page with blur."""
+_LARGEST_PX_IN = 1 / 33
+"""Inches that a mosaic pixel is drawn at most: a slide of one patch shall not fill the page with blur."""
 
 
 _LINE_IN = 0.01
@@ -74,7 +74,10 @@ def _draw_header(page: Page, caption: Caption) -> None:
     if caption.kind == "phantom":
         right = page.badge(right, 0.22, size=15) - 0.2
     page.text(MARGIN, 0.42, caption.title, size=15, weight="bold", room=right - MARGIN)
-    page.text(MARGIN, 0.64, "Probability of invasive ductal carcinoma (IDC) per patch", size=9, color=QUIET)
+    page.text(MARGIN, 0.65, "Probability of invasive ductal carcinoma (IDC) per patch", size=10, color=QUIET)
+    if caption.seen:
+        told = "The model was trained or tuned on this case: its figures flatter."
+        page.text(page.width - MARGIN, 0.78, told, size=9, weight="bold", color=WARNING, ha="right")
 
 
 def _draw_panels(page: Page, layout: Layout, mosaic: Mosaic, scores: Scores, style: Style) -> float:
@@ -93,8 +96,8 @@ def _draw_panels(page: Page, layout: Layout, mosaic: Mosaic, scores: Scores, sty
         pictures.append(paint_agreement(tissue, boxes, scores, line_px))
         titles.append("Labels and errors")
     for letter, title, picture, box in zip("ABC", titles, pictures, layout.panels, strict=False):
-        page.text(box.x, box.y - 0.07, letter, size=10, weight="bold")
-        page.text(box.x + 0.2, box.y - 0.07, title, size=9)
+        page.text(box.x, box.y - 0.07, letter, size=11, weight="bold")
+        page.text(box.x + 0.22, box.y - 0.07, title, size=10)
         page.picture(box.x, box.y, picture)
     if not scores.readable.any():
         _say_nothing_scored(page, layout, scores)
@@ -111,7 +114,7 @@ def _say_nothing_scored(page: Page, layout: Layout, scores: Scores) -> None:
 
 def _draw_footer(page: Page, scores: Scores, caption: Caption) -> None:
     line = page.height - 0.56
-    page.rectangle(MARGIN, line, page.width - 2 * MARGIN, 0.008, facecolor=QUIET)
+    page.rule(MARGIN, line, page.width - 2 * MARGIN, QUIET, points=0.6)
     room = page.width - 2 * MARGIN
     said = f" \N{MIDDLE DOT} {caption.provenance(scores.threshold)}"
     provenance = page.text(MARGIN, line + 0.18, said, color=QUIET, room=room - 1.5)
