@@ -18,6 +18,7 @@ from wsi_idc.errors import OutputError
 from wsi_idc.evaluation.reliability import expected_calibration_error, reliability_bins
 from wsi_idc.metrics import compute_metrics
 from wsi_idc.views.charts import (
+    Judged,
     build_precision_recall,
     build_reliability,
     build_roc,
@@ -61,7 +62,7 @@ def page_of(build: Build, name: str, threshold: float = 0.634, **more: bool) -> 
     label, prob = DATA[name]
     metrics = compute_metrics(label, prob, threshold)
     around = {key: (value - 0.02, value + 0.01) for key, value in metrics.as_dict().items() if value is not None}
-    return build(label, prob, metrics, {**around, "npv": None}, HEADING, SUBHEADING, **more)
+    return build(Judged(label, prob, metrics, {**around, "npv": None}, HEADING, SUBHEADING, **more))
 
 
 def line(page: Page, marker: str) -> Line2D | None:
@@ -92,7 +93,7 @@ def test_texts_neither_overlap_nor_leave_the_page(chart: str, name: str) -> None
 @pytest.mark.parametrize("chart", BUILDS)
 def test_a_phantom_and_long_headings_stay_on_the_page(chart: str) -> None:
     label, prob = DATA["usual"]
-    page = BUILDS[chart](label, prob, compute_metrics(label, prob, 0.5), {}, "h" * 300, "s" * 300, phantom=True)
+    page = BUILDS[chart](Judged(label, prob, compute_metrics(label, prob, 0.5), {}, "h" * 300, "s" * 300, phantom=True))
     assert "PHANTOM" in words(page.figure)
     assert_tidy(page.figure)
 
@@ -105,7 +106,7 @@ def test_the_ends_of_the_thresholds(chart: str, threshold: float) -> None:
 
 def test_the_roc_curve_of_four_patches() -> None:
     label, prob = data([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
-    page = build_roc(label, prob, compute_metrics(label, prob, 0.36), {"auc": (0.7, 0.8)}, HEADING, SUBHEADING)
+    page = build_roc(Judged(label, prob, compute_metrics(label, prob, 0.36), {"auc": (0.7, 0.8)}, HEADING, SUBHEADING))
     assert points(page).tolist() == [[0, 0], [0, 0.5], [0.5, 0.5], [0.5, 1], [1, 1]]
     assert points(page, "D").tolist() == [[0.5, 0.5]]
     said = words(page.figure).split("\n")
@@ -116,7 +117,7 @@ def test_the_roc_curve_of_four_patches() -> None:
 def test_the_precision_recall_curve_of_four_patches() -> None:
     label, prob = data([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
     metrics = compute_metrics(label, prob, 0.35)
-    page = build_precision_recall(label, prob, metrics, {"average_precision": None}, HEADING, SUBHEADING)
+    page = build_precision_recall(Judged(label, prob, metrics, {"average_precision": None}, HEADING, SUBHEADING))
     assert points(page).tolist() == [[1, 0.5], [1, pytest.approx(2 / 3)], [0.5, 0.5], [0.5, 1], [0, 1]]
     assert points(page, "D").tolist() == [[1, pytest.approx(2 / 3)]]
     base = [drawn for drawn in page.figure.axes[0].lines if drawn.get_linestyle() == "--"]
@@ -126,7 +127,7 @@ def test_the_precision_recall_curve_of_four_patches() -> None:
 
 def test_a_first_patch_that_is_no_idc_is_not_drawn_as_precision_1() -> None:
     label, prob = data([1, 0], [0.2, 0.9])
-    page = build_precision_recall(label, prob, compute_metrics(label, prob, 0.5), {}, HEADING, SUBHEADING)
+    page = build_precision_recall(Judged(label, prob, compute_metrics(label, prob, 0.5), {}, HEADING, SUBHEADING))
     assert points(page)[:, 1].max() == 0.5
 
 
@@ -162,7 +163,7 @@ def test_a_perfect_model_runs_through_the_corner() -> None:
 
 def test_the_reliability_curve_shows_filled_bins_above_their_counts() -> None:
     label, prob = data([0] * 30 + [1] * 10 + [1] * 3, [0.25] * 40 + [0.9] * 3)
-    page = build_reliability(label, prob, compute_metrics(label, prob, 0.5), {}, HEADING, SUBHEADING)
+    page = build_reliability(Judged(label, prob, compute_metrics(label, prob, 0.5), {}, HEADING, SUBHEADING))
     solid, hollow = (drawn for drawn in page.figure.axes[0].lines if drawn.get_marker() == "o")
     assert np.asarray(solid.get_xydata()).tolist() == [[0.25, 0.25]]
     assert np.asarray(hollow.get_xydata()).tolist() == [[pytest.approx(0.9), 1]]
@@ -182,24 +183,24 @@ def test_an_interval_is_written_so_that_its_ends_differ() -> None:
         ((0.941, 0.972), "(95 % 0.94\N{EN DASH}0.97 over cases)"),
         ((0.9571, 0.9593), "(95 % 0.957\N{EN DASH}0.959 over cases)"),
     ]:
-        assert told in words(build_roc(label, prob, metrics, {"auc": interval}, HEADING, SUBHEADING).figure)
+        assert told in words(build_roc(Judged(label, prob, metrics, {"auc": interval}, HEADING, SUBHEADING)).figure)
     for missing in ({}, {"auc": None}, {"auc": (float("nan"), 1.0)}):
-        assert "95 %" not in words(build_roc(label, prob, metrics, missing, HEADING, SUBHEADING).figure)
+        assert "95 %" not in words(build_roc(Judged(label, prob, metrics, missing, HEADING, SUBHEADING)).figure)
 
 
 @pytest.mark.parametrize("chart", BUILDS)
 def test_a_chart_is_written_whole_and_twice_the_same(chart: str, tmp_path: Path) -> None:
     label, prob = DATA["few"]
-    parts = (label, prob, compute_metrics(label, prob, 0.5), {}, HEADING, SUBHEADING)
+    judged = Judged(label, prob, compute_metrics(label, prob, 0.5), {}, HEADING, SUBHEADING)
     for name in ("one.png", "two.png"):
-        save_page(tmp_path / name, BUILDS[chart](*parts))
+        save_page(tmp_path / name, BUILDS[chart](judged))
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one.png", "two.png"]
     with Image.open(tmp_path / "one.png") as image:
         assert image.info["dpi"] == pytest.approx((200, 200), abs=0.1)
         assert image.width / 200 < 8.27 and image.height / 200 < 11.69
     with pytest.raises(OutputError):
-        save_page(tmp_path / "missing" / "one.png", BUILDS[chart](*parts))
+        save_page(tmp_path / "missing" / "one.png", BUILDS[chart](judged))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -53,19 +54,11 @@ _STEP = 1 / 4000
 """About a quarter of a pixel of the curve's frame."""
 
 
-def build_roc(
-    label: NDArray[np.int8],
-    prob: NDArray[np.float64],
-    metrics: Metrics,
-    intervals: Intervals,
-    heading: str,
-    subheading: str,
-    *,
-    phantom: bool = False,
-) -> Page:
-    """Sensitivity over 1 - specificity, with the threshold's point and the area under the curve.
+@dataclass(frozen=True)
+class Judged:
+    """Patches as a model judged them, and what the charts say of them.
 
-    Parameters
+    Attributes
     ----------
     label : ndarray of int8, shape (n,)
         1 for IDC, 0 for none.
@@ -80,20 +73,51 @@ def build_roc(
     phantom : bool
         Whether the tissue is synthetic, which the page then says in large letters.
     """
-    both = _has_both_classes(label)
+
+    label: NDArray[np.int8]
+    prob: NDArray[np.float64]
+    metrics: Metrics
+    intervals: Intervals
+    heading: str
+    subheading: str
+    phantom: bool = False
+
+    @property
+    def both_classes(self) -> bool:
+        """Whether there is anything to tell apart."""
+        return 0 < int(np.count_nonzero(self.label)) < len(self.label)
+
+    def told(self, name: str, over: bool = False) -> str:
+        """A figure and its interval, in three decimals where two would not tell the interval's ends apart."""
+        value: float | None = getattr(self.metrics, name)
+        if value is None:
+            return "\N{EN DASH}"
+        interval = self.intervals.get(name)
+        if interval is None or not np.isfinite(interval).all():
+            return f"{value:.3f}"
+        low, high = interval
+        decimals = 2 if high - low >= 0.02 else 3
+        scope = " over cases" if over else ""
+        return f"{value:.3f} (95 % {low:.{decimals}f}\N{EN DASH}{high:.{decimals}f}{scope})"
+
+
+def build_roc(judged: Judged) -> Page:
+    """Sensitivity over 1 - specificity, with the threshold's point and the area under the curve."""
+    metrics = judged.metrics
+    both = judged.both_classes
     key: _Key = [
-        (_CURVE, f"AUC {_figure('auc', metrics.auc, intervals, over=True)}"),
+        (_CURVE, f"AUC {judged.told('auc', over=True)}"),
         (_POINT, f"at threshold {threshold_text(metrics.threshold)}:"),
-        (None, f"sensitivity {_figure('sensitivity', metrics.sensitivity, intervals)}"),
-        (None, f"specificity {_figure('specificity', metrics.specificity, intervals)}"),
+        (None, f"sensitivity {judged.told('sensitivity')}"),
+        (None, f"specificity {judged.told('specificity')}"),
         (_BASE, "chance"),
     ]
-    page, axes = _open_page("ROC curve", heading, subheading, key if both else [], phantom)
+    page, axes = _open_page("ROC curve", judged, key if both else [])
     _label_axes(axes, "1 \N{MINUS SIGN} specificity (false-positive rate)", "sensitivity (true-positive rate)")
     if not both:
-        _say_undefined(axes, "ROC curve", label)
+        _say_undefined(axes, "ROC curve", judged.label)
         return page
-    across, up, _ = roc_curve(label, prob)
+    across, up, _ = roc_curve(judged.label, judged.prob)
     axes.plot([0, 1], [0, 1], **_BASE)
     axes.plot(*_thin(across, up), **_CURVE)
     assert metrics.sensitivity is not None and metrics.specificity is not None
@@ -101,42 +125,31 @@ def build_roc(
     return page
 
 
-def build_precision_recall(
-    label: NDArray[np.int8],
-    prob: NDArray[np.float64],
-    metrics: Metrics,
-    intervals: Intervals,
-    heading: str,
-    subheading: str,
-    *,
-    phantom: bool = False,
-) -> Page:
+def build_precision_recall(judged: Judged) -> Page:
     """Precision over sensitivity, with the threshold's point, the average precision and the share of IDC.
 
-    Drawn in steps, whose area is the average precision; straight lines between the points would flatter. The
-    parameters are those of `build_roc`.
+    Drawn in steps, whose area is the average precision; straight lines between the points would flatter.
     """
-    both = _has_both_classes(label)
-    prevalence = float(np.mean(label)) if both else 0.0
+    metrics = judged.metrics
+    both = judged.both_classes
+    prevalence = float(np.mean(judged.label)) if both else 0.0
     at = f"threshold {threshold_text(metrics.threshold)}:"
-    key: _Key = [
-        (_CURVE, f"average precision {_figure('average_precision', metrics.average_precision, intervals, over=True)}")
-    ]
+    key: _Key = [(_CURVE, f"average precision {judged.told('average_precision', over=True)}")]
     if metrics.precision is None:
         key += [({}, f"{at} no patch is called IDC")]
     else:
         key += [
             (_POINT, f"at {at}"),
-            (None, f"precision {_figure('precision', metrics.precision, intervals)}"),
-            (None, f"sensitivity {_figure('sensitivity', metrics.sensitivity, intervals)}"),
+            (None, f"precision {judged.told('precision')}"),
+            (None, f"sensitivity {judged.told('sensitivity')}"),
         ]
     key += [(_BASE, f"share of IDC {prevalence:.3f}: the precision of chance")]
-    page, axes = _open_page("Precision-recall curve", heading, subheading, key if both else [], phantom)
+    page, axes = _open_page("Precision-recall curve", judged, key if both else [])
     _label_axes(axes, "sensitivity (recall)", "precision (positive predictive value)")
     if not both:
-        _say_undefined(axes, "precision-recall curve", label)
+        _say_undefined(axes, "precision-recall curve", judged.label)
         return page
-    precision, recall, _ = precision_recall_curve(label, prob)
+    precision, recall, _ = precision_recall_curve(judged.label, judged.prob)
     # scikit-learn ends the curve in a precision of 1 that no patch stands for.
     precision[-1] = precision[-2]
     axes.plot([0, 1], [prevalence, prevalence], **_BASE)
@@ -146,39 +159,27 @@ def build_precision_recall(
     return page
 
 
-def build_reliability(
-    label: NDArray[np.int8],
-    prob: NDArray[np.float64],
-    metrics: Metrics,
-    intervals: Intervals,
-    heading: str,
-    subheading: str,
-    *,
-    phantom: bool = False,
-) -> Page:
-    """Share of IDC over mean probability in ten bins of equal width, above a histogram of the probabilities.
-
-    The parameters are those of `build_roc`.
-    """
-    both = _has_both_classes(label)
-    bins = reliability_bins(label, prob)
+def build_reliability(judged: Judged) -> Page:
+    """Share of IDC over mean probability in ten bins of equal width, above a histogram of the probabilities."""
+    both = judged.both_classes
+    bins = reliability_bins(judged.label, judged.prob)
     few = bins.filled & (bins.count < _FEW)
     many = bins.filled & ~few
     key: _Key = []
     if both:
-        error = expected_calibration_error(label, prob)
+        error = expected_calibration_error(judged.label, judged.prob)
         key = [
             ({**_CURVE, **_BIN, "linestyle": "-"}, f"expected calibration error (ECE) {error:.3f}, in ten bins"),
-            ({}, f"Brier score {_figure('brier', metrics.brier, intervals, over=True)}"),
+            ({}, f"Brier score {judged.told('brier', over=True)}"),
             *([(_FEW_BIN, f"bin of fewer than {_FEW} patches")] if few.any() else []),
             (_BASE, "perfect calibration"),
         ]
-    page, axes = _open_page("Reliability", heading, subheading, key, phantom, room_below=_GAP + _HISTOGRAM)
+    page, axes = _open_page("Reliability", judged, key, room_below=_GAP + _HISTOGRAM)
     _label_axes(axes, "", "share of IDC")
     axes.tick_params(labelbottom=False)
-    _draw_histogram(page.axes(_LEFT, _axes_bottom(phantom) + _GAP, _SIDE, _HISTOGRAM), bins)
+    _draw_histogram(page.axes(_LEFT, _axes_bottom(judged.phantom) + _GAP, _SIDE, _HISTOGRAM), bins)
     if not both:
-        _say_undefined(axes, "reliability curve", label)
+        _say_undefined(axes, "reliability curve", judged.label)
         return page
     axes.plot([0, 1], [0, 1], **_BASE)
     # An empty bin is NaN and interrupts the line.
@@ -188,23 +189,17 @@ def build_reliability(
     return page
 
 
-def _has_both_classes(label: NDArray[np.int8]) -> bool:
-    return 0 < int(np.count_nonzero(label)) < len(label)
-
-
-def _open_page(
-    title: str, heading: str, subheading: str, key: _Key, phantom: bool, room_below: float = 0
-) -> tuple[Page, Axes]:
+def _open_page(title: str, judged: Judged, key: _Key, room_below: float = 0) -> tuple[Page, Axes]:
     """A page with title, key and foot, and its square axes, with `room_below` inches between them and the key."""
-    bottom = _axes_bottom(phantom) + room_below
+    bottom = _axes_bottom(judged.phantom) + room_below
     height = bottom + 0.65 + len(key) * _ROW + 0.3
     page = Page(_WIDTH, height, _DPI)
-    if phantom:
+    if judged.phantom:
         page.badge(_WIDTH - _MARGIN, 0.12, size=10)
-    top, room = _axes_bottom(phantom) - _SIDE, _WIDTH - 2 * _MARGIN
+    top, room = _axes_bottom(judged.phantom) - _SIDE, _WIDTH - 2 * _MARGIN
     page.text(_MARGIN, top - 0.68, title, size=12, weight="bold", room=room)
-    page.text(_MARGIN, top - 0.44, heading, size=9.5, room=room)
-    page.text(_MARGIN, top - 0.23, subheading, size=8.5, color=QUIET, room=room)
+    page.text(_MARGIN, top - 0.44, judged.heading, size=9.5, room=room)
+    page.text(_MARGIN, top - 0.23, judged.subheading, size=8.5, color=QUIET, room=room)
     _write_key(page, bottom + 0.65, key)
     page.text(_MARGIN, height - 0.14, RESEARCH_USE, size=8.5, weight="bold", room=room)
     return page, page.axes(_LEFT, top, _SIDE, _SIDE)
@@ -267,19 +262,6 @@ def _short_count(count: int) -> str:
     power, unit = (1e6, "M") if count >= 999_500 else (1e3, "k")
     value = count / power
     return f"{value:.0f}{unit}" if value >= 99.5 or value == int(value) else f"{value:.1f}{unit}"
-
-
-def _figure(name: str, value: float | None, intervals: Intervals, over: bool = False) -> str:
-    """A figure and its interval, in three decimals where two would not tell the interval's ends apart."""
-    if value is None:
-        return "\N{EN DASH}"
-    interval = intervals.get(name)
-    if interval is None or not np.isfinite(interval).all():
-        return f"{value:.3f}"
-    low, high = interval
-    decimals = 2 if high - low >= 0.02 else 3
-    scope = " over cases" if over else ""
-    return f"{value:.3f} (95 % {low:.{decimals}f}\N{EN DASH}{high:.{decimals}f}{scope})"
 
 
 def _thin(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -11,7 +11,7 @@ from wsi_idc.evaluation.evaluate import Evaluation
 from wsi_idc.naming import PHANTOM_CASES
 from wsi_idc.sources.labelled import LabelledPatches
 from wsi_idc.views.caption import threshold_text
-from wsi_idc.views.charts import build_precision_recall, build_reliability, build_roc
+from wsi_idc.views.charts import Judged, build_precision_recall, build_reliability, build_roc
 from wsi_idc.views.confusion import save_confusion
 from wsi_idc.views.contact import MOST, Tile, save_contact_sheet
 from wsi_idc.views.page import save_page
@@ -55,9 +55,11 @@ def draw_evaluation(
     model += "" if context is None else f" \N{MIDDLE DOT} context {context:g}"
     subheading = f"{model} \N{MIDDLE DOT} threshold {threshold_text(metrics.threshold)}"
     save_confusion(metrics, folder / "confusion.png", part, model, phantom=phantom)
-    columns = (evaluation.label, evaluation.prob, metrics, evaluation.intervals, heading, subheading)
+    judged = Judged(
+        evaluation.label, evaluation.prob, metrics, evaluation.intervals, heading, subheading, phantom=phantom
+    )
     for name, build in CURVES.items():
-        save_page(folder / name, build(*columns, phantom=phantom))
+        save_page(folder / name, build(judged))
     false_positives, false_negatives = (
         [_tile(data, members[i], evaluation.prob[i]) for i in evaluation.worst(label, MOST)] for label in (0, 1)
     )
