@@ -87,7 +87,7 @@ REFUSED: dict[str, Harm] = {
     "pixels empty": content(SHARD, tiff.keep(0)),
     "pixels cut": content(SHARD, tiff.cut(0.5)),
     "pixels of zeros": content(SHARD, tiff.zeroed),
-    "byte of pixels turned": content(SHARD, tiff.flip_middle),
+    "byte of pixels turned": content(SHARD, lambda data: tiff.put(data, 70_000, bytes([data[70_000] ^ 1]))),
     "first byte of pixels turned": content(SHARD, lambda data: tiff.put(data, 0, bytes([data[0] ^ 255]))),
     "byte of the index turned": content(SHARD, lambda data: tiff.put(data, len(data) - 9, bytes([data[-9] ^ 255]))),
     "column cut": content("x/c/0", tiff.cut(0.5)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +13,7 @@ SourceKind = Literal["idc", "slide", "phantom"]
 MppSource = Literal["file", "option", "nominal"]
 
 
-@dataclass(frozen=True)
-class Patch:
+class Patch(NamedTuple):
     """One patch of a slide: its box in 0-based pixels of level 0, and its label where it is known."""
 
     x: int

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from operator import add
 from types import MappingProxyType
 
 import numpy as np
@@ -41,10 +42,8 @@ class Case(ABC):
         self.patches = tuple(patches)
         self.problems = tuple(problems)
         self.kind: SourceKind = "phantom" if int(slide) in PHANTOM_CASES else "idc"
-        self.size_px = (
-            max(patch.x + patch.width for patch in self.patches),
-            max(patch.y + patch.height for patch in self.patches),
-        )
+        x, y, width, height, _ = zip(*self.patches, strict=True)
+        self.size_px = max(map(add, x, width)), max(map(add, y, height))
 
     @property
     @abstractmethod
