@@ -54,7 +54,7 @@ class OpenVinoNetwork:
 
     def __init__(self, model: Path, sha256: str, threads: int | None = None) -> None:
         count = threads or processors()
-        self._requests = 2 * count
+        self._requests = 4 * count
         core = openvino.Core()
         with ExitStack() as stack:
             network = core.read_model(_translated(model, sha256, stack))

@@ -25,7 +25,7 @@ from wsi_idc.files import DISK_FULL, make_folder
 from wsi_idc.model.config import DEFAULT_BATCH, ModelConfig
 from wsi_idc.scoring.lock import FolderLock, try_lock, wait_lock
 from wsi_idc.scoring.results import SlideResult, SlideRun
-from wsi_idc.scoring.score import Scored, block_size
+from wsi_idc.scoring.score import Scored, block_size, classify
 from wsi_idc.scoring.scores import make_scores
 from wsi_idc.sources.base import Described, PatchSource, Problem, SourceKind, describe
 from wsi_idc.sources.refs import SlideRef
@@ -146,10 +146,8 @@ def classify_task(
     """Probabilities ``(stop - start, 2)`` of patches, NaN where unreadable, and why they are."""
     classifier, classifying = _loaded(model, sha256)
     block = _opened(ref).read(start, stop)
-    probs = np.full((len(block.readable), 2), np.nan, dtype=np.float32)
     with classifying:
-        probs[block.readable] = classifier.predict(block.pixels[block.readable], batch_size)
-    return probs, block.problems
+        return classify(block, classifier, batch_size), block.problems
 
 
 @dataclass

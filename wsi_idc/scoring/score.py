@@ -10,8 +10,9 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-from wsi_idc.model.config import DEFAULT_BATCH
+from wsi_idc.model.config import CLASS_NAMES, DEFAULT_BATCH
 from wsi_idc.processors import processors
 from wsi_idc.scoring.scores import Scores, checked_threshold, make_scores
 from wsi_idc.sources.base import Block, PatchSource, Problem
@@ -34,6 +35,15 @@ class Scored:
 def block_size(batch_size: int) -> int:
     """Patches of a block: whole batches."""
     return max(BLOCK_PATCHES // batch_size, 1) * batch_size
+
+
+def classify(block: Block, model: Classifier, batch_size: int) -> NDArray[np.float32]:
+    """Probabilities ``(n, 2)`` of a block's patches, NaN where unreadable."""
+    if block.readable.all():
+        return model.predict(block.pixels, batch_size)
+    probs = np.full((len(block.readable), len(CLASS_NAMES)), np.nan, dtype=np.float32)
+    probs[block.readable] = model.predict(block.pixels[block.readable], batch_size)
+    return probs
 
 
 def _read_ahead(source: PatchSource, step: int) -> Iterator[tuple[int, Block]]:
@@ -81,9 +91,9 @@ def score(
     patches = source.patches
     probs = np.full((len(patches), 2), np.nan, dtype=np.float32)
     problems: list[Problem] = []
-    for start, block in _read_ahead(source, block_size(batch_size)):
-        rows = start + np.flatnonzero(block.readable)
-        probs[rows] = model.predict(block.pixels[block.readable], batch_size)
+    step = block_size(batch_size)
+    for start, block in _read_ahead(source, step):
+        probs[start : start + step] = classify(block, model, batch_size)
         problems += block.problems
         if on_patches:
             on_patches(len(block.readable))
