@@ -35,7 +35,7 @@ def test_what_a_scored_slide_leaves(case: IdcCase, model: Classifier, tmp_path: 
         *("wsi_idc_version", "command", "started", "finished", "seconds", "slide", "source", "model", "patches"),
         *("software", "runtime", "device", "key"),
     }
-    assert set(run["source"]) == {"kind", "path", "fingerprint", "mpp", "mpp_source"}
+    assert set(run["source"]) == {"kind", "path", "fingerprint", "mpp", "mpp_source", "size_px"}
     assert run["patches"] == {"total": 12, "scored": 12, "unreadable": 0}
     assert run["model"]["sha256"] == model.config.sha256
     metrics = json.loads((result.folder / "metrics.json").read_text())
