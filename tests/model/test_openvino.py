@@ -54,7 +54,7 @@ def test_processors_and_company_change_no_bit(patches: NDArray[np.uint8]) -> Non
 
 def test_a_damaged_translation_is_made_again(patches: NDArray[np.uint8]) -> None:
     expected = bundled().predict(patches)
-    (weights,) = cache_folder().glob("openvino/*/network.bin")
+    (weights,) = cache_folder().glob(f"openvino/{file_sha256(bundled_model())}-*/network.bin")
     good = weights.read_bytes()
     weights.write_bytes(good[:1000] + bytes(1000) + good[2000:])
     np.testing.assert_array_equal(bundled().predict(patches), expected)
