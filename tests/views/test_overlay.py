@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import compress
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -25,7 +27,7 @@ LINE_PX = 5
 def area(source: MadeSource, which: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Pixels of the chosen patches at full size."""
     mask = np.zeros(source.size_px[::-1], dtype=bool)
-    for patch in np.array(source.patches, dtype=object)[which]:
+    for patch in compress(source.patches, which):
         mask[patch.y : patch.y + patch.height, patch.x : patch.x + patch.width] = True
     return mask
 
@@ -169,7 +171,7 @@ def test_the_agreement_map_shows_each_outcome() -> None:
     ]
     painted = paint_agreement(rebuild_mosaic(source).pixels, place_boxes(scores, (1, 1)), scores)
     for name, which in found.items():
-        for patch in np.array(source.patches, dtype=object)[which]:
+        for patch in compress(source.patches, which):
             centre = painted[patch.y + patch.height // 2, patch.x + patch.width // 2].astype(int)
             distance = {other: np.abs(centre - np.array(rgb)).sum() for other, (_, rgb) in OUTCOMES.items()}
             assert min(distance, key=lambda other: distance[other]) == name
