@@ -45,7 +45,7 @@ def wsinfer(scale: Scale) -> Sequence[float]:
             other = _tiles_per_second([str(python), script, *files, cores], theirs / "model-outputs-csv" / "90001.csv")
             own = _tiles_per_second(
                 [sys.executable, "-m", "wsi_idc", "score", "slide", str(slides / "90001.tif"), "--out", str(ours)],
-                ours / "90001" / "scores.csv",
+                ours / "90001.tif" / "scores.csv",
             )
             ratios.append(own / other)
     return ratios
