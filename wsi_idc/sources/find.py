@@ -11,12 +11,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from wsi_idc.errors import DataNotFoundError, OptionError, SlideError
-from wsi_idc.sources.reader import dicom_identity
+from wsi_idc.sources.reader import dicom_identity, has_dicom_magic
 
 DICOM_ENDING = ".dcm"
-DICOM_MAGIC = b"DICM"
-DICOM_MAGIC_AT = 128
-"""Bytes before the magic, which may hold anything (DICOM part 10, section 7.1)."""
 
 SLIDE_ENDINGS = (
     *(".svs", ".tif", ".tiff", ".ndpi", ".vms", ".vmu", ".scn", ".mrxs", ".bif", ".svslide", ".czi"),
@@ -119,8 +116,7 @@ def _is_dicom(file: Path) -> bool:
         # Opening a pipe would wait for somebody to write into it.
         if not file.is_file():
             return False
-        with file.open("rb", buffering=0) as opened:
-            return opened.read(DICOM_MAGIC_AT + len(DICOM_MAGIC))[DICOM_MAGIC_AT:] == DICOM_MAGIC
+        return has_dicom_magic(file)
     except OSError:
         return False
 

@@ -36,6 +36,9 @@ _FINER = 1 + 1e-3
 _LFS_POINTER = b"version https://git-lfs.github.com/"
 """What a file holds that Git has not fetched."""
 
+_DICOM_MAGIC, _DICOM_MAGIC_AT = b"DICM", 128
+"""The magic, and the bytes before it, which may hold anything (DICOM part 10, section 7.1)."""
+
 _LARGEST_TILE_PX = 1 << 26
 """Pixels that a file may want decoded at once: 8192x8192, where scanners write 256x256 to 4096x4096."""
 
@@ -293,13 +296,18 @@ class OpenSlideReader(SlideReader):
         self._of_thread = threading.local()
 
 
+def has_dicom_magic(file: Path) -> bool:
+    """Whether a file says that it is DICOM, whatever its name; OSError where it cannot be read."""
+    with file.open("rb", buffering=0) as opened:
+        return opened.read(_DICOM_MAGIC_AT + len(_DICOM_MAGIC))[_DICOM_MAGIC_AT:] == _DICOM_MAGIC
+
+
 def _check_beside(file: Path) -> None:
     """OSError where OpenSlide would wait for ever: it opens whatever lies beside a DICOM file, and pipes as well."""
     if not file.is_file():
         raise OSError("it is no file")
-    with file.open("rb") as opened:
-        if opened.read(132)[128:] != b"DICM":  # DICOM part 10, section 7.1
-            return
+    if not has_dicom_magic(file):
+        return
     for other in file.parent.iterdir():
         if other.is_fifo():
             raise OSError(f"{other.name} beside it is a pipe, which OpenSlide would wait for")
