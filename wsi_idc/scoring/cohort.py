@@ -7,14 +7,14 @@ the results folder.
 from __future__ import annotations
 
 import math
-from collections import OrderedDict, deque
-from collections.abc import Callable, Hashable, Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future as Drawing
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from distributed import Client, Future, as_completed
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from wsi_idc.errors import ModelError, WsiIdcError
 from wsi_idc.files import DISK_FULL, make_folder
+from wsi_idc.latest import Latest
 from wsi_idc.model.config import DEFAULT_BATCH, ModelConfig
 from wsi_idc.scoring.lock import FolderLock, try_lock, wait_lock
 from wsi_idc.scoring.results import SlideResult, SlideRun
@@ -40,8 +41,6 @@ _OPEN_SOURCES = 8
 """Sources that a worker keeps open."""
 
 _RETRIES = 2
-
-Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -89,29 +88,8 @@ class Watch:
     on_wait: Callable[[str], None] = lambda holder: None
 
 
-class _Kept(Generic[Made]):
-    """The latest things made, by key, for all threads of a worker."""
-
-    def __init__(self, most: int) -> None:
-        self._most, self._lock = most, Lock()
-        self._made: OrderedDict[Hashable, Made] = OrderedDict()
-
-    def get(self, key: Hashable, make: Callable[[], Made]) -> Made:
-        """What was made for a key. Two threads may make it at once; one of the two is kept."""
-        with self._lock:
-            if key in self._made:
-                self._made.move_to_end(key)
-                return self._made[key]
-        made = make()
-        with self._lock:
-            kept = self._made.setdefault(key, made)
-            while len(self._made) > self._most:
-                self._made.popitem(last=False)
-        return kept
-
-
-_sources: _Kept[PatchSource] = _Kept(_OPEN_SOURCES)
-_models: _Kept[tuple[Classifier, Lock]] = _Kept(1)
+_sources: Latest[PatchSource] = Latest(_OPEN_SOURCES)
+_models: Latest[tuple[Classifier, Lock]] = Latest(1)
 _loading = Lock()
 """A worker's threads share what it has open, and one of them loads the model."""
 

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from scipy import sparse
 
 from wsi_idc.errors import SlideError
 from wsi_idc.files import Closable
+from wsi_idc.sources.jpeg_tiles import FACTORS, NO_JPEG, JpegLevels
 
 WHITE = (255, 255, 255)
 NO_OME_TIFF = "no OME-TIFF"
@@ -30,8 +32,17 @@ NO_OME_TIFF = "no OME-TIFF"
 _MOST_SUMMED = 257
 """Pixels of 8 bits whose sum 16 bits hold."""
 
+_LEAST_LEFT = 4
+"""Reduced pixels that are left along each side of a cell, where they do not fit it."""
+
+_WHOLE_PX = 1e-6
+"""An edge so close to a whole number is one but for rounding."""
+
 _FINER = 1 + 1e-3
 """A level whose scale is the one asked for but for rounding is fine enough."""
+
+_PLAIN_TIFF = ("aperio", "generic-tiff")
+"""Vendors whose levels are pages of a TIFF as they are, by OpenSlide's names."""
 
 _LFS_POINTER = b"version https://git-lfs.github.com/"
 """What a file holds that Git has not fetched."""
@@ -90,6 +101,7 @@ class SlideReader(Closable, ABC):
     icc_profile: bytes | None = None
     identity: str = ""
     description: str = ""
+    _jpeg: JpegLevels = NO_JPEG
 
     @abstractmethod
     def read(self, level: int, left: int, top: int, width: int, height: int) -> NDArray[np.uint8]:
@@ -157,13 +169,19 @@ class SlideReader(Closable, ABC):
         level = self.levels[index]
         x = np.clip(across / level.downsample[0], 0, level.width_px)
         y = np.clip(down / level.downsample[1], 0, level.height_px)
+        jpeg = self._jpeg.tiles.get(index)
+        factor = (
+            1 if jpeg is None else min(_reduction(across / level.downsample[0]), _reduction(down / level.downsample[1]))
+        )
+        x, y = x / factor, y / factor
         left, top = math.floor(x[0]), math.floor(y[0])
         width, height = math.ceil(x[-1]) - left, math.ceil(y[-1]) - top
         if width <= 0 or height <= 0:
             empty = np.empty((len(down) - 1, len(across) - 1, 3), dtype=np.uint8)
             empty[:] = self.background
             return empty, np.zeros(empty.shape[:2], dtype=np.bool_)
-        region = self.read(index, left, top, width, height)
+        where = left, top, width, height
+        region = jpeg.read(factor, *where, partial(self.read, index)) if jpeg else self.read(index, *where)
         whole = bool((region[..., 3] == 255).all())
         seen = region if whole else _on_background(region, self.background)
         pixels = np.rint(average_areas(seen, x - left, y - top)[..., :3]).astype(np.uint8)
@@ -173,6 +191,20 @@ class SlideReader(Closable, ABC):
         if not whole:
             opaque &= average_areas(region[..., 3:], x - left, y - top)[..., 0] > 0
         return pixels, opaque
+
+
+def _reduction(edges: NDArray[np.float64]) -> int:
+    """By which factor pixels may be reduced before they are averaged over cells with these edges.
+
+    Either the cells are made of whole reduced pixels, but for a last one that is cut, or enough are left to each.
+    """
+    inner = edges[: max(2, len(edges) - 1)]
+    step = (edges[-1] - edges[0]) / (len(edges) - 1)
+    for factor in FACTORS:
+        whole = np.abs(inner - factor * np.rint(inner / factor)).max() < _WHOLE_PX and step >= factor
+        if whole or step >= factor * _LEAST_LEFT:
+            return factor
+    return 1
 
 
 def average_areas(pixels: NDArray[Any], across: NDArray[np.float64], down: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -243,7 +275,7 @@ class OpenSlideReader(SlideReader):
         self._of_thread = threading.local()
         _check_beside(path)
         slide = self._open()
-        _check_tiff(path)
+        pages = _tiled_pages(path)
         properties = slide.properties
         self.levels = tuple(
             Level(width, height, (downsample, downsample))
@@ -260,7 +292,14 @@ class OpenSlideReader(SlideReader):
             self.icc_profile = b""
         self.identity = properties.get(openslide.PROPERTY_NAME_QUICKHASH1, "")
         self.description = properties.get(openslide.PROPERTY_NAME_COMMENT, "")
-        self._several_files = properties.get(openslide.PROPERTY_NAME_VENDOR) == "dicom"
+        vendor = properties.get(openslide.PROPERTY_NAME_VENDOR)
+        self._several_files = vendor == "dicom"
+        if vendor in _PLAIN_TIFF:
+            of_size = {(page.imagewidth, page.imagelength): page for page in pages}
+            sizes = [(level.width_px, level.height_px) for level in self.levels]
+            stored = {index: of_size[size] for index, size in enumerate(sizes) if size in of_size}
+            # Over missing tiles of an Aperio slide, OpenSlide draws the coarser levels from the finer ones, too.
+            self._jpeg = JpegLevels(path, stored, missing_in_all=vendor == "aperio")
 
     def _open(self) -> openslide.OpenSlide:
         """This thread's own handle: an error spoils a handle for good, and must not spoil what others read."""
@@ -293,6 +332,7 @@ class OpenSlideReader(SlideReader):
 
     def close(self) -> None:
         """Let go of all handles; one that is being read closes when that is done."""
+        self._jpeg.close()
         self._of_thread = threading.local()
 
 
@@ -357,6 +397,8 @@ class TiffReader(SlideReader):
         self.levels = tuple(
             Level(width, height, (sizes[0][1] / width, sizes[0][0] / height)) for height, width in sizes
         )
+        whole = {index: level.pages[0] for index, level in enumerate(series.levels) if len(level.pages) == 1}
+        self._jpeg = JpegLevels(self.path, whole)
         self.mpp = _ome_scale(self._tiff.ome_metadata or "")
         self.description = series.name
         page = self._tiff.pages[0]
@@ -376,6 +418,7 @@ class TiffReader(SlideReader):
         return region
 
     def close(self) -> None:
+        self._jpeg.close()
         with self._lock:
             self._tiff.close()
 
@@ -431,15 +474,16 @@ def _check_tiles(page: tifffile.TiffPage, width: int, height: int) -> None:
         )
 
 
-def _check_tiff(path: Path) -> None:
-    """OSError where a TIFF that OpenSlide opens cannot hold what it declares; other files pass."""
+def _tiled_pages(path: Path) -> Sequence[tifffile.TiffPage]:
+    """Pages of a TIFF that OpenSlide opens; none of other files. OSError where one cannot hold what it declares."""
     try:
         with tifffile.TiffFile(path) as tiff:
             pages = [page for page in tiff.pages if isinstance(page, tifffile.TiffPage) and page.is_tiled]
     except Exception:  # tifffile raises whatever its parts raise; OpenSlide judges the rest
-        return
+        return []
     for page in pages:
         _check_tiles(page, page.tilewidth, page.tilelength)
+    return pages
 
 
 _MICRONS = {"µm": 1.0, "um": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6, "pm": 1e-6, "Å": 1e-4, "in": 25_400.0}
