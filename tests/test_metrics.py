@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 from wsi_idc.metrics import best_threshold, compute_metrics
 
@@ -40,6 +41,15 @@ def test_what_is_undefined_is_none(label: int, none: tuple[str, ...]) -> None:
 def test_counts_add_up(rows: list[tuple[bool, int]], threshold: float) -> None:
     metrics = compute_metrics([label for label, _ in rows], [prob / 1e6 for _, prob in rows], threshold)
     assert metrics.tn + metrics.fp + metrics.fn + metrics.tp == len(rows)
+
+
+@given(LABELLED)
+def test_areas_are_those_of_scikit_learn(rows: list[tuple[bool, int]]) -> None:
+    label = np.array([True, False, *(label for label, _ in rows)])
+    prob = np.array([0.7, 0.3, *(prob / 1e6 for _, prob in rows)]).round(2)
+    metrics = compute_metrics(label, prob, 0.5)
+    assert metrics.auc == pytest.approx(roc_auc_score(label, prob))
+    assert metrics.average_precision == pytest.approx(average_precision_score(label, prob))
 
 
 @given(LABELLED)

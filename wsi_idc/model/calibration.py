@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.linear_model import LogisticRegression
 
 from wsi_idc.metrics import best_threshold
 
@@ -60,6 +59,8 @@ def decide(label: NDArray[np.int8], prob: ArrayLike, case: NDArray[np.str_]) -> 
         The network's probability of IDC.
     case : ndarray of str, shape (n,)
     """
+    from sklearn.linear_model import LogisticRegression
+
     weight = case_weights(case)
     # C is the inverse of the penalty: with 28,000 patches and two parameters, 1e6 is none.
     fit = LogisticRegression(C=1e6).fit(_log_odds(prob)[:, None], label, sample_weight=weight)
