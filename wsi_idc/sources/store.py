@@ -24,6 +24,7 @@ from wsi_idc.processors import processors
 from wsi_idc.sources.base import Patch, PatchSource, Problem
 from wsi_idc.sources.case import LoadedCase
 from wsi_idc.sources.dataset import Dataset, unknown_case
+from wsi_idc.sources.shards import ShardedRows
 
 STORE_MARK = "wsi_idc_store"
 """Attribute that tells a patch store from other Zarrs; its value is the version of the layout."""
@@ -284,19 +285,20 @@ class PatchStore(Dataset):
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         try:
-            self._group = zarr.open_group(self.path, mode="r")
-            attributes = self._group.attrs.asdict()
+            group = zarr.open_group(self.path, mode="r")
+            attributes = group.attrs.asdict()
             version = attributes.get(STORE_MARK)
             if version is None:
                 raise NotIdcDataError(f"{path} is a Zarr but no patch store: make one with `wsi-idc ingest`.")
             if version != _VERSION:
                 raise NotIdcDataError(f"{path} is a patch store of layout {version!r}, which this version cannot read.")
-            self._pixels = _array(self._group, "pixels")
-            columns = {name: _array(self._group, name) for name in _TABLE}
+            pixels = _array(group, "pixels")
+            columns = {name: _array(group, name) for name in _TABLE}
             self._entries = {entry.case: entry for entry in map(_read_entry, attributes["cases"])}  # type: ignore[arg-type]
             total = max((entry.stop for entry in self._entries.values()), default=0)
-            _check_arrays(self._pixels, columns, total)
+            _check_arrays(pixels, columns, total)
             _check_files(self.path / "pixels", total)
+            self._pixels = ShardedRows(self.path / "pixels", pixels)
             self._table = {name: np.asarray(column[:]) for name, column in columns.items()}
             # Zarr fills what is missing with zeros, and says nothing.
             table = np.column_stack(list(self._table.values())).astype(_ROW_TYPE)
@@ -337,8 +339,8 @@ class PatchStore(Dataset):
         entry = self._entry_of(case)
         where = slice(entry.start, entry.stop)
         try:
-            pixels = np.asarray(self._pixels[where])
-        except Exception as error:  # likewise
+            pixels = self._pixels.read(entry.start, entry.stop)
+        except (OSError, ValueError) as error:
             raise self._damaged(f"case {case} cannot be read") from error
         digest = _PixelHash()
         digest.update(pixels)
