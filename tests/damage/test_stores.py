@@ -89,7 +89,12 @@ REFUSED: dict[str, Harm] = {
     "pixels of zeros": content(SHARD, tiff.zeroed),
     "byte of pixels turned": content(SHARD, lambda data: tiff.put(data, 70_000, bytes([data[70_000] ^ 1]))),
     "first byte of pixels turned": content(SHARD, lambda data: tiff.put(data, 0, bytes([data[0] ^ 255]))),
-    "byte of the index turned": content(SHARD, lambda data: tiff.put(data, len(data) - 9, bytes([data[-9] ^ 255]))),
+    "offset in the index turned": content(
+        SHARD, lambda data: tiff.put(data, len(data) - 132, bytes([data[-132] ^ 255]))
+    ),
+    "length in the index turned": content(
+        SHARD, lambda data: tiff.put(data, len(data) - 124, bytes([data[-124] ^ 255]))
+    ),
     "column cut": content("x/c/0", tiff.cut(0.5)),
     "column of zeros": content("x/c/0", tiff.zeroed),
     "pixels a folder": lambda store: ((store / SHARD).unlink(), (store / SHARD).mkdir()),
