@@ -21,7 +21,14 @@ PAINTED, CASE_PATCHES, COLUMNS = 3, 995, 40
 
 
 def write_cohorts(folder: Path, sizes: list[int]) -> dict[int, Path]:
-    """Write patch stores of so many patches each: painted patches over and over, under ever new case numbers."""
+    """Write patch stores of so many patches each: painted patches over and over, under ever new case numbers.
+
+    Those that are there are taken as they are.
+    """
+    stores = {size: folder / f"{size}.zarr" for size in sizes}
+    missing = {size: store for size, store in stores.items() if not store.exists()}
+    if not missing:
+        return stores
     painted = [as_case(paint_slide(case, seed=0)) for case in case_numbers(PAINTED)]
     pixels = np.concatenate([case.read(0, len(case.patches)).pixels for case in painted])
     labels = [patch.label for case in painted for patch in case.patches]
@@ -37,9 +44,9 @@ def write_cohorts(folder: Path, sizes: list[int]) -> dict[int, Path]:
                 f"{k:064x}",
             )
 
-    for size in sizes:
-        write_store(folder / f"{size}.zarr", cases(size))
-    return {size: folder / f"{size}.zarr" for size in sizes}
+    for size, store in missing.items():
+        write_store(store, cases(size))
+    return stores
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import zarr
 
 from benchmarks.rows import Scale, SkippedError
 from wsi_idc.export.phantom_slides import write_phantom_slide
@@ -20,45 +21,63 @@ from wsi_idc.model.classifier import bundled_model
 from wsi_idc.model.keras_network import load_keras
 from wsi_idc.sources.phantom import paint_slide
 
-WSINFER_VARIABLE = "WSINFER_PYTHON"
+SLIDE, FULL_PX, QUICK_PX = "90001", (5_000, 3_750), (1_542, 1_435)
+"""Width and height at 4 µm/px; level 0 is eight times as fine."""
+
+_RUNS = 3
 
 
 def wsinfer(scale: Scale) -> Sequence[float]:
-    """Tiles/s of ``score slide`` over those of wsinfer: whole commands, each over the tiles that it scored."""
-    command = shutil.which("wsinfer")
-    python = os.environ.get(WSINFER_VARIABLE) or (command and Path(command).with_name("python"))
-    if not python or not shutil.which(python):
-        raise SkippedError(f"no wsinfer on the PATH, and no Python that has it in {WSINFER_VARIABLE}")
-    slides, weights = scale.folder / "slides", scale.folder / "weights.npz"
-    slides.mkdir()
-    size_px = (1_542, 1_435) if scale.quick else (5_000, 3_750)
-    write_phantom_slide(paint_slide("90001", 0, *size_px), slides / "90001.tif", seed=0)
-    np.savez(weights, *load_keras(bundled_model()).get_weights())
-    cores = str(os.cpu_count())
-    ratios = []
-    for _ in range(1 if scale.quick else 3):
-        with tempfile.TemporaryDirectory(dir=scale.folder) as name:
-            ours, theirs = Path(name) / "ours", Path(name) / "theirs"
-            theirs.mkdir()
-            files = [str(path) for path in (weights, slides, theirs)]
-            script = str(Path(__file__).with_name("in_wsinfer.py"))
-            other = _tiles_per_second([str(python), script, *files, cores], theirs / "model-outputs-csv" / "90001.csv")
-            own = _tiles_per_second(
-                [sys.executable, "-m", "wsi_idc", "score", "slide", str(slides / "90001.tif"), "--out", str(ours)],
-                ours / "90001.tif" / "scores.csv",
-            )
-            ratios.append(own / other)
-    return ratios
+    """Tiles/s of ``score slide`` over those of wsinfer."""
+    return _against(scale, "wsinfer", lambda results: _rows_of(results / "model-outputs-csv" / f"{SLIDE}.csv"))
 
 
 def tiatoolbox(scale: Scale) -> Sequence[float]:
-    """Not written: TIAToolbox could not be installed where this was."""
-    raise SkippedError("no workload is written for it")
+    """Tiles/s of ``score slide`` over those of TIAToolbox."""
+    return _against(
+        scale,
+        "tiatoolbox",
+        lambda results: zarr.open_array(results / "scores" / f"{SLIDE}.zarr" / "probabilities", mode="r").shape[0],
+    )
 
 
-def _tiles_per_second(command: list[str], table: Path) -> float:
+def _against(scale: Scale, tool: str, tiles: Callable[[Path], int]) -> Sequence[float]:
+    """Whole commands in turn, each over the tiles that it scored, which `tiles` counts in the other's results."""
+    variable = f"{tool.upper()}_PYTHON"
+    command = shutil.which(tool)
+    python = os.environ.get(variable) or (command and Path(command).with_name("python"))
+    if not python or not shutil.which(python):
+        raise SkippedError(f"no {tool} on the PATH, and no Python that has it in {variable}")
+    slide, weights = _slide(scale), scale.folder / "weights.npz"
+    np.savez(weights, *load_keras(bundled_model()).get_weights())
+    script = str(Path(__file__).with_name(f"in_{tool}.py"))
+    ratios = []
+    for _ in range(1 if scale.quick else _RUNS):
+        with tempfile.TemporaryDirectory(dir=scale.folder) as name:
+            ours, theirs = Path(name) / "ours", Path(name) / "theirs"
+            theirs.mkdir()
+            files = [str(path) for path in (weights, slide.parent, theirs)]
+            other = _seconds([str(python), script, *files, str(os.cpu_count())])
+            own = _seconds([sys.executable, "-m", "wsi_idc", "score", "slide", str(slide), "--out", str(ours)])
+            ratios.append((_rows_of(ours / slide.name / "scores.csv") / own) / (tiles(theirs) / other))
+    return ratios
+
+
+def _slide(scale: Scale) -> Path:
+    """The slide that is scored, painted if it is not there yet."""
+    path = scale.folder / "slides" / f"{SLIDE}.tif"
+    if not path.is_file():
+        path.parent.mkdir(exist_ok=True)
+        write_phantom_slide(paint_slide(SLIDE, 0, *(QUICK_PX if scale.quick else FULL_PX)), path, seed=0)
+    return path
+
+
+def _seconds(command: list[str]) -> float:
     began = time.monotonic()
     subprocess.run(command, check=True, capture_output=True)
-    seconds = time.monotonic() - began
+    return time.monotonic() - began
+
+
+def _rows_of(table: Path) -> int:
     with table.open(newline="") as file:
-        return sum(1 for _ in csv.reader(file)) / seconds
+        return sum(1 for _ in csv.DictReader(file))

@@ -34,7 +34,7 @@ class Scale:
     ----------
     quick : bool
     folder : Path
-        For what is made on the way.
+        For what is made on the way; rows share it.
     runs : int
         Times that each of the two is measured.
     """

@@ -79,19 +79,18 @@ class Row:
     why: str = ""
 
 
-def measure(ids: tuple[str, ...], quick: bool) -> Iterator[Row]:
+def measure(ids: tuple[str, ...], scale: rows.Scale) -> Iterator[Row]:
     """The rows of one measurement."""
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            found = MEASURES[ids](rows.Scale(quick, Path(folder)))
-        except rows.SkippedError as error:
-            for name in ids:
-                yield Row(name, None, str(TARGETS[name]), "skipped", [], str(error))
-            return
-        except Exception as error:  # whatever it is, the other rows are measured
-            for name in ids:
-                yield Row(name, None, str(TARGETS[name]), "short", [], f"{type(error).__name__}: {error}")
-            return
+    try:
+        found = MEASURES[ids](scale)
+    except rows.SkippedError as error:
+        for name in ids:
+            yield Row(name, None, str(TARGETS[name]), "skipped", [], str(error))
+        return
+    except Exception as error:  # whatever it is, the other rows are measured
+        for name in ids:
+            yield Row(name, None, str(TARGETS[name]), "short", [], f"{type(error).__name__}: {error}")
+        return
     runs = found if isinstance(found, dict) else {ids[0]: found}
     for name in ids:
         value, target, why = statistics.median(runs[name]), TARGETS[name], ""
@@ -136,13 +135,15 @@ def main() -> int:
     given = parser.parse_args()
     table = []
     print(f"{'':14} {'value':>8} {'target':>9}  status")
-    for ids in MEASURES:
-        if given.only and not set(ids) & set(given.only):
-            continue
-        for row in measure(ids, given.quick):
-            value = "" if row.value is None else f"{row.value:.2f}"
-            print(f"{row.id:14} {value:>8} {row.target:>9}  {row.status}  {row.why}", flush=True)
-            table.append(row)
+    with tempfile.TemporaryDirectory() as folder:
+        scale = rows.Scale(given.quick, Path(folder))
+        for ids in MEASURES:
+            if given.only and not set(ids) & set(given.only):
+                continue
+            for row in measure(ids, scale):
+                value = "" if row.value is None else f"{row.value:.2f}"
+                print(f"{row.id:14} {value:>8} {row.target:>9}  {row.status}  {row.why}", flush=True)
+                table.append(row)
     if given.json:
         given.json.write_text(json.dumps({"machine": machine(), "rows": [asdict(row) for row in table]}, indent=2))
     return 1 if any(row.status == "short" for row in table) else 0

@@ -1,0 +1,58 @@
+"""Score slides with TIAToolbox and CancerNet's weights: ``python in_tiatoolbox.py WEIGHTS.npz SLIDES RESULTS WORKERS``.
+
+Runs in the Python that has TIAToolbox.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+from tiatoolbox.models.engine.io_config import IOPatchPredictorConfig
+from tiatoolbox.models.engine.patch_predictor import PatchPredictor
+from tiatoolbox.models.models_abc import ModelABC
+from tiatoolbox.wsicore.wsireader import WSIReader
+from torch_network import load_network
+
+SCALE = {"units": "mpp", "resolution": 4.0}
+SLIDE_MPP = (0.5, 0.5)
+"""It does not take the scale of a plain TIFF from the file."""
+
+
+class Network(ModelABC):
+    """CancerNet as TIAToolbox takes a network: pixels of 0-255 in, probabilities out."""
+
+    def __init__(self, weights: str) -> None:
+        super().__init__()
+        self.network = load_network(weights)
+
+    def forward(self, x):
+        return torch.softmax(self.network(x.permute(0, 3, 1, 2).float() / 255), 1)
+
+    @staticmethod
+    def infer_batch(model, batch_data, *, device):
+        with torch.inference_mode():
+            return model(batch_data.to(device)).cpu().numpy()
+
+
+def main(weights: str, slides: str, results: str, workers: str) -> None:
+    predictor = PatchPredictor(model=Network(weights), batch_size=32, num_workers=int(workers), verbose=False)
+    predictor.run(
+        [WSIReader.open(path, mpp=SLIDE_MPP) for path in sorted(Path(slides).iterdir())],
+        patch_mode=False,
+        ioconfig=IOPatchPredictorConfig(
+            input_resolutions=[SCALE],
+            output_resolutions=[SCALE],
+            patch_input_shape=(50, 50),
+            stride_shape=(50, 50),
+        ),
+        device="cpu",
+        save_dir=Path(results) / "scores",
+        output_type="zarr",
+        return_probabilities=True,
+    )
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
