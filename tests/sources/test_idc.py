@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.conftest import make_patch_set, tissue_like, write_patch, zip_folder
 from wsi_idc.errors import DataNotFoundError, NotIdcDataError, UnknownCaseError, WsiIdcError
 from wsi_idc.naming import PatchName
-from wsi_idc.sources.base import Patch
+from wsi_idc.sources.base import Patch, Patches
 from wsi_idc.sources.idc import NESTED_COPY, IdcCase, IdcDataset, index_files
 
 
@@ -57,7 +57,7 @@ def test_nested_copy_alone_is_enough(tmp_path: Path) -> None:
 
 def test_patches_without_folders(tmp_path: Path) -> None:
     write_patch(tmp_path, PatchName("8863", 1, 1), tissue_like(0)).rename(tmp_path / "8863_idx5_x1_y1.png")
-    assert open_case(tmp_path).patches == (Patch(0, 0, 50, 50, label=None),)
+    assert open_case(tmp_path).patches == Patches.of([Patch(0, 0, 50, 50, label=None)])
 
 
 def test_foreign_files_are_left_out_silently(patch_set: Path, tmp_path: Path) -> None:

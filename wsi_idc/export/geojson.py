@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from wsi_idc.export.contours import Region, trace_regions
 from wsi_idc.files import replacing, replacing_text
-from wsi_idc.scoring.scores import CONTEXT_COLUMN, DECIMALS, UNKNOWN, Scores
+from wsi_idc.scoring.scores import CONTEXT_COLUMN, DECIMALS, Scores
+from wsi_idc.sources.base import UNKNOWN
 
 RGB = tuple[int, int, int]
 

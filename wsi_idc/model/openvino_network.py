@@ -55,6 +55,7 @@ class OpenVinoNetwork:
     def __init__(self, model: Path, sha256: str, threads: int | None = None) -> None:
         count = threads or processors()
         self._requests = 4 * count
+        self._free: deque[Any] = deque()
         core = openvino.Core()
         with ExitStack() as stack:
             network = core.read_model(_translated(model, sha256, stack))
@@ -84,14 +85,19 @@ class OpenVinoNetwork:
 
         for start in range(0, len(patches), _BATCH):
             batch = preprocess(patches[start : start + _BATCH])
-            if len(batch) < _BATCH:
-                batch = np.concatenate([batch, np.zeros((_BATCH - len(batch), *batch.shape[1:]), np.float32)])
-            request = finish() if len(running) == self._requests else self._compiled.create_infer_request()
-            request.start_async({0: batch})
+            request = finish() if len(running) == self._requests else self._free_request()
+            # What an earlier batch left behind a shorter one is computed, and not looked at.
+            request.get_input_tensor(0).data[: len(batch)] = batch
+            request.start_async()
             running.append((request, start))
         while running:
-            finish()
+            self._free.append(finish())
         return probs
+
+    def _free_request(self) -> Any:
+        with suppress(IndexError):
+            return self._free.pop()
+        return self._compiled.create_infer_request()
 
 
 def _translated(model: Path, sha256: str, stack: ExitStack) -> Path:

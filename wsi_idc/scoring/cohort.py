@@ -10,6 +10,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future as Drawing
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -25,7 +26,7 @@ from wsi_idc.files import DISK_FULL, make_folder
 from wsi_idc.latest import Latest
 from wsi_idc.model.config import DEFAULT_BATCH, ModelConfig
 from wsi_idc.scoring.lock import FolderLock, try_lock, wait_lock
-from wsi_idc.scoring.results import SlideResult, SlideRun
+from wsi_idc.scoring.results import RUN_FILE, SlideResult, SlideRun
 from wsi_idc.scoring.score import Scored, block_size, classify
 from wsi_idc.scoring.scores import make_scores
 from wsi_idc.sources.base import Described, PatchSource, Problem, SourceKind, describe
@@ -41,6 +42,9 @@ _OPEN_SOURCES = 8
 """Sources that a worker keeps open."""
 
 _RETRIES = 2
+
+_COUNT_EVERY_S = 2.0
+"""Workers come and go: how often the scheduler is asked for them, which costs as much as a task."""
 
 
 @dataclass(frozen=True)
@@ -112,16 +116,28 @@ def _loaded(model: Path | None, sha256: str) -> tuple[Classifier, Lock]:
     return classifier, lock
 
 
-def describe_task(ref: SlideRef, model: Path | None, sha256: str) -> tuple[Described, ScorerFacts]:
-    """Open a slide, and tell of it and of the classifier."""
+Classified = tuple[NDArray[np.float32], tuple[Problem, ...]]
+"""Probabilities ``(n, 2)`` of a block's patches, NaN where unreadable, and why they are."""
+
+
+def describe_task(
+    ref: SlideRef, model: Path | None, sha256: str, batch_size: int | None
+) -> tuple[Described, ScorerFacts, Classified | None]:
+    """Open a slide, and tell of it and of the classifier; with a batch size, classify its first block as well.
+
+    Most cases are one block, and a task costs more than describing a case. An error in that block is left to the task
+    that is made for it then.
+    """
     classifier, _ = _loaded(model, sha256)
-    return describe(_opened(ref)), ScorerFacts(classifier.config, classifier.runtime, classifier.device)
+    source, first = _opened(ref), None
+    if batch_size is not None and len(source.patches):
+        with suppress(Exception):
+            first = classify_task(ref, model, sha256, 0, block_size(batch_size), batch_size)
+    return describe(source), ScorerFacts(classifier.config, classifier.runtime, classifier.device), first
 
 
-def classify_task(
-    ref: SlideRef, model: Path | None, sha256: str, start: int, stop: int, batch_size: int
-) -> tuple[NDArray[np.float32], tuple[Problem, ...]]:
-    """Probabilities ``(stop - start, 2)`` of patches, NaN where unreadable, and why they are."""
+def classify_task(ref: SlideRef, model: Path | None, sha256: str, start: int, stop: int, batch_size: int) -> Classified:
+    """Read and classify the patches ``start`` to ``stop - 1``."""
     classifier, classifying = _loaded(model, sha256)
     block = _opened(ref).read(start, stop)
     with classifying:
@@ -189,6 +205,7 @@ class Cohort:
         self._drawing: dict[Drawing[Any], tuple[_Slide, SlideResult]] = {}
         self._held: set[FolderLock] = set()
         self._outcomes: list[Outcome] = []
+        self._threads, self._counted = 1, -math.inf
 
     def run(self) -> list[Outcome]:
         """Score all; a slide that fails ends none of the others."""
@@ -214,7 +231,7 @@ class Cohort:
             if future in self._describing:
                 self._take_up(future, *self._describing.pop(future))
             else:
-                self._put(future, *self._classifying.pop(future))
+                self._collect(future, *self._classifying.pop(future))
             future.release()
             self._seal_drawn(wait=False)
             self._submit(done)
@@ -222,8 +239,10 @@ class Cohort:
 
     def _submit(self, done: Any) -> None:
         """Keep the workers busy, and no more than that."""
-        threads = sum(self._client.nthreads().values())  # type: ignore[no-untyped-call]
-        most = _TASKS_A_THREAD * max(1, threads)
+        if monotonic() - self._counted > _COUNT_EVERY_S:
+            self._threads = max(1, sum(self._client.nthreads().values()))  # type: ignore[no-untyped-call]
+            self._counted = monotonic()
+        most = _TASKS_A_THREAD * self._threads
         while self._blocks and len(self._classifying) < most:
             slide, start, stop = self._blocks.popleft()
             if slide.failed:
@@ -235,7 +254,10 @@ class Cohort:
             done.add(future)
         while self._refs and len(self._blocks) < most and len(self._describing) < most:
             ref = self._refs.popleft()
-            future = self._client.submit(describe_task, ref, *self._model, pure=False)
+            new = not (self._out / ref.name / RUN_FILE).exists()
+            future = self._client.submit(
+                describe_task, ref, *self._model, self._batch_size if new else None, pure=False
+            )
             self._describing[future] = ref, monotonic()
             done.add(future)
 
@@ -243,7 +265,7 @@ class Cohort:
         """Lock the folder of a slide that is described; take what is finished there, or line up its blocks."""
         lock = None
         try:
-            described, scorer = future.result()
+            described, scorer, first = future.result()
             lock = try_lock(make_folder(self._out / ref.name))
             if lock is None:
                 self._locked.append(ref)
@@ -266,10 +288,13 @@ class Cohort:
         elif not count:
             self._write(slide, self._scored(slide))
         else:
-            self._blocks.extend((slide, start, min(start + step, count)) for start in starts)
+            left = starts if first is None else starts[1:]
+            self._blocks.extend((slide, start, min(start + step, count)) for start in left)
+            if first is not None:
+                self._put(slide, 0, *first)
 
-    def _put(self, future: Future[Any], slide: _Slide, start: int) -> None:
-        """Put the probabilities of a block in their place."""
+    def _collect(self, future: Future[Any], slide: _Slide, start: int) -> None:
+        """Take the probabilities of a block, or note that the slide failed."""
         if slide.failed:
             return
         try:
@@ -279,6 +304,10 @@ class Cohort:
             self._release(slide.lock)
             self._fail(slide.ref, error, slide.began)
             return
+        self._put(slide, start, probs, problems)
+
+    def _put(self, slide: _Slide, start: int, probs: NDArray[np.float32], problems: tuple[Problem, ...]) -> None:
+        """Put the probabilities of a block in their place."""
         slide.probs[start : start + len(probs)] = probs
         slide.problems[start] = problems
         slide.left -= 1

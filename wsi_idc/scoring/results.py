@@ -27,7 +27,6 @@ from wsi_idc.scoring.scores import (
     Scores,
     checked_context,
     checked_threshold,
-    labels_of,
     read_scores,
     write_scores,
 )
@@ -96,9 +95,8 @@ class Scorer(Protocol):
 
 def result_key(source: SlideFacts, model: Scorer) -> str:
     """Hash of everything that the probabilities depend on: pixels, patches, model, runtime and precision."""
-    boxes = np.array([(patch.x, patch.y, patch.width, patch.height) for patch in source.patches], dtype="<i8")
     parts = {
-        "patches": hashlib.sha256(boxes.tobytes()).hexdigest(),
+        "patches": hashlib.sha256(source.patches.boxes.astype("<i8").tobytes()).hexdigest(),
         "fingerprint": source.fingerprint,
         "mpp": source.mpp,
         "details": dict(source.details),
@@ -169,7 +167,7 @@ class SlideRun:
 
     def write(self, scored: Scored) -> SlideResult:
         """Write the table and the figures, if they are not there."""
-        labels = labels_of(self._source.patches)
+        labels = self._source.patches.labels
         was = scored.scores
         same = (
             self.finished is not None

@@ -15,7 +15,7 @@ from wsi_idc.errors import OptionError
 from wsi_idc.files import replacing_text
 from wsi_idc.metrics import Metrics, compute_metrics
 from wsi_idc.scoring.context import smooth_over_neighbours
-from wsi_idc.sources.base import Patch
+from wsi_idc.sources.base import UNKNOWN, Patch, Patches
 
 COLUMNS = (
     "minx",
@@ -32,9 +32,6 @@ CONTEXT_COLUMN = "prob_idc_context"
 DECIMALS = 6
 MAX_SIGMA = 10.0
 """Neighbours farther away than this many patches (2 mm) say nothing of a patch."""
-
-UNKNOWN = -1
-"""Label of a patch whose truth is not known."""
 
 
 @dataclass(frozen=True)
@@ -143,22 +140,19 @@ def checked_context(sigma: float | None) -> float | None:
 def make_scores(slide: str, patches: Sequence[Patch], probs: NDArray[np.float32], threshold: float) -> Scores:
     """Join patches with their probabilities, shape ``(n, 2)`` of (no IDC, IDC), NaN where unreadable."""
     rounded = np.round(probs.astype(np.float64), DECIMALS)
+    table = Patches.of(patches)
+    minx, miny, width, height = table.boxes.T.copy()
     return Scores(
         slide,
-        minx=np.array([patch.x for patch in patches], dtype=np.int64),
-        miny=np.array([patch.y for patch in patches], dtype=np.int64),
-        width=np.array([patch.width for patch in patches], dtype=np.int64),
-        height=np.array([patch.height for patch in patches], dtype=np.int64),
+        minx=minx,
+        miny=miny,
+        width=width,
+        height=height,
         prob_no_idc=np.array(rounded[:, 0], dtype=np.float64),
         prob_idc=np.array(rounded[:, 1], dtype=np.float64),
-        label=labels_of(patches),
+        label=table.labels,
         threshold=threshold,
     )
-
-
-def labels_of(patches: Sequence[Patch]) -> NDArray[np.int8]:
-    """Label of each patch, -1 where unknown, shape (n,)."""
-    return np.array([UNKNOWN if patch.label is None else patch.label for patch in patches], dtype=np.int8)
 
 
 def write_scores(path: Path, scores: Scores) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 SourceKind = Literal["idc", "slide", "phantom"]
 MppSource = Literal["file", "option", "nominal"]
+
+UNKNOWN = -1
+"""Label of a patch without one, where labels are numbers."""
 
 
 class Patch(NamedTuple):
@@ -21,6 +24,63 @@ class Patch(NamedTuple):
     width: int
     height: int
     label: int | None = None
+
+
+class Patches(Sequence[Patch]):
+    """Patches as one array, which costs thousands of them no more to make and to send than one.
+
+    Parameters
+    ----------
+    table : ndarray of int64, shape (n, 5)
+        x, y, width, height and label of each, `UNKNOWN` where it has none.
+    """
+
+    def __init__(self, table: NDArray[np.int64]) -> None:
+        self._table = table
+
+    @classmethod
+    def of(cls, patches: Iterable[Patch]) -> Self:
+        """Take over patches one by one, or as they are."""
+        if isinstance(patches, cls):
+            return patches
+        rows = [(*patch[:4], UNKNOWN if patch.label is None else patch.label) for patch in patches]
+        return cls(np.array(rows, dtype=np.int64).reshape(-1, 5))
+
+    @property
+    def boxes(self) -> NDArray[np.int64]:
+        """x, y, width and height of each, shape (n, 4)."""
+        return self._table[:, :4]
+
+    @property
+    def labels(self) -> NDArray[np.int8]:
+        """Label of each, `UNKNOWN` where it has none, shape (n,)."""
+        return self._table[:, 4].astype(np.int8)
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    @overload
+    def __getitem__(self, index: int) -> Patch: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Patches: ...
+
+    def __getitem__(self, index: int | slice) -> Patch | Patches:
+        rows = self._table[index]
+        return Patches(rows) if isinstance(index, slice) else _patch(rows.tolist())
+
+    def __iter__(self) -> Iterator[Patch]:
+        return map(_patch, self._table.tolist())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Patches) and np.array_equal(self._table, other._table)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def _patch(row: list[int]) -> Patch:
+    x, y, width, height, label = row
+    return Patch(x, y, width, height, None if label == UNKNOWN else label)
 
 
 @dataclass(frozen=True)
@@ -86,7 +146,7 @@ class SlideFacts(Protocol):
         """What beside the data decides the patches and their pixels, by name."""
 
     @property
-    def patches(self) -> Sequence[Patch]:
+    def patches(self) -> Patches:
         """In row-major order."""
 
     @property
@@ -106,7 +166,7 @@ class Described:
     mpp_source: MppSource
     size_px: tuple[int, int]
     details: Mapping[str, object]
-    patches: Sequence[Patch]
+    patches: Patches
     problems: Sequence[Problem]
 
 
@@ -121,7 +181,7 @@ def describe(source: SlideFacts) -> Described:
         source.mpp_source,
         source.size_px,
         dict(source.details),
-        tuple(source.patches),
+        source.patches,
         tuple(source.problems),
     )
 

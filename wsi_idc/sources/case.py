@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from operator import add
 from types import MappingProxyType
 
 import numpy as np
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from wsi_idc.geometry import PATCH_MPP, PATCH_PX
 from wsi_idc.naming import PHANTOM_CASES
-from wsi_idc.sources.base import Block, MppSource, Patch, Problem, SourceKind
+from wsi_idc.sources.base import Block, MppSource, Patch, Patches, Problem, SourceKind
 
 
 class Case(ABC):
@@ -39,11 +38,11 @@ class Case(ABC):
     def __init__(self, slide: str, path: str, patches: Sequence[Patch], problems: Sequence[Problem] = ()) -> None:
         self.slide = slide
         self.path = path
-        self.patches = tuple(patches)
+        self.patches = Patches.of(patches)
         self.problems = tuple(problems)
         self.kind: SourceKind = "phantom" if int(slide) in PHANTOM_CASES else "idc"
-        x, y, width, height, _ = zip(*self.patches, strict=True)
-        self.size_px = max(map(add, x, width)), max(map(add, y, height))
+        x, y, width, height = self.patches.boxes.T
+        self.size_px = int((x + width).max()), int((y + height).max())
 
     @property
     @abstractmethod
@@ -84,7 +83,8 @@ class Case(ABC):
     @cached_property
     def _boxes(self) -> NDArray[np.int64]:
         """Left, top, right and bottom edge of each patch, shape (n, 4)."""
-        return np.array([(p.x, p.y, p.x + p.width, p.y + p.height) for p in self.patches], dtype=np.int64)
+        x, y, width, height = self.patches.boxes.T
+        return np.column_stack([x, y, x + width, y + height])
 
 
 class LoadedCase(Case):

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsi_idc.geometry import PATCH_PX
-from wsi_idc.sources.base import Problem
+from wsi_idc.sources.base import UNKNOWN, Problem
 from wsi_idc.sources.dataset import Dataset
 
 
@@ -56,12 +56,13 @@ def load_patches(
     for done, number in enumerate(cases, 1):
         case = dataset.case(number)
         block = case.read(0, len(case.patches))
-        kept = [i for i, patch in enumerate(case.patches) if patch.label is not None and block.readable[i]]
+        of_case = case.patches.labels
+        kept = np.flatnonzero((of_case != UNKNOWN) & block.readable)
         pixels[filled : filled + len(kept)] = block.pixels[kept]
         filled += len(kept)
-        labels += [case.patches[i].label for i in kept]
+        labels += of_case[kept].tolist()
         names += [number] * len(kept)
-        positions += [(case.patches[i].x, case.patches[i].y) for i in kept]
+        positions += case.patches.boxes[kept, :2].tolist()
         digest.update(case.fingerprint.encode())
         problems += (*case.problems, *block.problems)
         if on_case:

@@ -39,7 +39,7 @@ class ShardedRows:
 
     def read(self, start: int, stop: int) -> NDArray[np.uint8]:
         """Rows ``start`` to ``stop - 1``; ValueError or OSError where they are not all there."""
-        rows = np.zeros((stop - start, *self._row), dtype=np.uint8)
+        rows = np.empty((stop - start, *self._row), dtype=np.uint8)
         for shard in range(start // self._shard, -(-stop // self._shard)):
             first = max(start, shard * self._shard)
             end = min(stop, (shard + 1) * self._shard)
@@ -59,7 +59,9 @@ class ShardedRows:
             chunk, skipped = divmod(first + done, self._chunk)
             part = rows[done : done + self._chunk - skipped]
             offset, length = index[chunk]
-            if offset != _MISSING:
+            if offset == _MISSING:
+                part[:] = 0
+            else:
                 if length != self._chunk * row_bytes:
                     raise ValueError("a chunk is compressed, or damaged")
                 file.seek(offset + skipped * row_bytes)

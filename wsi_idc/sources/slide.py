@@ -30,7 +30,7 @@ from wsi_idc.geometry import (
     tile_edges,
 )
 from wsi_idc.naming import PHANTOM_MARK
-from wsi_idc.sources.base import Block, MppSource, Patch, Problem, SourceKind
+from wsi_idc.sources.base import UNKNOWN, Block, MppSource, Patches, Problem, SourceKind
 from wsi_idc.sources.outlines import OUTLINE_SHARE, inside_share, read_outlines
 from wsi_idc.sources.reader import SlideReader, open_reader
 from wsi_idc.sources.tissue import find_tissue, tissue_share, unlike_he
@@ -194,7 +194,7 @@ class Slide(Closable):
                 Problem(self.path, f"of its labels, {count} of {name} do not count as IDC")
                 for name, count in self._outlines.left_out
             ]
-            if self._outlines.polygons and self.patches and not any(patch.label for patch in self.patches):
+            if self._outlines.polygons and self.patches and not self.patches.labels.any():
                 reason = "no tile lies inside the outlines of its labels: are they of this slide, in its pixels?"
                 found.append(Problem(self.path, reason))
         return tuple(found)
@@ -301,17 +301,16 @@ class Slide(Closable):
         return np.column_stack([row, column])
 
     @cached_property
-    def patches(self) -> Sequence[Patch]:
+    def patches(self) -> Patches:
         """The tiles that are scored, in row-major order."""
         across, down = (np.array(edges) for edges in self._edges)
         row, column = self._grid.T
         left, top, right, bottom = across[column], down[row], across[column + 1], down[row + 1]
-        labels: list[int | None] = [None] * len(left)
+        labels = np.full(len(left), UNKNOWN)
         if self._outlines is not None:
             share = inside_share(self._outlines, left, top, right, bottom)
-            labels = (share >= OUTLINE_SHARE).astype(int).tolist()
-        sizes = (left, top, right - left, bottom - top)
-        return [Patch(*box) for box in zip(*(side.tolist() for side in sizes), labels, strict=True)]
+            labels = (share >= OUTLINE_SHARE).astype(np.int64)
+        return Patches(np.column_stack([left, top, right - left, bottom - top, labels]))
 
     @property
     def tile_places(self) -> NDArray[np.int64]:

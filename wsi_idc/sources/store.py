@@ -21,7 +21,7 @@ from wsi_idc.files import make_folder, new_folder, writing_thread
 from wsi_idc.geometry import PATCH_PX
 from wsi_idc.naming import MAX_COORDINATE_PX, is_case_number
 from wsi_idc.processors import processors
-from wsi_idc.sources.base import Patch, PatchSource, Problem
+from wsi_idc.sources.base import UNKNOWN, Patches, PatchSource, Problem
 from wsi_idc.sources.case import LoadedCase
 from wsi_idc.sources.dataset import Dataset, unknown_case
 from wsi_idc.sources.shards import ShardedRows
@@ -30,7 +30,6 @@ STORE_MARK = "wsi_idc_store"
 """Attribute that tells a patch store from other Zarrs; its value is the version of the layout."""
 
 _VERSION = 2
-_UNKNOWN = -1
 
 _CHUNK, _SHARD = 256, 2_048
 """Patches read, and hashed, together, and patches in one file."""
@@ -162,7 +161,7 @@ class _Writer:
         self._entries: list[dict[str, Any]] = list(kept) if isinstance(kept, list) else []
         self._written = self._rows = self._entries[-1]["stop"] if self._entries else 0
         self._waiting: list[NDArray[np.uint8]] = []
-        self._waiting_rows: list[tuple[int, ...]] = []
+        self._waiting_rows: list[list[int]] = []
 
     def _call(self, function: Callable[[], Any]) -> Any:
         return self._thread.submit(function).result()
@@ -183,13 +182,13 @@ class _Writer:
         unreadable: dict[int, Problem] = {}
         for first in range(0, len(case.patches), _SHARD):
             block = case.read(first, first + _SHARD)
-            rows = [_row(case.slide, patch) for patch in case.patches[first : first + _SHARD]]
+            rows = _rows(case.slide, case.patches[first : first + _SHARD])
             digest.update(block.pixels)
-            table.update(np.array(rows, dtype=_ROW_TYPE).tobytes())
+            table.update(rows.astype(_ROW_TYPE).tobytes())
             wrong = first + np.flatnonzero(~block.readable)
             unreadable |= dict(zip(wrong.tolist(), block.problems, strict=True))
             self._waiting.append(block.pixels)
-            self._waiting_rows += rows
+            self._waiting_rows += rows.tolist()
             self._rows += len(block.pixels)
             self._flush()
             if on_patches:
@@ -251,9 +250,9 @@ def _put(array: zarr.Array[Any], start: int, values: NDArray[Any]) -> None:
     array[start:] = values
 
 
-def _row(case: str, patch: Patch) -> tuple[int, ...]:
-    label = _UNKNOWN if patch.label is None else patch.label
-    return int(case), patch.x, patch.y, patch.width, patch.height, label
+def _rows(case: str, patches: Patches) -> NDArray[np.int64]:
+    """What the table holds of patches, shape (n, 6)."""
+    return np.column_stack([np.full(len(patches), int(case)), patches.boxes, patches.labels])
 
 
 def _entry(
@@ -328,7 +327,7 @@ class PatchStore(Dataset):
     def labels(self, case: str) -> Sequence[int | None]:
         entry = self._entry_of(case)
         return [
-            None if label == _UNKNOWN else label for label in self._table["label"][entry.start : entry.stop].tolist()
+            None if label == UNKNOWN else label for label in self._table["label"][entry.start : entry.stop].tolist()
         ]
 
     @property
@@ -337,7 +336,6 @@ class PatchStore(Dataset):
 
     def case(self, case: str) -> LoadedCase:
         entry = self._entry_of(case)
-        where = slice(entry.start, entry.stop)
         try:
             pixels = self._pixels.read(entry.start, entry.stop)
         except (OSError, ValueError) as error:
@@ -346,12 +344,11 @@ class PatchStore(Dataset):
         digest.update(pixels)
         if digest.hexdigest() != entry.pixels_sha256:
             raise self._damaged(f"the pixels of case {case} are not what was written")
-        boxes = (self._table[name][where].tolist() for name in ("x", "y", "width", "height"))
-        patches = [Patch(*box) for box in zip(*boxes, self.labels(case), strict=True)]
+        columns = [self._table[name][entry.start : entry.stop] for name in ("x", "y", "width", "height", "label")]
         return LoadedCase(
             case,
             str(self.path),
-            patches,
+            Patches(np.column_stack(columns).astype(np.int64)),
             pixels,
             entry.fingerprint,
             unreadable=entry.unreadable,
@@ -411,7 +408,7 @@ def _check_rows(entry: _Entry, columns: Mapping[str, NDArray[Any]]) -> None:
         "case": (int(entry.case), int(entry.case)),
         **dict.fromkeys(("x", "y"), (0, MAX_COORDINATE_PX - 1)),
         **dict.fromkeys(("width", "height"), (1, PATCH_PX)),
-        "label": (_UNKNOWN, 1),
+        "label": (UNKNOWN, 1),
     }
     for name, (low, high) in ranges.items():
         if columns[name].min() < low or columns[name].max() > high:

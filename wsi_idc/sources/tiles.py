@@ -6,9 +6,11 @@ import hashlib
 import re
 from functools import cached_property
 
+import numpy as np
+
 from wsi_idc.errors import OptionError, SlideError
 from wsi_idc.naming import MAX_COORDINATE_PX, PHANTOM_CASES
-from wsi_idc.sources.base import Block, Patch
+from wsi_idc.sources.base import Block, Patches
 from wsi_idc.sources.case import Case
 from wsi_idc.sources.slide import Slide
 
@@ -40,15 +42,14 @@ class SlideTiles(Case):
             )
         if max(slide.mosaic_px) > MAX_COORDINATE_PX:
             raise SlideError(f"{slide.path} is too large for patch names at its scale: give the true one with --mpp.")
-        places, tiles = slide.tile_places.tolist(), slide.patches
-        patches = [Patch(x, y, w, h, tile.label) for (x, y, w, h), tile in zip(places, tiles, strict=True)]
+        patches = Patches(np.column_stack([slide.tile_places, slide.patches.labels]))
         super().__init__(case, slide.path, patches, slide.problems)
         self._slide = slide
 
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over the slide's own, how it was read, and where its tiles lie."""
-        places = [(patch.x, patch.y, patch.width, patch.height) for patch in self.patches]
+        places = list(map(tuple, self.patches.boxes.tolist()))
         told = f"{self._slide.fingerprint} {self._slide.mpp} {self._slide.details} {places}"
         return hashlib.sha256(told.encode()).hexdigest()
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from wsi_idc.scoring.scores import UNKNOWN, Scores
+from wsi_idc.scoring.scores import Scores
+from wsi_idc.sources.base import UNKNOWN
 from wsi_idc.views.overlay import LUMA, draw_outline, mark_unreadable
 from wsi_idc.views.raster import Boxes
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from wsi_idc.metrics import Metrics
-from wsi_idc.scoring.scores import UNKNOWN, Scores
+from wsi_idc.scoring.scores import Scores
+from wsi_idc.sources.base import UNKNOWN
 from wsi_idc.views.agreement import OUTCOMES, outcome_colour, outcomes
 from wsi_idc.views.caption import Caption, threshold_text
 from wsi_idc.views.confusion import draw_confusion

@@ -19,8 +19,8 @@ from wsi_idc.evaluation.cohort import SUMMARY_FILE, SlideSummary, failed, summar
 from wsi_idc.geometry import plausible_mpp
 from wsi_idc.scoring.lock import LOCK_FILE
 from wsi_idc.scoring.results import RUN_FILE, SCORES_FILE
-from wsi_idc.scoring.scores import UNKNOWN, Scores, checked_context, checked_threshold, read_scores
-from wsi_idc.sources.base import Problem
+from wsi_idc.scoring.scores import Scores, checked_context, checked_threshold, read_scores
+from wsi_idc.sources.base import UNKNOWN, Problem
 
 State = Literal["ok", "partial", "no tissue", "failed", "unfinished"]
 
