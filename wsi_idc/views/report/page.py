@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,21 @@ def figures_of(summary: SlideSummary) -> dict[str, float | None]:
     return {column.key: known.get(column.key) for column in COLUMNS}
 
 
+@cache
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(STATIC),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["figure"] = figure_text
+    environment.filters["threshold"] = threshold_text
+    environment.filters["uri"] = data_uri
+    return environment.get_template("page.html.jinja")
+
+
 def build_page(title: str, slides: Sequence[Shown], pooled: Pooled | None, thresholds: Sequence[float]) -> str:
     """The page as text.
 
@@ -119,18 +135,7 @@ def build_page(title: str, slides: Sequence[Shown], pooled: Pooled | None, thres
         At which slides were called, the one of the pooled figures first.
     """
     scripts = [_library("leaflet.js"), *(_static(name) for name in SCRIPTS)]
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(STATIC),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["figure"] = figure_text
-    environment.filters["threshold"] = threshold_text
-    environment.filters["uri"] = data_uri
-    template = environment.get_template("page.html.jinja")
-    return template.render(
+    return _template().render(
         title=title,
         slides=slides,
         states=Counter(slide.results.state for slide in slides),
