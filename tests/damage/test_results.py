@@ -28,9 +28,20 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "table with text": lambda folder: _change_table(folder, b"\n0,0,", b"\nx,0,"),
     "run.json nested deeply": lambda folder: (folder / "run.json").write_text("[" * 100_000),
     "run.json with a time that is none": lambda folder: _change_run(folder, seconds="long"),
+    "run.json with a time of 400 digits": lambda folder: _change_run(folder, seconds=10**400),
+    "run.json with an endless time": lambda folder: _change_run(folder, seconds=float("inf")),
+    "run.json with a threshold of 400 digits": lambda folder: _change_run(folder, model={"threshold": 10**400}),
+    "run.json with a context that is none": lambda folder: _change_run(folder, context="x"),
+    "run.json that does not say when it finished": lambda folder: _drop(folder, "finished"),
     "table with a number of 30 digits": lambda folder: _change_table(folder, b"\n0,0,", b"\n" + b"9" * 30 + b",0,"),
     "table with a cell of a megabyte": lambda folder: _change_table(folder, b"\n0,0,", b"\n" + b"x" * 2**20 + b",0,"),
 }
+
+
+def _drop(folder: Path, name: str) -> None:
+    told = json.loads((folder / "run.json").read_text())
+    del told[name]
+    (folder / "run.json").write_text(json.dumps(told))
 
 
 def _change_run(folder: Path, **changed: object) -> None:
@@ -55,11 +66,14 @@ def test_damaged_results_are_made_again(
     harm(folder)
     score_into(case, classifier, tmp_path, batch_size=16)
     assert (folder / "scores.csv").read_bytes() == whole
-    assert json.loads((folder / "run.json").read_text())["patches"]["scored"] == 12
+    told = json.loads((folder / "run.json").read_text())
+    assert told["patches"]["scored"] == 12
+    assert told["finished"] >= told["started"]
 
 
-def test_a_damaged_result_does_not_end_a_cohort(run: Run, patch_set: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("seconds", ["long", 10**400], ids=["a text", "400 digits"])
+def test_a_damaged_result_does_not_end_a_cohort(run: Run, patch_set: Path, tmp_path: Path, seconds: object) -> None:
     args = ("score", "all", "--data", patch_set, "--out", tmp_path / "out", "--batch-size", 16)
     assert run(*args).code == 0
-    _change_run(tmp_path / "out" / "8863", seconds="long")
+    _change_run(tmp_path / "out" / "8863", seconds=seconds)
     assert run(*args).code == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import math
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -51,8 +52,11 @@ MOSAIC_TIFF, MOSAIC_ZARR = "mosaic.ome.tif", "mosaic.ome.zarr"
 MOSAICS = (MOSAIC_FILE, MOSAIC_TIFF, MOSAIC_ZARR)
 """Of the slide alone: they last as long as its pixels are the same."""
 
-_UNSOUND = (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, csv.Error)
+UNSOUND = (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError, csv.Error)
 """What reading results back raises where they are not as they were written."""
+
+LONGEST_RUN_BYTES = 64 * 2**20
+"""A ``run.json`` names each unreadable patch; one beyond this was not written by this package."""
 
 SOFTWARE = ("keras", "numpy", "imagecodecs", "matplotlib")
 
@@ -195,9 +199,6 @@ class SlideRun:
     def seal(self, result: SlideResult) -> None:
         """Write ``run.json``, if there is none that says the same."""
         provenance = _provenance(self._source, self._model, result, self._key)
-        sealed = (self.folder / RUN_FILE).is_file()
-        if sealed and all(self._run.get(name) == value for name, value in provenance.items()):
-            return
         ended = datetime.now(UTC)
         ran = {
             "command": self._command,
@@ -205,6 +206,9 @@ class SlideRun:
             "finished": ended.isoformat(timespec="seconds"),
             "seconds": round((ended - self._started).total_seconds(), 3),
         }
+        sealed = (self.folder / RUN_FILE).is_file() and ran.keys() <= self._run.keys()
+        if sealed and all(self._run.get(name) == value for name, value in provenance.items()):
+            return
         write_json(self.folder / RUN_FILE, provenance | ran)
         self._run = provenance | ran
 
@@ -258,30 +262,39 @@ def score_into(
     return result
 
 
+def read_run(folder: Path) -> dict[str, Any]:
+    """What ``run.json`` holds; one of `UNSOUND` where it cannot be read, and perhaps later where it is used."""
+    path = folder / RUN_FILE
+    if path.stat().st_size > LONGEST_RUN_BYTES:
+        raise ValueError(f"{path} is too long")
+    run: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return run
+
+
 def _has_other_pixels(folder: Path, source: SlideFacts) -> bool:
     """Whether what stands in the folder was made from other data, or at another scale."""
     try:
-        was = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))["source"]
+        was = read_run(folder)["source"]
         return bool((was["fingerprint"], was["mpp"]) != (source.fingerprint, list(source.mpp)))
-    except _UNSOUND:
+    except UNSOUND:
         return False
 
 
 def _finished(folder: Path, slide: str, key: str) -> tuple[Scored | None, dict[str, Any]]:
     """What stands in the folder and its ``run.json``, if all is whole, of this key and of one threshold."""
     try:
-        run = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
+        run = read_run(folder)
         if run["key"] != key:
             return None, {}
         scores = read_scores(folder / SCORES_FILE, slide, float(run["model"]["threshold"]), run["context"])
         problems = tuple(Problem(**problem) for problem in run["problems"]["unreadable"])
-        if len(scores) != run["patches"]["total"] or not isinstance(run["seconds"], int | float):
+        if len(scores) != run["patches"]["total"] or not math.isfinite(run["seconds"]):
             return None, {}
         if scores.metrics is not None:
             metrics = json.loads((folder / METRICS_FILE).read_text(encoding="utf-8"))
             if metrics != scores.metrics.as_dict():
                 return None, {}
-    except _UNSOUND:
+    except UNSOUND:
         return None, {}
     return Scored(scores, problems), run
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
 import os
 from collections.abc import Iterator, Mapping
@@ -18,7 +17,7 @@ from wsi_idc.errors import DataNotFoundError, printable
 from wsi_idc.evaluation.cohort import SUMMARY_FILE, SlideSummary, failed, summarise
 from wsi_idc.geometry import plausible_mpp
 from wsi_idc.scoring.lock import LOCK_FILE
-from wsi_idc.scoring.results import RUN_FILE, SCORES_FILE
+from wsi_idc.scoring.results import RUN_FILE, SCORES_FILE, UNSOUND, read_run
 from wsi_idc.scoring.scores import Scores, checked_context, checked_threshold, read_scores
 from wsi_idc.sources.base import UNKNOWN, Problem
 
@@ -26,9 +25,6 @@ State = Literal["ok", "partial", "no tissue", "failed", "unfinished"]
 
 WIDEST_PX = 2**25
 """No slide is as wide or high in level-0 pixels; the page's script counts on it."""
-
-LONGEST_RUN_BYTES = 64 * 2**20
-"""A ``run.json`` names each unreadable patch; one beyond this was not written by this package."""
 
 
 @dataclass(frozen=True)
@@ -172,7 +168,7 @@ def read_results(name: str, folder: Path, out: Path, row: Mapping[str, str] | No
         said = reason or "no reason was written"
         if not has_failed:
             said = "the run was interrupted or is still at work: run the same command again"
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except UNSOUND:
         said = "its files are not whole: run the same command again"
     else:
         summary = summarise(scores, run.mpp, _number(row, "seconds"), run.unreadable)
@@ -195,15 +191,12 @@ def _number(row: Mapping[str, str] | None, column: str) -> float | None:
 
 def _read_folder(name: str, folder: Path) -> tuple[Run, Scores]:
     """What ``run.json`` and ``scores.csv`` say; an error of many kinds where they are missing or not whole."""
-    path = folder / RUN_FILE
-    if path.stat().st_size > LONGEST_RUN_BYTES:
-        raise ValueError(f"{path} is too long")
-    written: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    written = read_run(folder)
     context = None if written["context"] is None else checked_context(float(written["context"]))
     threshold = checked_threshold(float(written["model"]["threshold"]), 0)
     scores = read_scores(folder / SCORES_FILE, name, threshold, context)
     if len(scores) != written["patches"]["total"]:
-        raise ValueError(f"{path} counts other patches than {SCORES_FILE}")
+        raise ValueError(f"{RUN_FILE} counts other patches than {SCORES_FILE}")
     _check(scores)
     return _as_run(written, name), scores
 
