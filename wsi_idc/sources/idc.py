@@ -99,7 +99,8 @@ class Zip(Container):
             ) from error
 
     def files(self) -> Iterator[str]:
-        return (info.filename for info in self._zip.infolist() if not info.is_dir())
+        # ZipInfo.is_dir asks for the last sign of a name, and a name may have none.
+        return (info.filename for info in self._zip.infolist() if not info.filename.endswith("/"))
 
     def read(self, path: str) -> bytes:
         info = self._zip.getinfo(path)
