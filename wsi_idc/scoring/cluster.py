@@ -8,11 +8,13 @@ from contextlib import contextmanager
 
 import dask
 from distributed import Client, LocalCluster
+from distributed.comm import inproc
 
 from wsi_idc.errors import OptionError
 from wsi_idc.processors import processors
 
-_LOOPBACK = "127.0.0.1:0"
+_HOST = "127.0.0.1"
+_LOOPBACK = f"{_HOST}:0"
 
 _ANSWER_S = 15
 """How long a scheduler may take to answer, and a first worker to come."""
@@ -40,6 +42,9 @@ def connect(scheduler: str | None = None, workers: int | None = None) -> Iterato
     # It looks at all threads' stacks a hundred times a second, and with that can halt Python 3.11 for good.
     dask.config.set({"distributed.worker.profile.enabled": False})
     if scheduler is None:
+        # To name its threads it would ask how a server in the internet is reached, and where that fails a name server.
+        if not getattr(inproc.global_manager, "_ip", None):
+            inproc.global_manager._ip = _HOST
         with (
             LocalCluster(  # type: ignore[no-untyped-call]
                 n_workers=1,
