@@ -24,7 +24,7 @@ from tests.damage.tiff import Change
 from wsi_idc.errors import DataNotFoundError, NotIdcDataError, UnknownCaseError, WsiIdcError
 from wsi_idc.sources.base import Block
 from wsi_idc.sources.case import Case
-from wsi_idc.sources.idc import MAX_PATCH_BYTES, IdcDataset
+from wsi_idc.sources.idc import MAX_PATCH_BYTES, IdcDataset, Zip, read_files
 
 Run = Callable[..., Ran]
 
@@ -308,6 +308,18 @@ def test_a_zip_bomb(files: dict[str, bytes], tmp_path: Path) -> None:
         _, block = read(path)
         assert len(block.readable) == 13
         assert [problem.path for problem in block.problems] == [PATCH]
+
+
+def test_a_zip_of_many_small_bombs(files: dict[str, bytes], tmp_path: Path) -> None:
+    """Each would pass for a patch's file, and together they take 300 times what the zip does."""
+    path = tmp_path / "a.zip"
+    names = [f"8863/0/8863_idx5_x{x}_y1_class0.png" for x in range(1, 2_000)]
+    path.write_bytes(packed(dict.fromkeys(names, bytes(65_536)), zipfile.ZIP_DEFLATED))
+    container = Zip(path)
+    read = list(read_files(container, names, 1_000_000))
+    container.close()
+    assert sum(isinstance(data, bytes) for data in read) == 16
+    assert set(read[16:]) == {"beyond what the patches of one case can take"}
 
 
 SMALL = packed({PATCH: PNG, "8863/1/8863_idx5_x1_y1_class1.png": PNG})

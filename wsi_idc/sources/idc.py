@@ -27,6 +27,9 @@ from wsi_idc.sources.png import PngError, decode_png, png_size
 MAX_PATCH_BYTES = 65_536
 """A 50x50 patch is 7.5 kB before compression; a file larger than this is none and is not opened."""
 
+MAX_CASE_BYTES = 1 << 29
+"""Of a case's files together: glass full of patches takes 400 MB, cases of the set 20 MB."""
+
 NESTED_COPY = "IDC_regular_ps50_idx5"
 """Kaggle's archive holds every patch a second time under a folder of this name."""
 
@@ -280,7 +283,7 @@ class IdcDataset(Dataset):
 
 
 class IdcCase(Case):
-    """One case of the IDC set; it holds the encoded patches (at most some 20 MB).
+    """One case of the IDC set; it holds the encoded patches (some 20 MB, at most `MAX_CASE_BYTES`).
 
     A name's 1-based ``x451`` is column 450.
     """
@@ -293,7 +296,7 @@ class IdcCase(Case):
         problems: Sequence[Problem],
     ) -> None:
         self._entries = tuple(entries)
-        self._encoded = [_read_or_reason(container, entry.path) for entry in entries]
+        self._encoded = list(read_files(container, [entry.path for entry in entries]))
         super().__init__(case, str(container.path), list(map(_patch, self._entries, self._encoded)), problems)
 
     @cached_property
@@ -320,6 +323,18 @@ class IdcCase(Case):
                 readable[i] = False
                 problems.append(Problem(entry.path, f"unreadable: {error}"))
         return Block(pixels, readable, tuple(problems))
+
+
+def read_files(container: Container, paths: Iterable[str], most: int = MAX_CASE_BYTES) -> Iterator[bytes | str]:
+    """Bytes of each file, or the reason why there are none; past `most` bytes in all nothing is read.
+
+    In a zip, files of 64 kB may take 200 bytes each.
+    """
+    for path in paths:
+        data = _read_or_reason(container, path) if most > 0 else "beyond what the patches of one case can take"
+        if isinstance(data, bytes):
+            most -= len(data)
+        yield data
 
 
 def _read_or_reason(container: Container, path: str) -> bytes | str:
