@@ -18,7 +18,8 @@ from wsi_idc.views.pictures import draw_all
 from wsi_idc.views.style import Style
 
 SCRIPT = '<script>document.title="taken"</script>'
-HOSTILE = 'deep/<img src=x onerror=alert(1)> "it\'s" & \N{GRINNING FACE} 100%#?.svs'
+HOSTILE = 'deep/<!--<script></script><img src=x onerror=alert(1)> "it\'s" & &lt; \N{GRINNING FACE} 100%#?.svs'
+"""A slide in two folders, whose names together open and close what a page is made of."""
 THRESHOLD = 0.4321987
 
 

@@ -373,6 +373,15 @@ def test_a_page_for_mailing_holds_its_slides_and_no_others(tmp_path: Path) -> No
     assert [attrs["data-url"] for tag, attrs in page.tags if attrs.get("class") == "slide-data"] == ["9022", "8863"]
 
 
+def test_nothing_of_a_name_becomes_markup_in_a_page_for_mailing(tmp_path: Path) -> None:
+    add_slide(tmp_path, make_source(6, 6), HOSTILE)
+    page = Page(write_report(tmp_path, [HOSTILE]))
+    assert slide(page, HOSTILE)["state"] == "ok"
+    assert HOSTILE in page.rows[0]
+    assert sum(tag == "script" and "type" not in attrs for tag, attrs in page.tags) == 7
+    assert not any("onerror" in attrs for _, attrs in page.tags)
+
+
 def test_a_slide_that_is_not_there_cannot_be_mailed(tmp_path: Path) -> None:
     make_results(tmp_path)
     with pytest.raises(OptionError, match=r"no slide '8864' among the 8 of .* 8863"):
