@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cache
 
 import numpy as np
 from matplotlib import colormaps
@@ -58,10 +59,13 @@ class Style:
             )
 
 
+@cache
 def colour_table(colormap: str) -> NDArray[np.float32]:
-    """Colours of the probabilities 0 to 1 in even steps: RGB 0-255, shape (256, 3)."""
+    """Colours of the probabilities 0 to 1 in even steps: RGB 0-255, shape (256, 3), not to be written to."""
     rgb = colormaps[colormap](np.linspace(0, 1, _LEVELS))[:, :3]
-    return np.asarray(rgb * 255, dtype=np.float32)
+    table = np.asarray(rgb * 255, dtype=np.float32)
+    table.flags.writeable = False
+    return table
 
 
 def table_index(prob: NDArray[np.float64]) -> NDArray[np.intp]:
@@ -69,6 +73,7 @@ def table_index(prob: NDArray[np.float64]) -> NDArray[np.intp]:
     return np.rint(np.clip(prob, 0, 1) * (_LEVELS - 1)).astype(np.intp)
 
 
+@cache
 def is_uniform(colormap: str) -> bool:
     """Whether equal steps in probability look about equal: the map's lightness runs one way, without stalling."""
     step = 16

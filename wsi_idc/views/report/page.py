@@ -8,7 +8,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -103,7 +103,7 @@ class Shown:
 
 def figures_of(summary: SlideSummary) -> dict[str, float | None]:
     """A slide's figures by the names of `COLUMNS`."""
-    known = {**asdict(summary), **({} if summary.metrics is None else summary.metrics.as_dict())}
+    known = {**vars(summary), **({} if summary.metrics is None else summary.metrics.as_dict())}
     return {column.key: known.get(column.key) for column in COLUMNS}
 
 
