@@ -151,7 +151,9 @@ def _read_reduced(path: Path, room: tuple[int, int]) -> NDArray[np.uint8] | None
     try:
         with Image.open(path) as image:
             size = _fitted(image.size, room)
-            small = image.convert("RGB").resize(size, Image.Resampling.HAMMING, reducing_gap=3.0)
+            # Converting copies all of it, even where nothing is to be converted.
+            whole = image if image.mode == "RGB" else image.convert("RGB")
+            small = whole.resize(size, Image.Resampling.HAMMING, reducing_gap=3.0)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
     return np.array(small)
