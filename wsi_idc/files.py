@@ -16,6 +16,9 @@ from typing import Any, Self, TextIO
 
 from wsi_idc.errors import OutputError
 
+DEFAULT_OUT = Path("wsi-idc-results")
+"""Folder of results, where none is named."""
+
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 """No room on the disk, or none left of the user's share of it."""
 

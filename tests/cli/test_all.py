@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 import random
@@ -92,6 +93,52 @@ def test_what_changed_since_the_last_run_is_seen(run: Run, cohort: Path, tmp_pat
     assert run(*args).code == 0
     after = tables(tmp_path / "out")
     assert [name for name in before if before[name] != after[name]] == ["9022"]
+
+
+def test_all_slides_come_on_one_page(run: Run, cohort: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    ran = run("score", "all", "--data", cohort, "--out", out)
+    assert ran.code == 0 and f"all slides on one page: {out / 'report.html'}" in ran.err
+    assert "report" not in ran.out
+    page, patches = (out / "report.html").read_bytes(), {path: path.stat() for path in out.glob("*/report.js")}
+    assert len(patches) == 4
+    assert run("report", out).code == 0
+    assert (out / "report.html").read_bytes() == page
+    assert {path: path.stat() for path in patches} == patches
+    for left in (out / ".abc-report.html", out / "8863" / ".abc-report.js"):
+        left.write_text("of a run that was killed")
+    (out / "report.html").unlink()
+    ran = run("score", "all", "--data", cohort, "--out", out, "--quiet")
+    assert ran.code == 0 and "page" not in ran.err
+    assert (out / "report.html").read_bytes() == page
+    assert not list(out.rglob(".*"))
+
+
+def test_a_page_that_cannot_be_made_is_told_of(run: Run, cohort: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    (out / "report.html" / "in the way").mkdir(parents=True)
+    next((cohort / "9100").rglob("*.png")).write_bytes(b"")
+    for _ in range(2):
+        ran = run("score", "all", "--data", cohort, "--out", out)
+        assert (ran.code, len(ran.out.split())) == (1, 4)
+        assert "9100: 1 of 12 patches" in ran.err and "report.html: the scores are whole" in ran.err
+        assert "one page:" not in ran.err and "Traceback" not in ran.err
+    assert len(summary(out)) == len(tables(out)) == 4
+    assert not list(out.rglob(".*"))
+
+
+def test_a_disk_that_is_full_at_last_is_one_sentence(
+    run: Run, cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write_nothing(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("wsi_idc.views.report.write_slide_file", write_nothing)
+    ran = run("score", "all", "--data", cohort, "--out", tmp_path / "out")
+    assert (ran.code, len(ran.out.split())) == (2, 4)
+    assert "the disk is full; finished slides are whole" in ran.err
+    monkeypatch.undo()
+    assert run("score", "all", "--data", cohort, "--out", tmp_path / "out").code == 0
 
 
 def test_one_bad_slide_ends_no_cohort(run: Run, cohort: Path, tmp_path: Path) -> None:

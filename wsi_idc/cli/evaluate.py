@@ -64,8 +64,8 @@ def command(
     with progress_bar("Scoring", len(members), quiet) as bar:
         scored = evaluate(
             patches,
-            members,
             classifier,
+            members,
             threshold=threshold,
             context=context,
             batch_size=batch_size,

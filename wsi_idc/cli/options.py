@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from wsi_idc.files import DEFAULT_OUT
 from wsi_idc.model.config import DEFAULT_BATCH
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
-DEFAULT_OUT = Path("wsi-idc-results")
 _FILE = click.Path(path_type=Path)
 
 

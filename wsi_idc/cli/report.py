@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import click
 
 from wsi_idc.cli import DONE, options
+from wsi_idc.cli.console import Bar, progress_bar
 
 
 @click.command("report")
@@ -22,13 +24,22 @@ from wsi_idc.cli import DONE, options
 def command(folder: Path, slides: tuple[str, ...], quiet: bool) -> int:
     """Make one page over a results folder: DIR/report.html, to be opened from the disk.
 
-    The page needs no network. It loads a slide's layers from the folders beside it when the slide is opened: keep it
-    where it is, or move all of DIR.
+    "score all" and "heatmap all" end with it. The page needs no network. It loads a slide's layers from the folders
+    beside it when the slide is opened: keep it where it is, or move all of DIR.
     """
-    from wsi_idc.cli.console import progress_bar
     from wsi_idc.views.report import write_report
 
-    with progress_bar("Reading slides", 0, quiet, "slides") as bar:
-        path = write_report(folder, slides, lambda done, total: bar.show("Reading slides", done, total))
+    with report_bar(quiet) as bar:
+        path = write_report(
+            folder,
+            slides,
+            lambda done, total: bar.show("Making the report", done, total),
+            lambda holder: bar.describe(f"Waiting for {holder}"),
+        )
     click.echo(path)
     return DONE
+
+
+def report_bar(quiet: bool) -> AbstractContextManager[Bar]:
+    """Progress of a report, in slides."""
+    return progress_bar("Looking for results", None, quiet, "slides")

@@ -10,7 +10,8 @@ from typing import Any
 from urllib.parse import quote
 
 from wsi_idc.errors import OptionError
-from wsi_idc.files import replacing_text
+from wsi_idc.files import remove_unfinished, replacing_text
+from wsi_idc.scoring.lock import wait_lock
 from wsi_idc.scoring.results import RUN_FILE, SCORES_FILE, VIEWS
 from wsi_idc.views.report.gather import SlideResults, find_results, read_results, read_summary
 from wsi_idc.views.report.page import MOST_PROBLEMS, Shown, build_page, figures_of
@@ -33,7 +34,10 @@ _FILES = (*VIEWS, SCORES_FILE, RUN_FILE)
 
 
 def write_report(
-    out: Path, single_file: Sequence[str] = (), on_slide: Callable[[int, int], None] | None = None
+    out: Path,
+    single_file: Sequence[str] = (),
+    on_slide: Callable[[int, int], None] | None = None,
+    on_wait: Callable[[str], None] | None = None,
 ) -> Path:
     """Write ``report.html`` over a results folder, and ``report.js`` into the folder of each slide.
 
@@ -49,6 +53,8 @@ def write_report(
         others, so that it can be mailed.
     on_slide : callable, optional
         Told after each slide how many are done, and of how many.
+    on_wait : callable, optional
+        Told who is making a report of this folder, where that has to be waited for.
 
     Returns
     -------
@@ -66,6 +72,16 @@ def write_report(
     """
     found = find_results(out)
     chosen = _choose(found, single_file, out) if single_file else found
+    with wait_lock(out, on_wait):
+        return _write(out, chosen, bool(single_file), on_slide)
+
+
+def _write(
+    out: Path, chosen: dict[str, Path], embedded: bool, on_slide: Callable[[int, int], None] | None = None
+) -> Path:
+    """`write_report` of these slides, in a folder that is locked."""
+    path = out / (SINGLE_FILE if embedded else REPORT_FILE)
+    remove_unfinished(path)
     rows = read_summary(out)
     pool = Pool()
     slides: list[Shown] = []
@@ -73,13 +89,12 @@ def write_report(
         results = read_results(name, folder, out, rows.get(name))
         if results.scores is not None:
             pool.add(results.scores)
-        shown = _show(results, embedded=bool(single_file))
+        shown = _show(results, embedded)
         slides.append(replace(shown, results=replace(results, scores=None)))
         if on_slide:
             on_slide(len(slides), len(chosen))
     title = out.resolve().name.encode("utf-8", "backslashreplace").decode()
     page = build_page(title, slides, pool.sum_up(out), pool.thresholds)
-    path = out / (SINGLE_FILE if single_file else REPORT_FILE)
     with replacing_text(path) as file:
         file.write(page)
     return path

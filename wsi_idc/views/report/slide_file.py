@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from wsi_idc.files import replacing_text
+from wsi_idc.files import remove_unfinished, replacing_text
 from wsi_idc.scoring.scores import Scores
 
 SLIDE_FILE = "report.js"
@@ -54,6 +54,16 @@ def make_slide_data(scores: Scores) -> SlideData:
 
 
 def write_slide_file(folder: Path, url: str, data: SlideData) -> None:
-    """Write ``report.js``, which hands the patches to the page under the slide's relative URL."""
-    with replacing_text(folder / SLIDE_FILE) as file:
-        file.write(f"wsiIdc.receive({json.dumps(url)},{json.dumps(data.stamp)},{data.text});\n")
+    """Write ``report.js``, which hands the patches to the page under the slide's relative URL, unless it is there."""
+    path, text = folder / SLIDE_FILE, f"wsiIdc.receive({json.dumps(url)},{json.dumps(data.stamp)},{data.text});\n"
+    remove_unfinished(path)
+    if not _holds(path, text.encode()):
+        with replacing_text(path) as file:
+            file.write(text)
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    try:
+        return path.stat().st_size == len(content) and path.read_bytes() == content
+    except OSError:
+        return False
