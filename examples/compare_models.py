@@ -9,10 +9,8 @@ import sys
 
 import numpy as np
 
-from wsi_idc import evaluate, load_model
+from wsi_idc import evaluate, load_model, load_patches, open_dataset
 from wsi_idc.evaluation.evaluate import Evaluation
-from wsi_idc.sources.labelled import load_patches
-from wsi_idc.sources.locate import open_dataset
 
 RESAMPLES = 1_000
 
@@ -33,7 +31,7 @@ def main(first: str, second: str, data: str = "demo") -> None:
         patches = load_patches(dataset, cases)
     if len(cases) < 2:
         sys.exit(f"{data} has fewer than two cases that neither model has seen: there is no bootstrap of one case.")
-    judged = [evaluate(patches, np.arange(len(patches)), model) for model in models]
+    judged = [evaluate(patches, model) for model in models]
     print(f"{len(patches):,} patches of {len(cases)} cases that neither model has seen")
     for path, model, one in zip((first, second), models, judged, strict=True):
         print(f"{model.config.name} ({path}), threshold {one.threshold:.3f}")

@@ -5,10 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from wsi_idc import draw_sheet, load_model, open_case, score
-from wsi_idc.views.caption import make_caption
-from wsi_idc.views.mosaic import rebuild_mosaic
-from wsi_idc.views.style import Style
+from wsi_idc import Style, draw_sheet, load_model, make_caption, open_case, rebuild_mosaic, score
 
 
 def main(case: str = "90001", data: str = "demo", out: str = "heatmap.png") -> None:

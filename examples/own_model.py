@@ -6,15 +6,9 @@ Any Keras network will do that takes ``(n, 48, 48, 3)`` in 0-1 and gives ``(n, 2
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
-from wsi_idc import load_model, open_case, score
+from wsi_idc import load_model, load_patches, open_case, open_dataset, preprocess, save_model, score
 from wsi_idc.model.backend import keras
-from wsi_idc.model.calibration import decide
-from wsi_idc.model.config import ModelConfig, file_sha256
-from wsi_idc.model.network import preprocess
-from wsi_idc.sources.labelled import load_patches
-from wsi_idc.sources.locate import open_dataset
 
 
 def main(out: str = "mine.keras", data: str = "demo") -> None:
@@ -35,14 +29,8 @@ def main(out: str = "mine.keras", data: str = "demo") -> None:
     )
     network.compile("adam", "sparse_categorical_crossentropy")
     network.fit(preprocess(patches.pixels), patches.label, epochs=3, verbose=0)
-    decision = decide(held.label, network.predict(preprocess(held.pixels), verbose=0)[:, 1], held.case)
-    path = Path(out)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    network.save(path)
-    training = {"cases_train": train, "cases_val": [tune]}
-    config = ModelConfig(path.stem, file_sha256(path), decision.threshold, "1", "small", decision.calibration, training)
-    config.write(path.with_suffix(".json"))
-    scores = score(open_case(test, data), load_model(path)).scores
+    save_model(network, out, tuned_on=held, trained_on=train, architecture="small")
+    scores = score(open_case(test, data), load_model(out)).scores
     print(f"case {test}: {scores.pred.sum()} of {len(scores)} patches called IDC")
     print(f"AUC {scores.metrics.auc:.3f}, balanced accuracy {scores.metrics.balanced_accuracy:.3f}")
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from wsi_idc import load_model, open_slide, score
-from wsi_idc.export.mosaic import write_mosaic_tiff
+from wsi_idc import load_model, open_slide, score, write_mosaic_tiff
 
 
 def main(file: str, out: str) -> None:

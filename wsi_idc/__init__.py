@@ -10,13 +10,29 @@ from typing import Any
 __version__ = "0.1.0"
 
 _WHERE = {
+    "Outputs": "wsi_idc.export.outputs",
+    "Recipe": "wsi_idc.model.training",
+    "SlideOptions": "wsi_idc.sources.refs",
+    "Style": "wsi_idc.views.style",
+    "WsiIdcError": "wsi_idc.errors",
     "draw_sheet": "wsi_idc.views.sheet",
     "evaluate": "wsi_idc.evaluation.evaluate",
     "load_model": "wsi_idc.model.classifier",
+    "load_patches": "wsi_idc.sources.labelled",
+    "make_caption": "wsi_idc.views.caption",
     "open_case": "wsi_idc.sources.locate",
+    "open_dataset": "wsi_idc.sources.locate",
     "open_slide": "wsi_idc.sources.slide",
+    "preprocess": "wsi_idc.model.network",
+    "rebuild_mosaic": "wsi_idc.views.mosaic",
+    "save_model": "wsi_idc.model.saving",
     "score": "wsi_idc.scoring.score",
+    "score_cohort": "wsi_idc.cohort",
+    "score_into": "wsi_idc.scoring.results",
     "train": "wsi_idc.model.training",
+    "write_mosaic_tiff": "wsi_idc.export.mosaic",
+    "write_outputs": "wsi_idc.export.outputs",
+    "write_report": "wsi_idc.views.report",
 }
 
 __all__ = ["__version__", *_WHERE]
@@ -26,3 +42,7 @@ def __getattr__(name: str) -> Any:
     if name not in _WHERE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_WHERE[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_WHERE]

@@ -109,7 +109,7 @@ def test_evaluation_blurs_within_cases_only(patch_set: Path) -> None:
     with IdcDataset(patch_set) as dataset:
         both, one = (load_patches(dataset, cases) for cases in (["8863", "9022"], ["9022"]))
     model = load_model()
-    together = evaluate(both, np.arange(len(both)), model, context=1.0)
-    alone = evaluate(one, np.arange(len(one)), model, context=1.0)
+    together = evaluate(both, model, context=1.0)
+    alone = evaluate(one, model, context=1.0)
     np.testing.assert_array_equal(together.prob[12:], alone.prob)
-    assert (evaluate(one, np.arange(len(one)), model).prob != alone.prob).any()
+    assert (evaluate(one, model).prob != alone.prob).any()

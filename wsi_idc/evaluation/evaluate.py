@@ -122,22 +122,25 @@ def select(data: LabelledPatches, split: Split, subset: str) -> NDArray[np.intp]
 
 def evaluate(
     data: LabelledPatches,
-    members: NDArray[np.intp],
     model: Classifier,
+    members: NDArray[np.intp] | None = None,
     *,
     threshold: float | None = None,
     context: float | None = None,
     batch_size: int = DEFAULT_BATCH,
     on_patches: Callable[[int], None] | None = None,
 ) -> Evaluation:
-    """Score these patches and compare with their labels.
+    """Score labelled patches and compare with their labels.
+
+    Whether the model has seen their cases is not asked: see `check_unseen`.
 
     Parameters
     ----------
     data : LabelledPatches
-    members : ndarray of int, shape (m,)
-        Rows of `data`.
+        See `load_patches`.
     model : Classifier
+    members : ndarray of int, shape (m,), optional
+        Rows of `data`, like those of a part of a split (`select`); by default all.
     threshold : float, optional
         By default the model's own.
     context : float, optional
@@ -145,7 +148,19 @@ def evaluate(
     batch_size : int
     on_patches : callable, optional
         Told after each block how many patches it held.
+
+    Returns
+    -------
+    Evaluation
+        Its `metrics`, `intervals` (95 %, over cases) and `per_case` are computed when they are asked for.
+
+    Raises
+    ------
+    OptionError
+        Where `threshold` or `context` cannot be used.
     """
+    if members is None:
+        members = np.arange(len(data))
     chosen = checked_threshold(threshold, model.config.threshold)
     prob = np.empty(len(members))
     step = 16 * batch_size

@@ -43,12 +43,25 @@ class LabelledPatches:
 
 
 def load_patches(
-    dataset: Dataset, cases: Sequence[str], on_case: Callable[[int, int], None] | None = None
+    dataset: Dataset, cases: Sequence[str] | None = None, on_case: Callable[[int, int], None] | None = None
 ) -> LabelledPatches:
     """Read every labelled, readable patch of these cases into memory (7.5 kB each).
 
-    `on_case` is told after each case how many of how many are read.
+    Parameters
+    ----------
+    dataset : Dataset
+        See `open_dataset`.
+    cases : sequence of str, optional
+        Case numbers; by default all of the data set.
+    on_case : callable, optional
+        Told after each case how many of how many are read.
+
+    Raises
+    ------
+    UnknownCaseError
+        Where the data set has no such case.
     """
+    cases = dataset.cases if cases is None else cases
     total = sum(label is not None for case in cases for label in dataset.labels(case))
     pixels = np.empty((total, PATCH_PX, PATCH_PX, 3), dtype=np.uint8)
     labels, names, positions, digest, filled = [], [], [], hashlib.sha256(), 0
