@@ -403,3 +403,19 @@ def test_the_page_fits_its_window(browser: Browser, cohort: Path, width: int, tm
     # The tissue is really there, and so is colour over it.
     box = browser.run("const at = document.getElementById('map').getBoundingClientRect(); return [at.width, at.height]")
     assert box[0] > width / 2 and box[1] > 300
+
+
+@needs_browser
+@pytest.mark.parametrize("width", [700, 400, 330])
+@pytest.mark.parametrize("name", ["9022", "90001"])
+def test_the_scale_bar_hides_no_note(browser: Browser, cohort: Path, width: int, name: str) -> None:
+    browser.open(cohort / "report.html", width)
+    browser.show(name)
+    for _ in range(4):
+        note, bar = (
+            browser.run("return document.querySelector(arguments[0]).getBoundingClientRect()", of)
+            for of in (".use-note", ".scale-bar")
+        )
+        assert note["right"] <= bar["left"] and note["left"] >= 0 and bar["right"] <= width
+        browser.driver.find_element("class name", "leaflet-control-zoom-in").click()
+        browser.settle()

@@ -95,7 +95,7 @@
     };
     badge(slide.state, `state-${slide.state.replace(" ", "-")}`);
     if (slide.kind === "phantom") badge("phantom – synthetic tissue", "phantom");
-    if (slide.trainedOnIt) badge("the model trained on it: figures flatter", "seen");
+    if (slide.trainedOnIt) badge("the model was trained on this slide", "seen");
     if (!slide.view) return;
     const facts = [
       ["Model", slide.model],

@@ -338,7 +338,9 @@ wsiIdc.viewer = (() => {
     update() {
       const pxPerMm = (1000 / data.unitUm) * 2 ** this._map.getZoom();
       const lengths = [0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50];
-      const length = lengths.findLast((of) => of * pxPerMm <= 160) ?? lengths[0];
+      // The note on its left needs the rest of a narrow screen.
+      const room = Math.min(160, 0.3 * this._map.getSize().x);
+      const length = lengths.findLast((of) => of * pxPerMm <= room) ?? lengths[0];
       this.bar.style.width = `${length * pxPerMm}px`;
       this.text.textContent = `${length} mm${this.options.nominal ? " (nominal)" : ""}`;
     },
