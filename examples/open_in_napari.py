@@ -37,4 +37,5 @@ if __name__ == "__main__":
 
     viewer = napari.Viewer()
     add_layers(viewer, Path(sys.argv[1]))
+    viewer.scale_bar.visible = True
     napari.run()
