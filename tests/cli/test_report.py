@@ -207,6 +207,20 @@ def test_nothing_leaves_the_page_and_nothing_goes_wrong(browser: Browser, cohort
 
 
 @needs_browser
+def test_slides_can_be_gone_through_faster_than_they_are_drawn(browser: Browser, cohort: Path) -> None:
+    browser.open(cohort / "report.html")
+    browser.show("8863")
+    browser.complaints()
+    # A step of a zoom draws at once what was to be drawn with the next frame, and by then the slide is gone.
+    browser.run(
+        "const view = wsiIdc.viewer.view(); document.getElementById('layer-calls').click(); "
+        "view.map.setZoom(view.map.getZoom() + 0.5, {animate: false}); wsiIdc.viewer.close()"
+    )
+    browser.settle()
+    assert browser.complaints() == []
+
+
+@needs_browser
 def test_the_gallery_sorts_and_filters(browser: Browser, cohort: Path) -> None:
     browser.open(cohort / "report.html")
     names = browser.names()

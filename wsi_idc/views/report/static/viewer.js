@@ -146,7 +146,7 @@ wsiIdc.viewer = (() => {
     }
 
     addLines() {
-      const renderer = L.canvas({ pane: "lines", padding: 0.5 });
+      const renderer = new Lines({ pane: "lines", padding: 0.5 });
       const line = (style) => L.polygon([], { renderer, fill: false, interactive: false, smoothFactor: 0, lineJoin: "miter", usual: style.weight, ...style });
       this.labels = [line({ color: "#fff", weight: 5 }), line({ color: "#009e73", weight: 2.6, dashArray: "7 5" })];
       this.calls = [line({ color: "#fff", weight: 4.5 }), line({ color: css(data.line), weight: 2 })];
@@ -309,6 +309,13 @@ wsiIdc.viewer = (() => {
       button.textContent = "⤢";
       L.DomEvent.disableClickPropagation(bar).on(button, "click", this.options.fit);
       return bar;
+    },
+  });
+
+  /** Leaflet may still draw a frame after its map is gone, where the next slide is opened at once. */
+  const Lines = L.Canvas.extend({
+    _redraw() {
+      if (this._ctx) L.Canvas.prototype._redraw.call(this);
     },
   });
 
