@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.damage.exposure import COMMANDS, Exposure
 from wsi_idc.cli import COMMANDS as ALL
 
@@ -25,7 +23,6 @@ def test_no_command_reaches_beyond_this_machine(exposure: Exposure) -> None:
     assert all("Traceback" not in ran.err for ran in exposure.ran.values())
 
 
-@pytest.mark.xfail(strict=True, reason="tifffile's lines pass on to a handler that translating a model sets up")
 def test_libraries_keep_what_they_log_to_themselves(exposure: Exposure) -> None:
     """A damaged file is told of in a sentence of ours, whatever was loaded before in the same process."""
     assert "slides/broken.ome.tif does not say its scale" in _said(exposure)

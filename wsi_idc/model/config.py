@@ -7,14 +7,12 @@ import json
 import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from wsi_idc.errors import ModelError, printable
 from wsi_idc.files import write_json
 from wsi_idc.geometry import INPUT_PX, PATCH_MPP, PATCH_PX
-
-if TYPE_CHECKING:
-    from wsi_idc.model.calibration import Calibration
+from wsi_idc.model.calibration import Calibration
 
 CLASS_NAMES = ("no_idc", "idc")
 
@@ -136,8 +134,6 @@ def _number(value: object, name: str) -> float:
 def _read_calibration(raw: dict[str, Any] | None) -> Calibration | None:
     if raw is None:
         return None
-    from wsi_idc.model.calibration import Calibration  # loads scikit-learn, which `--help` does without
-
     calibration = Calibration(_number(raw["scale"], "scale"), _number(raw["bias"], "bias"))
     if not (0 < calibration.scale < math.inf and math.isfinite(calibration.bias)):
         raise ValueError(f"a calibration of {raw} turns the order of the probabilities around or is no number")

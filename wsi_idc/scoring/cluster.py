@@ -16,6 +16,14 @@ from wsi_idc.processors import processors
 _HOST = "127.0.0.1"
 _LOOPBACK = f"{_HOST}:0"
 
+_FOR_ONE_WORKER = {
+    "distributed.scheduler.work-stealing": False,
+    "distributed.scheduler.active-memory-manager.start": False,
+    "distributed.admin.tick.interval": "2s",
+    "distributed.admin.system-monitor.interval": "10s",
+}
+"""What dask does by default for many workers and a dashboard takes a third of its own time."""
+
 _ANSWER_S = 15
 """How long a scheduler may take to answer, and a first worker to come."""
 
@@ -42,6 +50,7 @@ def connect(scheduler: str | None = None, workers: int | None = None) -> Iterato
     # It looks at all threads' stacks a hundred times a second, and with that can halt Python 3.11 for good.
     dask.config.set({"distributed.worker.profile.enabled": False})
     if scheduler is None:
+        dask.config.set(_FOR_ONE_WORKER)
         # To name its threads it would ask how a server in the internet is reached, and where that fails a name server.
         if not getattr(inproc.global_manager, "_ip", None):
             inproc.global_manager._ip = _HOST

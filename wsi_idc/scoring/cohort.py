@@ -6,6 +6,7 @@ the results folder.
 
 from __future__ import annotations
 
+import gc
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -209,6 +210,8 @@ class Cohort:
 
     def run(self) -> list[Outcome]:
         """Score all; a slide that fails ends none of the others."""
+        # All that is loaded by now stays: looking through it for garbage takes as long as a batch does.
+        gc.freeze()
         try:
             self._work()
             while self._locked:
@@ -219,6 +222,7 @@ class Cohort:
                 self._refs.append(ref)
                 self._work()
         finally:
+            gc.unfreeze()
             for lock in self._held:
                 lock.close()
         return self._outcomes

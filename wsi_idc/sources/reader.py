@@ -55,6 +55,7 @@ _LARGEST_TILE_PX = 1 << 26
 
 # tifffile logs each damaged tag, thousands for one file, and Python prints what nobody handles; what matters is raised.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
+logging.getLogger("tifffile").propagate = False
 
 
 @dataclass(frozen=True)
