@@ -146,6 +146,20 @@ def test_released_twice_is_released_once(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_interrupted_while_it_is_released_it_is_released(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else it would be held for as long as this process lives, a notebook for example."""
+    lock = locked(tmp_path)
+
+    def interrupt(path: Path) -> None:
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "_set_aside", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        lock.close()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_lock_that_became_another_is_left_to_it(tmp_path: Path) -> None:
     first = locked(tmp_path)
     (tmp_path / LOCK_FILE).unlink()

@@ -50,17 +50,24 @@ class FolderLock(Closable):
         self._token = token
         self._process = os.getpid()
         self._closed = threading.Event()
+        self._removed = False
         self._heart: threading.Thread | None = None
 
     def close(self) -> None:
         """Unlock the folder; nothing happens the second time, or where the lock is gone or another's."""
         # A forked child has a copy of this object, but the lock is its parent's.
-        if self._closed.is_set() or self._process != os.getpid():
+        if self._removed or self._process != os.getpid():
             return
         self._closed.set()
         # One that cannot be removed is stale when this process ends; that must not hide why a run failed.
         with suppress(OSError):
-            self._remove()
+            try:
+                self._remove()
+            except BaseException:
+                # Interrupted on the way: this process may live on, and the lock with it.
+                self._remove()
+                raise
+        self._removed = True
         if self._heart:
             self._heart.join(timeout=1)
 
