@@ -133,6 +133,8 @@ def ingest(dataset: Dataset, out: Path, on_patches: Callable[[int], None] | None
 
 def _begun(part: Path, thread: ThreadPoolExecutor, counts: Mapping[str, int]) -> _Writer:
     """What was begun before; anew where that was cut off in the middle of a write, or begun with other data."""
+    for half in part.rglob("*.partial"):
+        half.unlink()  # of Zarr, where it was killed
     with suppress(Exception):  # zarr raises whatever its parts raise on damaged files
         writer = _Writer(make_folder(part), thread)
         if all(counts.get(case) == count for case, count in writer.packed.items()):
