@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import uuid4
 
+from wsi_idc.apart import Helpers
 from wsi_idc.errors import OptionError, WsiIdcError
-from wsi_idc.files import DEFAULT_OUT, DISK_FULL, make_folder
+from wsi_idc.files import DEFAULT_OUT, DISK_FULL, make_folder, remove_unfinished
 from wsi_idc.model.config import DEFAULT_BATCH, ModelConfig
 from wsi_idc.sources.base import Problem
 from wsi_idc.sources.refs import CaseRef, FileRef, SlideOptions, SlideRef
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from wsi_idc.scoring.cohort import Outcome
     from wsi_idc.scoring.results import SlideResult
     from wsi_idc.scoring.scores import Scores
+
+_CONFUSION_FILE = "confusion.png"
 
 Layout = Literal["wsi-idc", "wsinfer"]
 Step = Literal["find", "load", "score", "sum up", "report"]
@@ -170,6 +172,7 @@ def score_cohort(
         from wsi_idc.model.classifier import bundled_model, load_model
         from wsi_idc.scoring.cluster import connect
         from wsi_idc.scoring.cohort import Cohort, Watch
+        from wsi_idc.scoring.lock import wait_lock
         from wsi_idc.scoring.scores import checked_context, checked_threshold
 
         classifier = load_model(model)
@@ -185,7 +188,7 @@ def score_cohort(
 
     with (
         connect(scheduler, workers) as client,
-        _drawers(config, outputs) as draw,
+        Helpers() as drawers,
         watch.step("score", len(refs), sum(patches.values())),
     ):
         cohort = Cohort(
@@ -194,7 +197,8 @@ def score_cohort(
             model,
             classifier,
             out,
-            draw=draw,
+            draw=_drawing(drawers, config, outputs),
+            stop_drawing=drawers.kill,
             batch_size=batch_size,
             watch=Watch(found, watch.patches, watch.slide, watch.wait),
             threshold=threshold,
@@ -204,7 +208,7 @@ def score_cohort(
         )
         by_name = {outcome.name: outcome for outcome in cohort.run()}
     outcomes = tuple(by_name[ref.name] for ref in refs)
-    with watch.step("sum up"):
+    with watch.step("sum up"), wait_lock(out):
         summary = _sum_up(outcomes, config, out, layout)
     report, unreported = _make_report(out, watch)
     problems = [problem for outcome in outcomes for problem in _problems(outcome)]
@@ -254,32 +258,25 @@ def find_refs(
     return refs, sizes
 
 
-@contextmanager
-def _drawers(
-    config: ModelConfig, outputs: Outputs | None
-) -> Iterator[Callable[[SlideRef, SlideResult], Future[Any]] | None]:
-    """Processes of this machine that draw, as Matplotlib does one thing at a time; None without `outputs`."""
+def _drawing(
+    drawers: Helpers, config: ModelConfig, outputs: Outputs | None
+) -> Callable[[SlideRef, SlideResult], Future[Any]] | None:
+    """How slides are drawn: in other processes, as Matplotlib does one thing at a time. None without `outputs`."""
     if outputs is None:
-        yield None
-        return
+        return None
     from wsi_idc.export.outputs import write_outputs_apart
 
-    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
-        try:
-            yield lambda ref, result: pool.submit(
-                write_outputs_apart, ref, result.scores, config, outputs, result.folder
-            )
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    return lambda ref, result: drawers.submit(write_outputs_apart, ref, result.scores, config, outputs, result.folder)
 
 
 def _sum_up(outcomes: Sequence[Outcome], config: ModelConfig, out: Path, layout: Layout) -> tuple[SlideSummary, ...]:
-    """Write what is said of all slides together."""
+    """Write what is said of all slides together; the folder is locked."""
     from wsi_idc.evaluation.cohort import SUMMARY_FILE, failed, summarise, write_cohort_metrics, write_summary
     from wsi_idc.export.wsinfer import write_wsinfer
     from wsi_idc.scoring.results import METRICS_FILE
 
+    for name in (SUMMARY_FILE, METRICS_FILE, _CONFUSION_FILE):
+        remove_unfinished(out / name)
     rows = tuple(
         failed(outcome.name, outcome.error, outcome.seconds)
         if outcome.result is None
@@ -301,7 +298,7 @@ def _draw_confusion(scores: Sequence[Scores], config: ModelConfig, outcomes: Seq
     from wsi_idc.evaluation.cohort import pooled_metrics
     from wsi_idc.views.confusion import save_confusion
 
-    path = out / "confusion.png"
+    path = out / _CONFUSION_FILE
     metrics = pooled_metrics(scores)
     if metrics is None:
         path.unlink(missing_ok=True)

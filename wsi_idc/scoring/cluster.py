@@ -46,7 +46,8 @@ def connect(scheduler: str | None = None, workers: int | None = None) -> Iterato
     OptionError
         Where no scheduler answers, or it has no worker.
     """
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    for name in ("distributed", "distributed.client"):  # Dask gives the second a level of its own.
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     # It looks at all threads' stacks a hundred times a second, and with that can halt Python 3.11 for good.
     dask.config.set({"distributed.worker.profile.enabled": False})
     if scheduler is None:

@@ -9,20 +9,22 @@ from __future__ import annotations
 import gc
 import math
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, CancelledError, wait
 from concurrent.futures import Future as Drawing
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from threading import Lock
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from distributed import Client, Future, as_completed
+from distributed import Client, Future
 from numpy.typing import NDArray
 
-from wsi_idc.errors import ModelError, WsiIdcError
+from wsi_idc.errors import ModelError, OptionError, WsiIdcError
 from wsi_idc.files import DISK_FULL, make_folder
 from wsi_idc.latest import Latest
 from wsi_idc.model.config import DEFAULT_BATCH, ModelConfig
@@ -46,6 +48,10 @@ _RETRIES = 2
 
 _COUNT_EVERY_S = 2.0
 """Workers come and go: how often the scheduler is asked for them, which costs as much as a task."""
+
+_LOOK_S = 5.0
+"""After so long without a result, the scheduler is asked whether it is still there: one that is shut down just falls
+silent."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +151,22 @@ def classify_task(ref: SlideRef, model: Path | None, sha256: str, start: int, st
         return classify(block, classifier, batch_size), block.problems
 
 
+@contextmanager
+def _asking() -> Iterator[None]:
+    """Talk to the scheduler; OptionError where it is gone."""
+    try:
+        yield
+    except (OSError, CancelledError) as error:
+        raise _gone() from error
+
+
+def _gone() -> OptionError:
+    return OptionError(
+        "The dask scheduler is gone; finished slides are kept, so start one and run the same command again, or leave "
+        "out --scheduler."
+    )
+
+
 @dataclass
 class _Slide:
     """A slide that is worked on."""
@@ -176,6 +198,8 @@ class Cohort:
     out : Path
     draw : callable, optional
         Starts to draw a slide whose table is written; ``run.json`` is written when what it returns is done.
+    stop_drawing : callable
+        Ends what `draw` began, where the rest is given up: before another run may have the folders.
     threshold, context, batch_size, restart, command
         As in `score_into`.
     watch : Watch
@@ -190,13 +214,15 @@ class Cohort:
         out: Path,
         *,
         draw: Callable[[SlideRef, SlideResult], Drawing[Any]] | None = None,
+        stop_drawing: Callable[[], object] = lambda: None,
         batch_size: int = DEFAULT_BATCH,
         watch: Watch = Watch(),
         **run_options: Any,
     ) -> None:
         self._model = model, classifier.config.sha256
         _models.get(self._model, lambda: (classifier, Lock()))
-        self._client, self._out, self._watch, self._draw = client, out, watch, draw
+        self._client, self._out, self._watch = client, out, watch
+        self._draw, self._stop_drawing = draw, stop_drawing
         self._batch_size, self._run_options = batch_size, run_options
         self._refs = deque(refs)
         self._locked: deque[SlideRef] = deque()
@@ -221,6 +247,11 @@ class Cohort:
                 wait_lock(folder, self._watch.on_wait).close()
                 self._refs.append(ref)
                 self._work()
+        except BaseException:
+            self._stop_drawing()
+            for slide, _ in self._drawing.values():
+                slide.run.tidy()
+            raise
         finally:
             gc.unfreeze()
             for lock in self._held:
@@ -228,24 +259,41 @@ class Cohort:
         return self._outcomes
 
     def _work(self) -> None:
-        done = as_completed()  # type: ignore[no-untyped-call]
+        done: SimpleQueue[Future[Any]] = SimpleQueue()
         self._submit(done)
-        while self._describing or self._classifying:
-            future = next(done)
-            if future in self._describing:
-                self._take_up(future, *self._describing.pop(future))
+        while self._describing or self._classifying or self._drawing:
+            if self._describing or self._classifying:
+                self._take(self._next(done))
             else:
-                self._collect(future, *self._classifying.pop(future))
-            future.release()
-            self._seal_drawn(wait=False)
+                wait(self._drawing, return_when=FIRST_COMPLETED)
+            self._seal_drawn()
             self._submit(done)
-        self._seal_drawn(wait=True)
 
-    def _submit(self, done: Any) -> None:
+    def _take(self, future: Future[Any]) -> None:
+        if future in self._describing:
+            self._take_up(future, *self._describing.pop(future))
+        else:
+            self._collect(future, *self._classifying.pop(future))
+        future.release()  # type: ignore[no-untyped-call]
+
+    def _next(self, done: SimpleQueue[Future[Any]]) -> Future[Any]:
+        """The next result there is."""
+        while True:
+            try:
+                return done.get(timeout=_LOOK_S)
+            except Empty:
+                self._count_threads()
+
+    def _count_threads(self) -> None:
+        """Of all workers."""
+        with _asking():
+            self._threads = max(1, sum(self._client.nthreads().values()))  # type: ignore[no-untyped-call]
+        self._counted = monotonic()
+
+    def _submit(self, done: SimpleQueue[Future[Any]]) -> None:
         """Keep the workers busy, and no more than that."""
         if monotonic() - self._counted > _COUNT_EVERY_S:
-            self._threads = max(1, sum(self._client.nthreads().values()))  # type: ignore[no-untyped-call]
-            self._counted = monotonic()
+            self._count_threads()
         most = _TASKS_A_THREAD * self._threads
         while self._blocks and len(self._classifying) < most:
             slide, start, stop = self._blocks.popleft()
@@ -255,15 +303,16 @@ class Cohort:
                 classify_task, slide.ref, *self._model, start, stop, self._batch_size, pure=False, retries=_RETRIES
             )
             self._classifying[future] = slide, start
-            done.add(future)
-        while self._refs and len(self._blocks) < most and len(self._describing) < most:
+            future.add_done_callback(done.put)  # type: ignore[no-untyped-call]
+        # Slides that wait to be drawn are held, and locked.
+        while self._refs and max(map(len, (self._blocks, self._describing, self._drawing))) < most:
             ref = self._refs.popleft()
             new = not (self._out / ref.name / RUN_FILE).exists()
             future = self._client.submit(
                 describe_task, ref, *self._model, self._batch_size if new else None, pure=False
             )
             self._describing[future] = ref, monotonic()
-            done.add(future)
+            future.add_done_callback(done.put)  # type: ignore[no-untyped-call]
 
     def _take_up(self, future: Future[Any], ref: SlideRef, began: float) -> None:
         """Lock the folder of a slide that is described; take what is finished there, or line up its blocks."""
@@ -337,8 +386,8 @@ class Cohort:
             return
         self._seal(slide, result)
 
-    def _seal_drawn(self, wait: bool) -> None:
-        for drawing in [drawing for drawing in self._drawing if wait or drawing.done()]:
+    def _seal_drawn(self) -> None:
+        for drawing in [drawing for drawing in self._drawing if drawing.done()]:
             slide, result = self._drawing.pop(drawing)
             try:
                 drawing.result()
@@ -361,6 +410,8 @@ class Cohort:
     def _fail(self, ref: SlideRef, error: Exception, began: float) -> None:
         if isinstance(error, OSError) and not isinstance(error, WsiIdcError) and error.errno in DISK_FULL:
             raise error
+        if isinstance(error, CancelledError):
+            raise _gone() from error
         told = str(error) if isinstance(error, WsiIdcError) else f"{type(error).__name__}: {error}"
         self._end(Outcome(ref.name, error=told, seconds=monotonic() - began))
 

@@ -158,11 +158,15 @@ class SlideRun:
         self.threshold = checked_threshold(threshold, model.config.threshold)
         self._context = checked_context(context)
         self.folder = out / source.slide
-        for name in (SCORES_FILE, METRICS_FILE, RUN_FILE, MOSAIC_FILE, *VIEWS):
-            remove_unfinished(self.folder / name)
+        self.tidy()
         self._other_pixels = _has_other_pixels(self.folder, source)
         self._key = result_key(source, model)
         self.finished, self._run = (None, {}) if restart else _finished(self.folder, source.slide, self._key)
+
+    def tidy(self) -> None:
+        """Remove what was killed in the middle of a write."""
+        for name in (SCORES_FILE, METRICS_FILE, RUN_FILE, *MOSAICS, *VIEWS):
+            remove_unfinished(self.folder / name)
 
     @property
     def seconds(self) -> float:
