@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from wsi_idc import __version__
+from wsi_idc.cli.interrupts import Interrupts
 from wsi_idc.errors import WsiIdcError, printable
 from wsi_idc.files import DISK_FULL
 
@@ -63,6 +64,9 @@ def main(args: Sequence[str] | None = None) -> int:
     warnings.showwarning = _show_warning
     # Zarr's reads that an error cuts off are none of the user's business.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    interrupts = Interrupts("Interrupted: finished slides are kept; run the same command again (train: with --resume).")
+    if args is None:
+        interrupts.take()
     try:
         status = cli.main(args, prog_name="wsi-idc", standalone_mode=False)
     except click.ClickException as error:
@@ -72,7 +76,7 @@ def main(args: Sequence[str] | None = None) -> int:
         _say(f"Error: {error}")
         return UNUSABLE
     except (click.Abort, KeyboardInterrupt):
-        _say("Interrupted: finished slides are kept; run the same command again (train: with --resume).")
+        interrupts.say()
         return INTERRUPTED
     except OSError as error:
         if error.errno in DISK_FULL:
