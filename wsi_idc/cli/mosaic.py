@@ -71,31 +71,39 @@ def slide(file: Path, mpp: float | None, icc: bool, allow_upsampling: bool, **gi
 
 def _write(source: PatchSource, *, form: str, version: Any, compression: Any, out: Path, quiet: bool) -> int:
     from wsi_idc.cli.console import list_problems, progress_bar
-    from wsi_idc.files import make_folder
+    from wsi_idc.files import make_folder, remove_unfinished
+    from wsi_idc.scoring.lock import wait_lock
+    from wsi_idc.scoring.results import MOSAICS
 
     if version and form != "ome-zarr":
         raise click.UsageError("--ome-zarr goes with --format ome-zarr.")
     if compression and form != "ome-tiff":
         raise click.UsageError("--compression goes with --format ome-tiff.")
-    folder = make_folder(out / source.slide)
     what = f"Mosaic of {source.slide}"
-    if form == "png":
-        from wsi_idc.views.pictures import save_mosaic
+    folder = make_folder(out / source.slide)
+    with progress_bar("Mosaic", None if form == "png" else 0, quiet, "blocks") as bar:
 
-        with progress_bar(what, None, quiet):
-            path = save_mosaic(source, folder)
-    else:
-        from wsi_idc.export.mosaic import write_mosaic_tiff, write_mosaic_zarr
+        def wait(holder: str) -> None:
+            bar.describe(f"Waiting for {holder}")
 
-        with progress_bar(what, 0, quiet, "blocks") as bar:
+        def move(done: int, total: int) -> None:
+            bar.show(what, done, total)
 
-            def move(done: int, total: int) -> None:
-                bar.show(what, done, total)
+        with wait_lock(folder, wait):
+            bar.describe(what)
+            for name in MOSAICS:
+                remove_unfinished(folder / name)
+            if form == "png":
+                from wsi_idc.views.pictures import save_mosaic
 
-            if form == "ome-tiff":
-                path = write_mosaic_tiff(source, folder, compression=compression or "jpeg", on_block=move)
+                path = save_mosaic(source, folder)
             else:
-                path = write_mosaic_zarr(source, folder, version=version or "0.4", on_block=move)
+                from wsi_idc.export.mosaic import write_mosaic_tiff, write_mosaic_zarr
+
+                if form == "ome-tiff":
+                    path = write_mosaic_tiff(source, folder, compression=compression or "jpeg", on_block=move)
+                else:
+                    path = write_mosaic_zarr(source, folder, version=version or "0.4", on_block=move)
     click.echo(path)
     list_problems(source.lost)
     return INCOMPLETE if source.lost else DONE

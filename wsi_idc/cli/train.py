@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import click
 
 from wsi_idc.cli import DONE, options
+from wsi_idc.errors import OutputError
 from wsi_idc.splits import SPLIT_NAMES, SplitName
 
 
@@ -96,7 +98,7 @@ def command(
             judged = "" if math.isnan(row.val_auc) else f"validation loss {row.val_loss:.4f}, AUC {row.val_auc:.4f}, "
             console.print(f"Epoch {row.epoch}: loss {row.loss:.4f}, {judged}{row.seconds:.0f} s")
 
-    with progress_bar("Training", 0, quiet) as bar:
+    with _alone_in(out), progress_bar("Training", 0, quiet) as bar:
 
         def move(epoch: int, done: int, total: int) -> None:
             bar.show(f"{stage}epoch {epoch}/{epochs}".capitalize(), done, total)
@@ -107,8 +109,23 @@ def command(
             )
         else:
             trained = train(patches, recipe, out, resume=resume, on_batch=move, on_epoch=show)
-    save_history(trained.history, out / "history.png")
-    for fold in sorted(out.glob("fold-*/history.csv")) if folds else ():
-        save_history(read_history(fold), fold.with_suffix(".png"))
+        save_history(trained.history, out / "history.png")
+        for fold in sorted(out.glob("fold-*/history.csv")) if folds else ():
+            save_history(read_history(fold), fold.with_suffix(".png"))
     click.echo(trained.model)
     return DONE
+
+
+def _alone_in(out: Path) -> AbstractContextManager[object]:
+    """Lock the folder and tidy it up; OutputError where another training is at work in it."""
+    from wsi_idc.files import remove_unfinished
+    from wsi_idc.model.training import CHECKPOINT_FILE, HISTORY_FILE, MODEL_FILE, PLAN_FILE
+    from wsi_idc.scoring.lock import try_lock
+
+    lock = try_lock(out)
+    if lock is None:
+        raise OutputError(f"Another training is at work in {out}: wait for its end, or give another --out.")
+    for folder in (out, *out.glob("fold-*")):
+        for name in (MODEL_FILE, HISTORY_FILE, PLAN_FILE, CHECKPOINT_FILE):
+            remove_unfinished(folder / name)
+    return lock
