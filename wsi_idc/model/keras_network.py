@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import zipfile
-from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -33,14 +33,16 @@ MIN_BATCH = 8
 """A batch of fewer takes other code in TensorFlow and differs in the last bit."""
 
 
-@dataclass(frozen=True)
 class KerasNetwork:
-    """A `Network` that Keras runs."""
+    """A `Network` that Keras runs, for one thread after another: each call takes all processors, or the GPU."""
 
-    model: keras.Model
+    def __init__(self, model: keras.Model) -> None:
+        self.model = model
+        self._running = Lock()
 
     def predict(self, patches: NDArray[np.uint8], batch_size: int = DEFAULT_BATCH) -> NDArray[np.float32]:
-        return predict(self.model, patches, batch_size)
+        with self._running:
+            return predict(self.model, patches, batch_size)
 
     @cached_property
     def runtime(self) -> str:

@@ -24,7 +24,7 @@ class Network(Protocol):
     def predict(self, patches: NDArray[np.uint8], batch_size: int) -> NDArray[np.float32]:
         """The network's own probabilities ``(n, 2)`` of uint8 patches ``(n, 50, 50, 3)``.
 
-        They do not depend on `batch_size`, or on which patches come together.
+        They do not depend on `batch_size`, or on which patches come together. Threads may call it.
         """
 
 

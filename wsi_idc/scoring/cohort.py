@@ -100,7 +100,7 @@ class Watch:
 
 
 _sources: Latest[PatchSource] = Latest(_OPEN_SOURCES)
-_models: Latest[tuple[Classifier, Lock]] = Latest(1)
+_models: Latest[Classifier] = Latest(1)
 _loading = Lock()
 """A worker's threads share what it has open, and one of them loads the model."""
 
@@ -110,17 +110,17 @@ def _opened(ref: SlideRef) -> PatchSource:
     return _sources.get(ref, lambda: ref.open().__enter__())
 
 
-def _loaded(model: Path | None, sha256: str) -> tuple[Classifier, Lock]:
-    def load() -> tuple[Classifier, Lock]:
+def _loaded(model: Path | None, sha256: str) -> Classifier:
+    def load() -> Classifier:
         from wsi_idc.model.classifier import load_model
 
-        return load_model(model), Lock()
+        return load_model(model)
 
     with _loading:
-        classifier, lock = _models.get((model, sha256), load)
+        classifier = _models.get((model, sha256), load)
     if classifier.config.sha256 != sha256:
         raise ModelError("A worker has another model than the one asked for: install the same version there.")
-    return classifier, lock
+    return classifier
 
 
 Classified = tuple[NDArray[np.float32], tuple[Problem, ...]]
@@ -135,7 +135,7 @@ def describe_task(
     Most cases are one block, and a task costs more than describing a case. An error in that block is left to the task
     that is made for it then.
     """
-    classifier, _ = _loaded(model, sha256)
+    classifier = _loaded(model, sha256)
     source, first = _opened(ref), None
     if batch_size is not None and len(source.patches):
         with suppress(Exception):
@@ -145,10 +145,8 @@ def describe_task(
 
 def classify_task(ref: SlideRef, model: Path | None, sha256: str, start: int, stop: int, batch_size: int) -> Classified:
     """Read and classify the patches ``start`` to ``stop - 1``."""
-    classifier, classifying = _loaded(model, sha256)
     block = _opened(ref).read(start, stop)
-    with classifying:
-        return classify(block, classifier, batch_size), block.problems
+    return classify(block, _loaded(model, sha256), batch_size), block.problems
 
 
 @contextmanager
@@ -220,7 +218,7 @@ class Cohort:
         **run_options: Any,
     ) -> None:
         self._model = model, classifier.config.sha256
-        _models.get(self._model, lambda: (classifier, Lock()))
+        _models.get(self._model, lambda: classifier)
         self._client, self._out, self._watch = client, out, watch
         self._draw, self._stop_drawing = draw, stop_drawing
         self._batch_size, self._run_options = batch_size, run_options
