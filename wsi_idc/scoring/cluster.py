@@ -51,11 +51,11 @@ def connect(scheduler: str | None = None, workers: int | None = None) -> Iterato
     # It looks at all threads' stacks a hundred times a second, and with that can halt Python 3.11 for good.
     dask.config.set({"distributed.worker.profile.enabled": False})
     if scheduler is None:
-        dask.config.set(_FOR_ONE_WORKER)
         # To name its threads it would ask how a server in the internet is reached, and where that fails a name server.
         if not getattr(inproc.global_manager, "_ip", None):
             inproc.global_manager._ip = _HOST
         with (
+            dask.config.set(_FOR_ONE_WORKER),
             LocalCluster(  # type: ignore[no-untyped-call]
                 n_workers=1,
                 threads_per_worker=workers or processors(),
