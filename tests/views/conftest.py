@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from wsi_idc.scoring.scores import Scores, make_scores
-from wsi_idc.sources.base import Block, MppSource, Patch, Problem, SourceKind
+from wsi_idc.sources.base import Block, MppSource, Patch, Patches, Problem, SourceKind
 from wsi_idc.views.caption import Caption
 
 ROSE = (200, 150, 190)
@@ -20,7 +20,7 @@ ROSE = (200, 150, 190)
 class MadeSource:
     """Patches of one flat colour each; a `PatchSource` that needs no files."""
 
-    patches: Sequence[Patch]
+    patches: Patches
     size_px: tuple[int, int]
     colours: NDArray[np.uint8]
     unreadable: frozenset[int] = frozenset()
@@ -68,7 +68,7 @@ def make_source(
             patches.append(Patch(x * 50, y * 50, min(50, size[0] - x * 50), min(50, size[1] - y * 50), label))
     colours = random.normal(ROSE, 15, (len(patches), 3)).clip(0, 255).astype(np.uint8)
     bad = frozenset(random.choice(len(patches), unreadable, replace=False).tolist())
-    return MadeSource(patches, size, colours, bad, **more)  # type: ignore[arg-type]
+    return MadeSource(Patches.of(patches), size, colours, bad, **more)  # type: ignore[arg-type]
 
 
 def make_probs(source: MadeSource, seed: int = 0) -> NDArray[np.float64]:

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from tests.views.conftest import MadeSource, make_source
-from wsi_idc.sources.base import Patch
+from wsi_idc.sources.base import Patch, Patches
 from wsi_idc.views.mosaic import rebuild_mosaic
 
 
 def one_patch(patch: Patch, size: tuple[int, int], colour: tuple[int, int, int] = (10, 20, 30)) -> MadeSource:
-    return MadeSource([patch], size, np.array([colour], dtype=np.uint8))
+    return MadeSource(Patches.of([patch]), size, np.array([colour], dtype=np.uint8))
 
 
 def test_patches_lie_at_their_true_place_and_size() -> None:
@@ -27,7 +27,7 @@ def test_patches_lie_at_their_true_place_and_size() -> None:
 def test_a_small_patch_brings_no_white_padding() -> None:
     # The small patch comes last: its padding would wipe out its neighbours.
     patches = [Patch(50, 0, 50, 50), Patch(0, 50, 50, 50), Patch(0, 0, 38, 8)]
-    source = MadeSource(patches, (100, 100), np.array([[9, 9, 9]] * 3, dtype=np.uint8))
+    source = MadeSource(Patches.of(patches), (100, 100), np.array([[9, 9, 9]] * 3, dtype=np.uint8))
     pixels = rebuild_mosaic(source).pixels
     assert (pixels[:8, :38] == 9).all() and (pixels[:50, 50:] == 9).all() and (pixels[50:, :50] == 9).all()
     assert (pixels[8:50, :50] == 255).all() and (pixels[:8, 38:50] == 255).all()
@@ -73,7 +73,8 @@ def test_a_flat_patch_keeps_its_colour_when_reduced() -> None:
 
 
 def test_patches_that_overlap_do_not_wrap_round_to_white() -> None:
-    source = MadeSource([Patch(0, 0, 50, 50), Patch(10, 10, 50, 50)], (60, 60), np.zeros((2, 3), dtype=np.uint8))
+    patches = Patches.of([Patch(0, 0, 50, 50), Patch(10, 10, 50, 50)])
+    source = MadeSource(patches, (60, 60), np.zeros((2, 3), dtype=np.uint8))
     assert (rebuild_mosaic(source, max_side_px=30).pixels[5:25, 5:25] == 0).all()
 
 
