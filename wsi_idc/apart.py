@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
-from multiprocessing import active_children, get_context, parent_process
+from multiprocessing import active_children, get_context, parent_process, resource_tracker
 from threading import Thread
 from typing import ParamSpec, TypeVar
 
@@ -30,12 +30,13 @@ class Helpers(Closable):
 
     def submit(self, function: Callable[Given, Made], *args: Given.args, **options: Given.kwargs) -> Future[Made]:
         """Call a function in one of the processes."""
+        _start_tracker()
         with _interrupts_held():
             if self._pool is not None:
                 # Broken where one was killed, for want of memory for example. What they had has failed, no more.
                 with suppress(BrokenProcessPool):
                     return self._pool.submit(function, *args, **options)
-            self._pool = _new_pool()
+            self._pool = ProcessPoolExecutor(mp_context=get_context("spawn"), initializer=_end_with_parent)
             return self._pool.submit(function, *args, **options)
 
     def kill(self) -> None:
@@ -54,19 +55,16 @@ class Helpers(Closable):
             self._pool.shutdown()
 
 
-def _new_pool() -> ProcessPoolExecutor:
-    with _quiet_tracker():
-        return ProcessPoolExecutor(mp_context=get_context("spawn"), initializer=_end_with_parent)
+def _start_tracker() -> None:
+    """Start Python's resource tracker, if it does not run, and have it tidy up after a killed process without a word.
 
-
-@contextmanager
-def _quiet_tracker() -> Iterator[None]:
-    """Have Python's resource tracker, if it starts meanwhile, tidy up after a killed process without a word."""
+    It must run before interrupts are held: to start it, Python lets them through again.
+    """
     before = os.environ.get("PYTHONWARNINGS")
     quiet = "ignore::UserWarning:multiprocessing.resource_tracker"
     os.environ["PYTHONWARNINGS"] = f"{before},{quiet}" if before else quiet
     try:
-        yield
+        resource_tracker.ensure_running()
     finally:
         if before is None:
             del os.environ["PYTHONWARNINGS"]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -144,7 +146,7 @@ def assert_whole(folder: Path) -> None:
 
 def content(folder: Path) -> dict[str, object]:
     """What two runs must leave alike: the bytes of each file, or all that it says but for times."""
-    return {name: TIMELESS.get(path.name, Path.read_bytes)(path) for name, path in files(folder).items()}
+    return {name: TIMELESS.get(path.name, _digest)(path) for name, path in files(folder).items()}
 
 
 def leftovers(folder: Path) -> list[str]:
@@ -177,6 +179,8 @@ def _zip_is_whole(path: Path) -> bool:
 
 READERS: dict[str, Callable[[Path], object]] = {
     ".csv": lambda path: _rows(path) or path.name == "scores.csv",
+    ".html": lambda path: path.read_text(encoding="utf-8").rstrip().endswith("</html>"),
+    ".js": lambda path: path.read_text(encoding="utf-8").rstrip().endswith(");"),
     ".json": lambda path: json.loads(path.read_text()),
     ".geojson": lambda path: json.loads(path.read_text()),
     ".png": _pixels,
@@ -200,19 +204,45 @@ def _untimed_rows(path: Path) -> object:
     return [{key: value for key, value in row.items() if key != "seconds"} for row in _rows(path)]
 
 
-def _weights(path: Path) -> dict[str, bytes]:
+def _untimed_page(path: Path) -> object:
+    """Without the name of the folder, which two runs do not share, either."""
+    name = re.escape(path.parent.name)
+    page = path.read_text(encoding="utf-8")
+    for own in (
+        r'"seconds":[^,}]*',
+        r'"finished":"[^"]*"',
+        r"results up to [^<]*",
+        f">{name} \N{EN DASH}",
+        f">{name}</h1>",
+    ):
+        page = re.sub(own, "", page)
+    return _sha256(page.encode())
+
+
+def _digest(path: Path) -> object:
+    return _sha256(path.read_bytes())
+
+
+def _sha256(data: bytes) -> str:
+    """A hash, for what differs is shown, and of large files that takes for ever."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def _weights(path: Path) -> dict[str, str]:
     """The names of layers count the models that a process made before."""
-    found: dict[str, bytes] = {}
+    found: dict[str, str] = {}
     with zipfile.ZipFile(path) as archive, h5py.File(io.BytesIO(archive.read("model.weights.h5"))) as file:
         file.visititems(
-            lambda name, value: found.update({name: value[()].tobytes()}) if isinstance(value, h5py.Dataset) else None
+            lambda name, value: (
+                found.update({name: _sha256(value[()].tobytes())}) if isinstance(value, h5py.Dataset) else None
+            )
         )
     return found
 
 
-def _arrays(path: Path) -> dict[str, bytes]:
+def _arrays(path: Path) -> dict[str, str]:
     with np.load(path) as arrays:
-        return {name: arrays[name].tobytes() for name in arrays.files}
+        return {name: _sha256(arrays[name].tobytes()) for name in arrays.files}
 
 
 TIMELESS: dict[str, Callable[[Path], object]] = {
@@ -220,6 +250,7 @@ TIMELESS: dict[str, Callable[[Path], object]] = {
     "cancernet.json": _untimed_json,
     "summary.csv": _untimed_rows,
     "history.csv": _untimed_rows,
+    "report.html": _untimed_page,
     "cancernet.keras": _weights,
     "checkpoint.npz": _arrays,
 }

@@ -56,8 +56,8 @@ def large_cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def of_slides(contents: dict[str, object]) -> dict[str, object]:
-    """What stands in a folder of its own, without what sums up."""
-    return {name: content for name, content in contents.items() if "/" in name}
+    """What stands in a folder of its own, without what sums up, or belongs to a page that does."""
+    return {name: content for name, content in contents.items() if "/" in name and not name.endswith("report.js")}
 
 
 def assert_interrupted_in_a_sentence(process: subprocess.Popen[str]) -> None:
@@ -159,7 +159,7 @@ def test_ctrl_c_twice_while_scoring(run: Run, cohort: Path, tmp_path: Path) -> N
     assert_interrupted_in_a_sentence(process)
     assert_whole(out)
     assert run(*args, out).code == 0
-    assert len(files(out)) == 3 * len(CASES) + 3
+    assert len(files(out)) == 4 * len(CASES) + 4
     assert leftovers(out) == []
 
 
@@ -196,7 +196,7 @@ def test_a_scheduler_that_goes_away(run: Run, large_cohort: Path, tmp_path: Path
     assert 2 <= len(finished) < 40
     assert run(*args).code == 0
     assert {path: path.stat().st_mtime_ns for path in finished} == finished
-    assert len(files(out)) == 3 * 40 + 3
+    assert len(files(out)) == 4 * 40 + 4
 
 
 @dataclass(frozen=True)
