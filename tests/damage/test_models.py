@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.conftest import Ran
@@ -206,6 +206,7 @@ JSON = st.recursive(
 
 
 @given(name=st.sampled_from(sorted(BUNDLED)), value=JSON)
+@example(name="training", value=[[None, None]])
 def test_any_value_is_a_configuration_or_refused(
     tmp_path_factory: pytest.TempPathFactory, name: str, value: object
 ) -> None:

@@ -93,8 +93,10 @@ def read_config(path: Path) -> ModelConfig:
             version=_text(raw.get("version", ""), "version"),
             architecture=_text(raw["architecture"], "architecture"),
             calibration=_read_calibration(raw.get("calibration")),
-            training=dict(raw.get("training", {})),
+            training=raw.get("training", {}),
         )
+        if not isinstance(config.training, dict):
+            raise TypeError("training is no object")
         for part in ("cases_train", "cases_val"):
             cases = config.training.get(part, [])
             if not isinstance(cases, list) or not all(isinstance(case, str) for case in cases):

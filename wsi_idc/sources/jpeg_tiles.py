@@ -90,6 +90,10 @@ class _SharedFile(Closable):
         with self._lock:
             self._file.close()
 
+    def __del__(self) -> None:
+        # As OpenSlide's handles: sources that threads share are not closed, but let go of.
+        self.close()
+
 
 class JpegTiles:
     """One level, whose page is `_is_jpeg_tiled`."""
