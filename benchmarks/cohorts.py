@@ -56,7 +56,7 @@ class Pace:
     Attributes
     ----------
     patches_s : float
-        From the first block of patches that was done to the last.
+        From when the first block of patches was begun to the end of the last.
     peak_gb : float
         Most memory that the process held.
     """

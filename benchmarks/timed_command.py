@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from wsi_idc.cli import console, main
+from wsi_idc.scoring import cohort
 
-blocks: list[tuple[float, int]] = []
+began: list[float] = []
+done: list[tuple[float, int]] = []
 
 
 class TimedBar(console.Bar):
     """A bar that notes when each block of patches was done."""
 
     def advance(self, patches: int) -> None:
-        blocks.append((time.monotonic(), patches))
+        done.append((time.monotonic(), patches))
         super().advance(patches)
 
 
+@functools.wraps(cohort.classify_task)
+def timed_task(*args: Any, task: Any = cohort.classify_task) -> Any:
+    """Note when each block is begun."""
+    began.append(time.monotonic())
+    return task(*args)
+
+
 console.Bar = TimedBar
+cohort.classify_task = timed_task
 code = main(sys.argv[1:])
-pace = sum(count for _, count in blocks[1:]) / (blocks[-1][0] - blocks[0][0])
+pace = sum(count for _, count in done) / (done[-1][0] - began[0])
 # Not getrusage: that begins with what the parent process held.
 status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
 print(json.dumps({"patches_s": pace, "peak_gb": int(status["VmHWM"].split()[0]) * 1024 / 1e9}))
