@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -28,6 +27,7 @@ from tests.damage.crash import (
     there,
     wait_until,
 )
+from tests.limits import file_size_limit
 from wsi_idc.sources.store import STORE_MARK
 
 Run = Callable[..., Ran]
@@ -279,16 +279,6 @@ def test_a_full_disk_while_training(run: Run, small_cohort: Path, tmp_path: Path
         assert run(*args, "--resume").code == 0
         assert_whole(disk.path)
         assert {"cancernet.keras", "cancernet.json", "history.csv", "history.png"} <= set(files(disk.path))
-
-
-@contextmanager
-def file_size_limit(limit_bytes: int) -> Iterator[None]:
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_limit_on_the_size_of_files(run: Run, cohort: Path, tmp_path: Path) -> None:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
 import tracemalloc
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
@@ -24,6 +22,7 @@ from openslide import OpenSlide
 from tifffile import TiffFile
 
 from tests.conftest import tissue_like
+from tests.limits import file_size_limit
 from wsi_idc.errors import OutputError
 from wsi_idc.export.ome_tiff import write_ome_tiff, write_tiff
 from wsi_idc.export.ome_zarr import write_ome_zarr
@@ -346,16 +345,6 @@ def test_a_folder_that_is_no_zarr_stays(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written(tmp_path: Path, write: Write) -> None:
     with pytest.raises(OutputError, match="choose another place"):
         write(tmp_path / "none" / "out", source(painted(20, 30)), MPP)
-
-
-@contextmanager
-def file_size_limit(limit_bytes: int) -> Iterator[None]:
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @each

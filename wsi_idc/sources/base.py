@@ -75,8 +75,6 @@ class Patches(Sequence[Patch]):
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Patches) and np.array_equal(self._table, other._table)
 
-    __hash__ = None  # type: ignore[assignment]
-
 
 def _patch(row: list[int]) -> Patch:
     x, y, width, height, label = row
