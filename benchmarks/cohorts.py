@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from wsi_idc.sources.base import Patch
-from wsi_idc.sources.case import LoadedCase
-from wsi_idc.sources.phantom import as_case, case_numbers, paint_slide
-from wsi_idc.sources.store import write_store
+from wsi_idc.datasets.case import LoadedCase
+from wsi_idc.datasets.store import write_store
+from wsi_idc.phantom import as_case, case_numbers, paint_slide
+from wsi_idc.source import Patch
 
 PAINTED, CASE_PATCHES, COLUMNS = 3, 995, 40
 """Cases that are painted, patches of a case (the mean of the IDC set), and patches in a row of it."""

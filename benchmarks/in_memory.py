@@ -8,9 +8,9 @@ import time
 import numpy as np
 
 from wsi_idc import load_model
+from wsi_idc.datasets.opening import open_dataset
 from wsi_idc.model.config import DEFAULT_BATCH
 from wsi_idc.scoring.score import block_size
-from wsi_idc.sources.locate import open_dataset
 
 
 def main(store: str, seconds: float) -> None:

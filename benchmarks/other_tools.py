@@ -19,7 +19,7 @@ from benchmarks.rows import Scale, SkippedError
 from wsi_idc.export.phantom_slides import write_phantom_slide
 from wsi_idc.model.classifier import bundled_model
 from wsi_idc.model.keras_network import load_keras
-from wsi_idc.sources.phantom import paint_slide
+from wsi_idc.phantom import paint_slide
 
 SLIDE, FULL_PX, QUICK_PX = "90001", (5_000, 3_750), (1_542, 1_435)
 """Width and height at 4 µm/px; level 0 is eight times as fine."""

@@ -14,10 +14,10 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from wsi_idc import load_model
+from wsi_idc.datasets.labelled import load_patches
+from wsi_idc.datasets.opening import open_dataset
 from wsi_idc.evaluation.evaluate import select, split_of
 from wsi_idc.metrics import compute_metrics
-from wsi_idc.sources.labelled import load_patches
-from wsi_idc.sources.locate import open_dataset
 
 RESAMPLES = 1_000
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from wsi_idc import open_case
-from wsi_idc.sources.tissue import find_tissue
+from wsi_idc.slides.tissue import find_tissue
 
 PENS = {
     "violet": (120, 60, 160),

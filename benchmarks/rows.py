@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.cohorts import Pace, score_all, write_cohorts
-from wsi_idc.evaluation.intervals import bootstrap_intervals
-from wsi_idc.sources.locate import open_dataset
-from wsi_idc.sources.packing import write_patches
+from wsi_idc.datasets.opening import open_dataset
+from wsi_idc.datasets.packing import write_patches
+from wsi_idc.evaluation.bootstrap import bootstrap_intervals
 
 FULL_SET, SMALL_SET = 277_524, 10_000
 QUICK_FULL, QUICK_SMALL = 20_000, 2_000
@@ -149,10 +149,10 @@ def draw(scale: Scale) -> Sequence[float]:
     from wsi_idc.model.classifier import Classifier, bundled_model
     from wsi_idc.model.config import read_config
     from wsi_idc.model.keras_network import KerasNetwork, load_keras
+    from wsi_idc.plotting.caption import make_caption
+    from wsi_idc.plotting.slide_pictures import draw_all
+    from wsi_idc.plotting.style import Style
     from wsi_idc.scoring.score import score
-    from wsi_idc.views.caption import make_caption
-    from wsi_idc.views.pictures import draw_all
-    from wsi_idc.views.style import Style
 
     config = read_config(bundled_model().with_suffix(".json"))
     model = Classifier(KerasNetwork(load_keras(bundled_model())), config)

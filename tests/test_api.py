@@ -14,11 +14,11 @@ import pytest
 
 import wsi_idc
 from tests.conftest import make_patch_set
-from tests.sources.test_slide import smooth_tissue, write_slide
+from tests.slides.test_slide import smooth_tissue, write_slide
 from wsi_idc.cohort import Step, Watcher
 from wsi_idc.errors import DataNotFoundError, ModelError, OptionError
 from wsi_idc.model.backend import keras
-from wsi_idc.scoring.cohort import Outcome
+from wsi_idc.scoring.engine import Outcome
 
 
 def test_all_that_is_named_is_there() -> None:

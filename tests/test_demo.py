@@ -13,9 +13,9 @@ from sklearn.model_selection import LeaveOneGroupOut, cross_val_predict
 
 from tests.conftest import Ran
 from wsi_idc import load_model, open_case, score
+from wsi_idc.datasets.opening import demo_data, open_dataset
 from wsi_idc.naming import PHANTOM_CASES
-from wsi_idc.sources.locate import demo_data, open_dataset
-from wsi_idc.sources.phantom import DEMO_CASES
+from wsi_idc.phantom import DEMO_CASES
 
 Run = Callable[..., Ran]
 FIRST_CASE = PHANTOM_CASES[0]

@@ -11,7 +11,7 @@ from tifffile import TiffFile
 
 from tests.conftest import Ran
 from tests.model.test_classifier import save
-from tests.sources.test_slide import smooth_tissue, write_slide
+from tests.slides.test_slide import smooth_tissue, write_slide
 from wsi_idc import load_model
 from wsi_idc.model.backend import keras
 from wsi_idc.model.classifier import bundled_model

@@ -14,17 +14,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import uuid4
 
-from wsi_idc.apart import Helpers
+from wsi_idc._util.files import DEFAULT_OUT, DISK_FULL, make_folder, remove_unfinished
+from wsi_idc._util.worker_pool import Helpers
 from wsi_idc.errors import OptionError, WsiIdcError
-from wsi_idc.files import DEFAULT_OUT, DISK_FULL, make_folder, remove_unfinished
 from wsi_idc.model.config import DEFAULT_BATCH, ModelConfig
-from wsi_idc.sources.base import Problem
-from wsi_idc.sources.refs import CaseRef, FileRef, SlideOptions, SlideRef
+from wsi_idc.scoring.handles import CaseRef, FileRef, SlideOptions, SlideRef
+from wsi_idc.source import Problem
 
 if TYPE_CHECKING:
-    from wsi_idc.evaluation.cohort import SlideSummary
+    from wsi_idc.evaluation.cohort_metrics import SlideSummary
     from wsi_idc.export.outputs import Outputs
-    from wsi_idc.scoring.cohort import Outcome
+    from wsi_idc.scoring.engine import Outcome
     from wsi_idc.scoring.results import SlideResult
     from wsi_idc.scoring.scores import Scores
 
@@ -168,11 +168,11 @@ def score_cohort(
     make_folder(out)
     model = None if model is None else Path(model)
     with watch.step("load"):
+        from wsi_idc._util.lock import wait_lock
         from wsi_idc.export.wsinfer import write_run_metadata
         from wsi_idc.model.classifier import bundled_model, load_model
         from wsi_idc.scoring.cluster import connect
-        from wsi_idc.scoring.cohort import Cohort, Watch
-        from wsi_idc.scoring.lock import wait_lock
+        from wsi_idc.scoring.engine import Cohort, Watch
         from wsi_idc.scoring.scores import checked_context, checked_threshold
 
         classifier = load_model(model)
@@ -224,9 +224,9 @@ def find_refs(
     watch: Watcher,
 ) -> tuple[list[SlideRef], dict[str, int]]:
     """Everything that is to be scored, and how many patches the cases among it have."""
-    from wsi_idc.sources.find import find_slides, read_manifest
-    from wsi_idc.sources.locate import locate_data
-    from wsi_idc.sources.refs import dataset_of_run
+    from wsi_idc.datasets.opening import locate_data
+    from wsi_idc.scoring.handles import dataset_of_run
+    from wsi_idc.slides.discovery import find_slides, read_manifest
 
     run = uuid4().hex
     refs: list[SlideRef] = []
@@ -271,7 +271,7 @@ def _drawing(
 
 def _sum_up(outcomes: Sequence[Outcome], config: ModelConfig, out: Path, layout: Layout) -> tuple[SlideSummary, ...]:
     """Write what is said of all slides together; the folder is locked."""
-    from wsi_idc.evaluation.cohort import SUMMARY_FILE, failed, summarise, write_cohort_metrics, write_summary
+    from wsi_idc.evaluation.cohort_metrics import SUMMARY_FILE, failed, summarise, write_cohort_metrics, write_summary
     from wsi_idc.export.wsinfer import write_wsinfer
     from wsi_idc.scoring.results import METRICS_FILE
 
@@ -295,8 +295,8 @@ def _sum_up(outcomes: Sequence[Outcome], config: ModelConfig, out: Path, layout:
 
 def _draw_confusion(scores: Sequence[Scores], config: ModelConfig, outcomes: Sequence[Outcome], out: Path) -> None:
     """The confusion matrix over all labelled patches, or none where there is none."""
-    from wsi_idc.evaluation.cohort import pooled_metrics
-    from wsi_idc.views.confusion import save_confusion
+    from wsi_idc.evaluation.cohort_metrics import pooled_metrics
+    from wsi_idc.plotting.confusion import save_confusion
 
     path = out / _CONFUSION_FILE
     metrics = pooled_metrics(scores)
@@ -311,7 +311,7 @@ def _draw_confusion(scores: Sequence[Scores], config: ModelConfig, outcomes: Seq
 
 def _make_report(out: Path, watch: Watcher) -> tuple[Path | None, list[Problem]]:
     """Make the page over all results in the folder. Where that fails, but for a full disk, the scores are whole."""
-    from wsi_idc.views.report import REPORT_FILE, write_report
+    from wsi_idc.report import REPORT_FILE, write_report
 
     try:
         with watch.step("report"):

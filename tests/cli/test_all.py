@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 
 from tests.conftest import Ran, make_patch_set
-from tests.sources.test_slide import smooth_tissue, write_slide
-from wsi_idc.sources.locate import open_dataset
-from wsi_idc.sources.packing import write_patches
+from tests.slides.test_slide import smooth_tissue, write_slide
+from wsi_idc.datasets.opening import open_dataset
+from wsi_idc.datasets.packing import write_patches
 
 Run = Callable[..., Ran]
 
@@ -136,7 +136,7 @@ def test_a_disk_that_is_full_at_last_is_one_sentence(
     def write_nothing(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("wsi_idc.views.report.write_slide_file", write_nothing)
+    monkeypatch.setattr("wsi_idc.report.write_slide_file", write_nothing)
     ran = run("score", "all", "--data", cohort, "--out", tmp_path / "out")
     assert (ran.code, len(ran.out.split())) == (2, 4)
     assert "the disk is full; finished slides are whole" in ran.err

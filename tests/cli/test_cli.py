@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import Ran, make_patch_set, zip_folder
-from wsi_idc.sources.idc import NESTED_COPY
+from wsi_idc.datasets.idc import NESTED_COPY
 
 Run = Callable[..., Ran]
 
@@ -170,7 +170,7 @@ def test_interrupted_while_drawing_the_slide_is_unfinished(
     args = ("heatmap", "patient", "8863", "--data", patch_set, "--out", tmp_path / "out", "--dpi", "80")
     assert run(*args).code == 0
     with monkeypatch.context() as patched:
-        patched.setattr("wsi_idc.views.pictures.draw_sheet", interrupt)
+        patched.setattr("wsi_idc.plotting.slide_pictures.draw_sheet", interrupt)
         assert run(*args, "--colormap", "viridis").code == 130
     assert not (tmp_path / "out" / "8863" / "run.json").exists()
     assert run(*args, "--colormap", "viridis").code == 0

@@ -14,9 +14,9 @@ from PIL import Image
 from tifffile import TiffFile
 
 from tests.conftest import Ran
-from tests.sources.test_slide import damage, smooth_tissue, write_slide
-from wsi_idc.sources.locate import open_case
-from wsi_idc.sources.slide import Slide
+from tests.slides.test_slide import damage, smooth_tissue, write_slide
+from wsi_idc.datasets.opening import open_case
+from wsi_idc.slides.slide import Slide
 
 Run = Callable[..., Ran]
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from tests.conftest import Ran
-from tests.views.conftest import make_source
-from tests.views.results import HOSTILE, add_slide, make_results
+from tests.plotting.conftest import make_source
+from tests.plotting.results import HOSTILE, add_slide, make_results
 from wsi_idc.metrics import compute_metrics
 from wsi_idc.scoring.scores import Scores
 
@@ -166,7 +166,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def scores(cohort: Path) -> dict[str, Scores]:
-    from wsi_idc.views.report.gather import find_results, read_results
+    from wsi_idc.report.gather import find_results, read_results
 
     read = {name: read_results(name, folder, cohort, None).scores for name, folder in find_results(cohort).items()}
     return {name: of for name, of in read.items() if of is not None}
@@ -175,7 +175,7 @@ def scores(cohort: Path) -> dict[str, Scores]:
 @pytest.fixture(scope="module")
 def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A results folder with its report, never changed."""
-    from wsi_idc.views.report import write_report
+    from wsi_idc.report import write_report
 
     out = tmp_path_factory.mktemp("results")
     make_results(out)

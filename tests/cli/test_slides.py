@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import Ran
-from tests.sources.test_slide import damage, smooth_tissue, write_slide
+from tests.slides.test_slide import damage, smooth_tissue, write_slide
 
 Run = Callable[..., Ran]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Ran
-from tests.sources.test_slide import damage, smooth_tissue, write_slide
+from tests.slides.test_slide import damage, smooth_tissue, write_slide
 
 Run = Callable[..., Ran]
 

@@ -13,8 +13,8 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from wsi_idc.sources.phantom import paint_slide
-from wsi_idc.sources.phantom.magnify import magnify
+from wsi_idc.phantom import paint_slide
+from wsi_idc.phantom.magnify import magnify
 
 MPP = 1.0
 SIZE_PX = (800, 600)

@@ -28,7 +28,7 @@ from tests.damage.crash import (
     wait_until,
 )
 from tests.limits import file_size_limit
-from wsi_idc.sources.store import STORE_MARK
+from wsi_idc.datasets.store import STORE_MARK
 
 Run = Callable[..., Ran]
 

@@ -14,9 +14,9 @@ import psutil
 
 from tests.conftest import Ran, make_patch_set, tissue_like
 from tests.damage.crash import PATIENCE_S, assert_whole, content, leftovers, start
-from wsi_idc.sources.base import Patch
-from wsi_idc.sources.case import LoadedCase
-from wsi_idc.sources.packing import write_patches
+from wsi_idc.datasets.case import LoadedCase
+from wsi_idc.datasets.packing import write_patches
+from wsi_idc.source import Patch
 
 Run = Callable[..., Ran]
 

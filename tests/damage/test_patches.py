@@ -21,10 +21,10 @@ from PIL import Image
 from tests.conftest import Ran, make_patch_set, tissue_like
 from tests.damage import tiff
 from tests.damage.tiff import Change
+from wsi_idc.datasets.case import Case
+from wsi_idc.datasets.idc import MAX_PATCH_BYTES, IdcDataset, Zip, read_files
 from wsi_idc.errors import DataNotFoundError, NotIdcDataError, UnknownCaseError, WsiIdcError
-from wsi_idc.sources.base import Block
-from wsi_idc.sources.case import Case
-from wsi_idc.sources.idc import MAX_PATCH_BYTES, IdcDataset, Zip, read_files
+from wsi_idc.source import Block
 
 Run = Callable[..., Ran]
 

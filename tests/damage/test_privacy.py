@@ -21,7 +21,7 @@ from tests.damage.exposure import (
     make_inputs,
     pictures_of,
 )
-from tests.views.test_report import Page
+from tests.report.test_report import Page
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Ran
+from wsi_idc.datasets.idc import IdcDataset
 from wsi_idc.model.classifier import Classifier
 from wsi_idc.scoring.results import score_into
-from wsi_idc.sources.idc import IdcDataset
 
 Run = Callable[..., Ran]
 

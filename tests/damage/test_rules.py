@@ -14,7 +14,7 @@ from wsi_idc.model.calibration import Calibration
 from wsi_idc.model.config import ModelConfig, read_config
 from wsi_idc.naming import MAX_COORDINATE_PX, PatchName, almost_a_patch_name, is_case_number, parse_patch_name
 from wsi_idc.scoring.scores import make_scores, read_scores, write_scores
-from wsi_idc.sources.base import Patch
+from wsi_idc.source import Patch
 
 MPP = st.floats(MIN_MPP, MAX_MPP)
 PLACE = st.integers(0, MAX_COORDINATE_PX - 1)

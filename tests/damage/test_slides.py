@@ -23,7 +23,7 @@ from tests.damage.tiff import Change
 from wsi_idc.errors import SlideError
 from wsi_idc.model.classifier import Classifier
 from wsi_idc.scoring.results import score_into
-from wsi_idc.sources.slide import Slide
+from wsi_idc.slides.slide import Slide
 
 Run = Callable[..., Ran]
 Place = tuple[int, int]
@@ -389,7 +389,7 @@ def test_a_wide_slide_is_looked_at_in_pieces(tmp_path: Path, monkeypatch: pytest
     path.write_bytes(good.generic())
     with Slide(path) as slide:
         at_once = slide.thumbnail
-    monkeypatch.setattr("wsi_idc.sources.slide._WIDEST_PX", 2_000)
+    monkeypatch.setattr("wsi_idc.slides.slide._WIDEST_PX", 2_000)
     with Slide(path) as slide:
         np.testing.assert_array_equal(slide.thumbnail, at_once)
 

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from tests.conftest import make_patch_set
 from tests.damage import tiff
 from tests.damage.tiff import Change
+from wsi_idc.datasets.opening import open_dataset
+from wsi_idc.datasets.packing import write_patches
+from wsi_idc.datasets.store import PatchStore
 from wsi_idc.errors import NotIdcDataError, WsiIdcError
-from wsi_idc.sources.locate import open_dataset
-from wsi_idc.sources.packing import write_patches
-from wsi_idc.sources.store import PatchStore
 
 Harm = Callable[[Path], object]
 """What befalls the folder of a store."""
@@ -189,7 +189,7 @@ def test_a_store_that_its_hashes_vouch_for(tmp_path: Path, column: str, value: i
     import numpy as np
     import zarr
 
-    from wsi_idc.sources import store as layout
+    from wsi_idc.datasets import store as layout
 
     with open_dataset(make_patch_set(tmp_path / "idc", ("8863",))) as dataset:
         write_patches(tmp_path / "a.zarr", map(dataset.case, dataset.cases))

@@ -22,10 +22,10 @@ from tests.export.test_ome import file_size_limit
 from wsi_idc.errors import OutputError
 from wsi_idc.export.geojson import write_contours, write_geojson
 from wsi_idc.geometry import tile_edges
+from wsi_idc.phantom import as_case, paint_slide
 from wsi_idc.scoring.scores import Scores, make_scores
-from wsi_idc.sources.base import Patch
-from wsi_idc.sources.outlines import inside_share, read_outlines
-from wsi_idc.sources.phantom import as_case, paint_slide
+from wsi_idc.slides.annotations import inside_share, read_outlines
+from wsi_idc.source import Patch
 
 MPP = (0.5, 0.5)
 

@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 
 from tests.conftest import Ran
+from wsi_idc import phantom
+from wsi_idc.datasets.opening import open_case
 from wsi_idc.export import phantom_slides
 from wsi_idc.export.phantom_slides import outline_tumour
 from wsi_idc.model.classifier import load_model
+from wsi_idc.phantom import paint_slide
 from wsi_idc.scoring.score import score
-from wsi_idc.sources import phantom
-from wsi_idc.sources.locate import open_case
-from wsi_idc.sources.outlines import inside_share, read_outlines
-from wsi_idc.sources.phantom import paint_slide
-from wsi_idc.sources.slide import Slide
+from wsi_idc.slides.annotations import inside_share, read_outlines
+from wsi_idc.slides.slide import Slide
 
 Run = Callable[..., Ran]
 

@@ -17,25 +17,25 @@ from openslide import OpenSlide
 from tifffile import TiffFile
 
 from tests.conftest import tissue_like
-from tests.sources.test_slide import smooth_tissue, write_slide
-from wsi_idc.export.mosaic import mosaic_array, write_mosaic_tiff, write_mosaic_zarr
+from tests.slides.test_slide import smooth_tissue, write_slide
+from wsi_idc._util.files import remove
+from wsi_idc.datasets.case import LoadedCase
+from wsi_idc.datasets.idc import IdcDataset
 from wsi_idc.export.ome_tiff import write_ome_tiff
 from wsi_idc.export.ome_zarr import write_ome_zarr
-from wsi_idc.export.overlay import overlay_array, place_at_patch_scale, write_overlay_tiff
+from wsi_idc.export.overlay_image import overlay_array, place_at_patch_scale, write_overlay_tiff
 from wsi_idc.export.probability import probability_grid, write_probability_tiff, write_probability_zarr
 from wsi_idc.export.pyramid import halve
-from wsi_idc.files import remove
+from wsi_idc.export.slide_image import mosaic_array, write_mosaic_tiff, write_mosaic_zarr
 from wsi_idc.geometry import tile_edges, tile_numbers
+from wsi_idc.phantom import as_case, paint_slide
+from wsi_idc.plotting.mosaic import rebuild_mosaic
+from wsi_idc.plotting.overlay import paint_overlay
+from wsi_idc.plotting.style import Style
+from wsi_idc.plotting.watermark import stamp_phantom
 from wsi_idc.scoring.scores import Scores, make_scores
-from wsi_idc.sources.base import Patch, PatchSource
-from wsi_idc.sources.case import LoadedCase
-from wsi_idc.sources.idc import IdcDataset
-from wsi_idc.sources.phantom import as_case, paint_slide
-from wsi_idc.sources.slide import Slide
-from wsi_idc.views.mosaic import rebuild_mosaic
-from wsi_idc.views.overlay import paint_overlay
-from wsi_idc.views.stamp import stamp_phantom
-from wsi_idc.views.style import Style
+from wsi_idc.slides.slide import Slide
+from wsi_idc.source import Patch, PatchSource
 
 VERSIONS: tuple[Literal["0.4", "0.5"], ...] = ("0.4", "0.5")
 STYLE = Style("viridis", 0.6)

@@ -18,7 +18,7 @@ from wsi_idc.errors import OutputError
 from wsi_idc.export.wsinfer import write_run_metadata, write_wsinfer, wsinfer_name
 from wsi_idc.model.config import CLASS_NAMES, ModelConfig
 from wsi_idc.scoring.scores import Scores, make_scores
-from wsi_idc.sources.base import Patch
+from wsi_idc.source import Patch
 
 HEADER = ["minx", "miny", "width", "height", *(f"prob_{name}" for name in CLASS_NAMES)]
 

@@ -15,7 +15,16 @@ from pathlib import Path
 import atheris
 
 TARGETS = ("names", "zip_index", "run_json")
-PRODUCT = ["wsi_idc.naming", "wsi_idc.sources", "wsi_idc.scoring", "wsi_idc.views.report", "zipfile", "json"]
+PRODUCT = [
+    "wsi_idc.naming",
+    "wsi_idc.datasets",
+    "wsi_idc.slides",
+    "wsi_idc.io",
+    "wsi_idc.scoring",
+    "wsi_idc.report",
+    "zipfile",
+    "json",
+]
 SECONDS, MEMORY_MB = 10, 2_048
 """For one input, and in all: what takes more is a defect, too."""
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path, PurePosixPath
 
+from wsi_idc.datasets.dataset import unknown_case
+from wsi_idc.datasets.idc import Index, index_files
 from wsi_idc.errors import UnknownCaseError
 from wsi_idc.naming import MAX_COORDINATE_PX, almost_a_patch_name, is_case_number, parse_patch_name
-from wsi_idc.sources.dataset import unknown_case
-from wsi_idc.sources.idc import Index, index_files
 
 WORDS = (
     *("8863", "_idx5", "_x", "_y", "_class0", "_class1", ".png", "1000000", "/", "\n", "0/", "1/", "."),

@@ -13,17 +13,17 @@ from typing import Any
 
 import numpy as np
 
-from tests.views.conftest import MadeSource, make_probs, make_source
-from tests.views.results import THRESHOLD, MadeScorer
+from tests.plotting.conftest import MadeSource, make_probs, make_source
+from tests.plotting.results import THRESHOLD, MadeScorer
 from wsi_idc.errors import printable
-from wsi_idc.evaluation.cohort import SUMMARY_FILE, summarise, write_summary
+from wsi_idc.evaluation.cohort_metrics import SUMMARY_FILE, summarise, write_summary
+from wsi_idc.plotting.slide_pictures import save_mosaic
+from wsi_idc.report import REPORT_FILE, write_report
+from wsi_idc.report.gather import read_results
 from wsi_idc.scoring.results import RUN_FILE, SCORES_FILE, SlideRun
 from wsi_idc.scoring.score import Scored
 from wsi_idc.scoring.scores import make_scores
-from wsi_idc.sources.base import Problem
-from wsi_idc.views.pictures import save_mosaic
-from wsi_idc.views.report import REPORT_FILE, write_report
-from wsi_idc.views.report.gather import read_results
+from wsi_idc.source import Problem
 
 SLIDE = "8863"
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from imagecodecs import png_encode
 
+from wsi_idc.datasets.idc import IdcDataset
 from wsi_idc.errors import WsiIdcError, printable
-from wsi_idc.sources.idc import IdcDataset
 
 WORDS = (
     *(b"PK\1\2", b"PK\3\4", b"PK\5\6", b"PK\6\6", b"PK\6\7", b"\x89PNG", b"IHDR", b"IDAT", b"IEND"),

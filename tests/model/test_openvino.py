@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.conftest import tissue_like
-from wsi_idc.files import cache_folder
+from wsi_idc._util.files import cache_folder
 from wsi_idc.model.backend import keras
 from wsi_idc.model.cancernet import build_cancernet
 from wsi_idc.model.classifier import bundled_model, load_model

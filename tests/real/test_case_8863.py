@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from tests.conftest import Ran
+from wsi_idc.datasets.idc import NESTED_COPY, IdcDataset
 from wsi_idc.naming import PatchName, parse_patch_name
-from wsi_idc.sources.idc import NESTED_COPY, IdcDataset
-from wsi_idc.views.mosaic import rebuild_mosaic
+from wsi_idc.plotting.mosaic import rebuild_mosaic
 
 Run = Callable[..., Ran]
 CASE = "8863"

@@ -12,11 +12,11 @@ from openslide import OpenSlide
 
 from tests.conftest import Ran
 from wsi_idc.export.ome_tiff import write_tiff
+from wsi_idc.io.reader import average_areas, open_reader
 from wsi_idc.model.classifier import load_model
 from wsi_idc.scoring.score import score
 from wsi_idc.scoring.scores import Scores
-from wsi_idc.sources.reader import average_areas, open_reader
-from wsi_idc.sources.slide import Slide
+from wsi_idc.slides.slide import Slide
 
 Run = Callable[..., Ran]
 

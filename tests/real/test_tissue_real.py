@@ -10,7 +10,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
-from wsi_idc.sources.tissue import find_tissue
+from wsi_idc.slides.tissue import find_tissue
 
 PEN_MPP = (25.0, 25.0)
 """By the look: the files do not say."""

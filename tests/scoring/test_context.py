@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from tests.conftest import Ran
+from wsi_idc.datasets.idc import IdcDataset
+from wsi_idc.datasets.labelled import load_patches
 from wsi_idc.evaluation.evaluate import evaluate
 from wsi_idc.model.classifier import load_model
 from wsi_idc.scoring.context import REACH, smooth_over_neighbours
 from wsi_idc.scoring.scores import make_scores, read_scores, write_scores
-from wsi_idc.sources.base import Patch
-from wsi_idc.sources.idc import IdcDataset
-from wsi_idc.sources.labelled import load_patches
+from wsi_idc.source import Patch
 
 Run = Callable[..., Ran]
 

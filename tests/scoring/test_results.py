@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from tests.conftest import make_patch_set
+from wsi_idc.datasets.idc import IdcCase, IdcDataset
 from wsi_idc.model.classifier import Classifier, load_model
 from wsi_idc.scoring.results import SlideResult, score_into
-from wsi_idc.sources.idc import IdcCase, IdcDataset
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsi_idc.scoring.scores import COLUMNS, Scores, make_scores, read_scores, write_scores
-from wsi_idc.sources.base import Patch
+from wsi_idc.source import Patch
 
 PATCHES = [Patch(0, 0, 50, 50, 1), Patch(50, 0, 38, 50, 0), Patch(0, 50, 50, 42, None), Patch(50, 50, 38, 42, 1)]
 PROBS = np.array([[0.1, 0.9], [0.75, 0.25], [0.5, 0.5], [np.nan, np.nan]], np.float32)

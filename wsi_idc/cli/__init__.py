@@ -11,9 +11,9 @@ from typing import Any
 import click
 
 from wsi_idc import __version__
+from wsi_idc._util.files import DISK_FULL
 from wsi_idc.cli.interrupts import Interrupts
 from wsi_idc.errors import WsiIdcError, printable
-from wsi_idc.files import DISK_FULL
 
 COMMANDS = {
     "heatmap": "Score a slide and draw its sheet: probability of IDC over the tissue.",

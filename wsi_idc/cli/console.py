@@ -22,7 +22,7 @@ from rich.progress import (
 from rich.text import Text
 
 from wsi_idc.errors import WsiIdcError, printable
-from wsi_idc.sources.base import Problem
+from wsi_idc.source import Problem
 
 MOST_PROBLEMS = 20
 """Oddities that are printed one by one."""

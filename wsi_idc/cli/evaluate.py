@@ -38,16 +38,16 @@ def command(
     quiet: bool,
 ) -> int:
     """Score a part of a split; make OUT/evaluate-SUBSET/ with figures, intervals over cases and curves."""
+    from wsi_idc._util.files import make_folder
     from wsi_idc.cli.console import list_problems, loading, progress_bar, warn
-    from wsi_idc.files import make_folder
-    from wsi_idc.sources.locate import open_dataset
+    from wsi_idc.datasets.opening import open_dataset
 
     with open_dataset(data) as dataset:
         with loading(quiet):
+            from wsi_idc.datasets.labelled import load_patches
             from wsi_idc.evaluation.evaluate import check_unseen, evaluate, select, split_of, write_figures
             from wsi_idc.model.classifier import load_model
-            from wsi_idc.sources.labelled import load_patches
-            from wsi_idc.views.evaluation import draw_evaluation
+            from wsi_idc.plotting.evaluation_pictures import draw_evaluation
 
             classifier = load_model(model)
         parts = split_of(classifier.config, split, seed)

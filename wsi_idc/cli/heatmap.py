@@ -48,6 +48,6 @@ def slide(files: tuple[Path, ...], **given: Any) -> int:
 @options.drawing
 def everything(**given: Any) -> int:
     """Draw every case of --data, every slide under --slides, or the rows of --manifest, and sum up."""
-    from wsi_idc.cli.cohort import score_all
+    from wsi_idc.cli.all_slides import score_all
 
     return score_all(**given)

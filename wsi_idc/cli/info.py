@@ -30,8 +30,8 @@ PACKAGES = (
 def command(data: str | None, model: Path | None) -> int:
     """Show versions, devices, and the model and data that would be used; with --data, its cases and counts."""
     from wsi_idc.cli.console import loading
+    from wsi_idc.datasets.opening import locate_data
     from wsi_idc.errors import DataNotFoundError
-    from wsi_idc.sources.locate import locate_data
 
     with loading(quiet=False):
         from wsi_idc.model.classifier import load_model
@@ -63,7 +63,7 @@ def command(data: str | None, model: Path | None) -> int:
 def _describe(path: Path) -> None:
     """Print a line a case, then what was passed over."""
     from wsi_idc.cli.console import list_problems
-    from wsi_idc.sources.locate import open_dataset
+    from wsi_idc.datasets.opening import open_dataset
 
     with open_dataset(path) as dataset:
         total = [0, 0]

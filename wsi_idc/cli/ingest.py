@@ -15,11 +15,11 @@ from wsi_idc.cli import DONE, INCOMPLETE, options
 @options.quiet
 def command(source: Path, store: Path, quiet: bool) -> int:
     """Pack a folder or zip of small PNGs into one patch store, which is read many times faster."""
+    from wsi_idc._util.files import make_folder
     from wsi_idc.cli.console import list_problems, progress_bar
-    from wsi_idc.files import make_folder
-    from wsi_idc.sources.locate import open_dataset
-    from wsi_idc.sources.packing import check_free
-    from wsi_idc.sources.store import ingest
+    from wsi_idc.datasets.opening import open_dataset
+    from wsi_idc.datasets.packing import check_free
+    from wsi_idc.datasets.store import ingest
 
     check_free(store)
     with open_dataset(source) as dataset:

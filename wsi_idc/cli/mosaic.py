@@ -10,7 +10,7 @@ import click
 from wsi_idc.cli import DONE, INCOMPLETE, options
 
 if TYPE_CHECKING:
-    from wsi_idc.sources.base import PatchSource
+    from wsi_idc.source import PatchSource
 
 _form = options.together(
     click.option(
@@ -63,16 +63,16 @@ def patient(case: str, data: str | None, quiet: bool, **given: Any) -> int:
 @_form
 def slide(file: Path, mpp: float | None, icc: bool, allow_upsampling: bool, **given: Any) -> int:
     """Bring a raw slide to 4 µm/px: whatever OpenSlide reads, and OME-TIFF."""
-    from wsi_idc.sources.slide import Slide
+    from wsi_idc.slides.slide import Slide
 
     with Slide(file, mpp=mpp, icc=icc, allow_upsampling=allow_upsampling, tissue_mask=False) as source:
         return _write(source, **given)
 
 
 def _write(source: PatchSource, *, form: str, version: Any, compression: Any, out: Path, quiet: bool) -> int:
+    from wsi_idc._util.files import make_folder, remove_unfinished
+    from wsi_idc._util.lock import wait_lock
     from wsi_idc.cli.console import list_problems, progress_bar
-    from wsi_idc.files import make_folder, remove_unfinished
-    from wsi_idc.scoring.lock import wait_lock
     from wsi_idc.scoring.results import MOSAICS
 
     if version and form != "ome-zarr":
@@ -94,11 +94,11 @@ def _write(source: PatchSource, *, form: str, version: Any, compression: Any, ou
             for name in MOSAICS:
                 remove_unfinished(folder / name)
             if form == "png":
-                from wsi_idc.views.pictures import save_mosaic
+                from wsi_idc.plotting.slide_pictures import save_mosaic
 
                 path = save_mosaic(source, folder)
             else:
-                from wsi_idc.export.mosaic import write_mosaic_tiff, write_mosaic_zarr
+                from wsi_idc.export.slide_image import write_mosaic_tiff, write_mosaic_zarr
 
                 if form == "ome-tiff":
                     path = write_mosaic_tiff(source, folder, compression=compression or "jpeg", on_block=move)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from wsi_idc.files import DEFAULT_OUT
+from wsi_idc._util.files import DEFAULT_OUT
 from wsi_idc.model.config import DEFAULT_BATCH
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def slide(function: Callable[..., int]) -> Callable[..., int]:
     def collect(
         mpp: float | None, min_tissue: float, tissue_mask: bool, icc: bool, allow_upsampling: bool, **given: Any
     ) -> int:
-        from wsi_idc.sources.refs import SlideOptions
+        from wsi_idc.scoring.handles import SlideOptions
 
         return function(reading=SlideOptions(mpp, min_tissue, tissue_mask, icc, allow_upsampling), **given)
 
@@ -206,7 +206,7 @@ def drawing(function: Callable[..., int]) -> Callable[..., int]:
         colormap: str, opacity: float, dpi: int, geojson: GeoJsonForm, ome: tuple[OmeForm, ...], **given: Any
     ) -> int:
         from wsi_idc.export.outputs import Outputs
-        from wsi_idc.views.style import Style
+        from wsi_idc.plotting.style import Style
 
         return function(outputs=Outputs(Style(colormap, opacity, dpi), geojson, ome), **given)
 

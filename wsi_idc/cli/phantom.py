@@ -26,10 +26,10 @@ def command(out: Path, cases: int, slides: bool, seed: int, form: Any, quiet: bo
     """Paint synthetic H&E tissue as named patches. Its figures say nothing of how well a model works."""
     from contextlib import ExitStack
 
+    from wsi_idc._util.files import make_folder, temporary_folder
     from wsi_idc.cli.console import progress_bar
-    from wsi_idc.files import make_folder, temporary_folder
-    from wsi_idc.sources.packing import check_free, form_of
-    from wsi_idc.sources.phantom import write_phantom
+    from wsi_idc.datasets.packing import check_free, form_of
+    from wsi_idc.phantom import write_phantom
 
     inside = (form or form_of(out)) == "folder"
     beside = out / "slides" if inside else out.with_name(f"{out.stem}-slides")

@@ -27,7 +27,7 @@ def command(folder: Path, slides: tuple[str, ...], quiet: bool) -> int:
     "score all" and "heatmap all" end with it. The page needs no network. It loads a slide's layers from the folders
     beside it when the slide is opened: keep it where it is, or move all of DIR.
     """
-    from wsi_idc.views.report import write_report
+    from wsi_idc.report import write_report
 
     with report_bar(quiet) as bar:
         path = write_report(

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 
 import click
 
+from wsi_idc._util.files import make_folder
 from wsi_idc.cli import DONE, INCOMPLETE
 from wsi_idc.cli.console import list_problems, loading, progress_bar, warn
 from wsi_idc.cli.options import Scoring
+from wsi_idc.datasets.dataset import Dataset
+from wsi_idc.datasets.opening import open_dataset
 from wsi_idc.errors import OptionError
-from wsi_idc.files import make_folder
-from wsi_idc.sources.base import PatchSource
-from wsi_idc.sources.dataset import Dataset
-from wsi_idc.sources.locate import open_dataset
-from wsi_idc.sources.refs import SlideOptions
+from wsi_idc.scoring.handles import SlideOptions
+from wsi_idc.source import PatchSource
 
 if TYPE_CHECKING:
     from wsi_idc.export.outputs import Outputs
@@ -53,7 +53,7 @@ def score_slides(
     outputs: Outputs | None = None,
 ) -> int:
     """Score raw slides one after the other: see `_score_each`. All must open before the first is scored."""
-    from wsi_idc.sources.slide import Slide
+    from wsi_idc.slides.slide import Slide
 
     def open_slide(path: Path) -> Slide:
         return Slide(path, labels=labels, **asdict(reading))

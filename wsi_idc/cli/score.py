@@ -45,6 +45,6 @@ def slide(files: tuple[Path, ...], **given: Any) -> int:
 @options.scoring
 def everything(**given: Any) -> int:
     """Score every case of --data, every slide under --slides, or the rows of --manifest, and sum up."""
-    from wsi_idc.cli.cohort import score_all
+    from wsi_idc.cli.all_slides import score_all
 
     return score_all(**given)

@@ -11,7 +11,7 @@ import click
 from wsi_idc.cli import DONE, INCOMPLETE, options
 
 if TYPE_CHECKING:
-    from wsi_idc.sources.refs import SlideOptions
+    from wsi_idc.scoring.handles import SlideOptions
 
 
 @click.command("tile")
@@ -32,9 +32,9 @@ def command(
 ) -> int:
     """Cut a raw slide into named patches that --data takes: OUT/<case>/<case>_idx5_x1_y51.png."""
     from wsi_idc.cli.console import list_problems, progress_bar, warn
-    from wsi_idc.sources.packing import check_free, write_patches
-    from wsi_idc.sources.slide import Slide
-    from wsi_idc.sources.tiles import SlideTiles, case_number
+    from wsi_idc.datasets.packing import check_free, write_patches
+    from wsi_idc.slides.slide import Slide
+    from wsi_idc.slides.tiles import SlideTiles, case_number
 
     check_free(out)
     with Slide(file, labels=labels, **asdict(reading)) as slide:

@@ -63,9 +63,9 @@ def command(
 
     The epoch of the best validation AUC is kept, and threshold and calibration are chosen on the validation part.
     """
+    from wsi_idc._util.files import make_folder
     from wsi_idc.cli.console import console, list_problems, loading, progress_bar, warn
-    from wsi_idc.files import make_folder
-    from wsi_idc.sources.locate import open_dataset
+    from wsi_idc.datasets.opening import open_dataset
 
     excluded = tuple(sorted({case.strip() for case in exclude.split(",") if case.strip()}))
     with open_dataset(data) as dataset:
@@ -74,10 +74,10 @@ def command(
         if split == "patch":
             warn("--split patch puts patches of one slide on both sides, so every figure flatters")
         with loading(quiet):
-            from wsi_idc.model.crossfit import cross_fit
-            from wsi_idc.model.training import Epoch, Recipe, read_history, train
-        from wsi_idc.sources.labelled import load_patches
-        from wsi_idc.views.curves import save_history
+            from wsi_idc.training.fitting import Epoch, Recipe, read_history, train
+            from wsi_idc.training.folds import cross_fit
+        from wsi_idc.datasets.labelled import load_patches
+        from wsi_idc.plotting.training_curve import save_history
 
         recipe = Recipe(split, extra_train, excluded, seed, epochs, batch_size, patches_per_case=patches_per_case)
         cases = recipe.parts.needed(dataset.cases, ["train", "val"])
@@ -118,9 +118,9 @@ def command(
 
 def _alone_in(out: Path) -> AbstractContextManager[object]:
     """Lock the folder and tidy it up; OutputError where another training is at work in it."""
-    from wsi_idc.files import remove_unfinished
-    from wsi_idc.model.training import CHECKPOINT_FILE, HISTORY_FILE, MODEL_FILE, PLAN_FILE
-    from wsi_idc.scoring.lock import try_lock
+    from wsi_idc._util.files import remove_unfinished
+    from wsi_idc._util.lock import try_lock
+    from wsi_idc.training.fitting import CHECKPOINT_FILE, HISTORY_FILE, MODEL_FILE, PLAN_FILE
 
     lock = try_lock(out)
     if lock is None:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from wsi_idc._util.files import replacing_text, write_json
 from wsi_idc.errors import OptionError
-from wsi_idc.evaluation.intervals import Intervals, bootstrap_intervals
+from wsi_idc.evaluation.bootstrap import Intervals, bootstrap_intervals
 from wsi_idc.evaluation.reliability import expected_calibration_error
-from wsi_idc.files import replacing_text, write_json
 from wsi_idc.geometry import PATCH_PX
 from wsi_idc.metrics import Metrics, compute_metrics
 from wsi_idc.model.config import DEFAULT_BATCH
@@ -25,9 +25,9 @@ from wsi_idc.scoring.scores import DECIMALS, checked_context, checked_threshold
 from wsi_idc.splits import SPLIT_NAMES, Split, SplitName
 
 if TYPE_CHECKING:
+    from wsi_idc.datasets.labelled import LabelledPatches
     from wsi_idc.model.classifier import Classifier
     from wsi_idc.model.config import ModelConfig
-    from wsi_idc.sources.labelled import LabelledPatches
 
 METRICS_FILE = "metrics.json"
 PER_CASE_FILE = "per_case.csv"

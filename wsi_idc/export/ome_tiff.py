@@ -14,6 +14,7 @@ import numpy as np
 import zarr
 from tifffile import TiffWriter
 
+from wsi_idc._util.files import replacing, writing_thread
 from wsi_idc.errors import printable
 from wsi_idc.export.pyramid import (
     TILE_PX,
@@ -27,7 +28,6 @@ from wsi_idc.export.pyramid import (
     halve,
     level_sizes,
 )
-from wsi_idc.files import replacing, writing_thread
 
 Compression = Literal["jpeg", "deflate"]
 

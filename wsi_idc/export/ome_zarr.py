@@ -11,9 +11,9 @@ import dask.array as da
 import numpy as np
 import zarr
 
+from wsi_idc._util.files import replacing_folder, writing_thread
 from wsi_idc.errors import OutputError
 from wsi_idc.export.pyramid import OnBlock, Pixels, Size, checked_channels, counter, cut, halve, level_sizes
-from wsi_idc.files import replacing_folder, writing_thread
 
 Version = Literal["0.4", "0.5"]
 

@@ -6,18 +6,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from wsi_idc._util.files import remove
 from wsi_idc.export.geojson import write_contours, write_geojson
-from wsi_idc.export.overlay import write_overlay_tiff
+from wsi_idc.export.overlay_image import write_overlay_tiff
 from wsi_idc.export.probability import write_probability_tiff, write_probability_zarr
-from wsi_idc.files import remove
 from wsi_idc.model.config import ModelConfig
+from wsi_idc.plotting.caption import make_caption
+from wsi_idc.plotting.slide_pictures import draw_all
+from wsi_idc.plotting.style import Style
+from wsi_idc.scoring.handles import SlideRef
 from wsi_idc.scoring.results import GEOJSON_FILE, OVERLAY_TIFF, PROBABILITY_TIFF, PROBABILITY_ZARR
 from wsi_idc.scoring.scores import Scores
-from wsi_idc.sources.base import PatchSource
-from wsi_idc.sources.refs import SlideRef
-from wsi_idc.views.caption import make_caption
-from wsi_idc.views.pictures import draw_all
-from wsi_idc.views.style import Style
+from wsi_idc.source import PatchSource
 
 GeoJsonForm = Literal["tiles", "contours", "tiles.gz", "contours.gz", "none"]
 OmeForm = Literal["tiff", "zarr"]

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage import measure
 
+from wsi_idc._util.files import make_folder, replacing_text
 from wsi_idc.export.ome_tiff import write_tiff
-from wsi_idc.files import make_folder, replacing_text
 from wsi_idc.geometry import PATCH_MPP
 from wsi_idc.naming import PHANTOM_MARK
-from wsi_idc.sources.phantom import PhantomSlide, case_numbers, paint_slide
-from wsi_idc.sources.phantom.magnify import magnify
+from wsi_idc.phantom import PhantomSlide, case_numbers, paint_slide
+from wsi_idc.phantom.magnify import magnify
 
 MAGNIFICATION = 8
 """Pixels of level 0 to one of the patches, along either side: 0.5 µm/px, a scan with a 20x objective."""

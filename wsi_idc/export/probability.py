@@ -9,13 +9,13 @@ import dask.array as da
 import numpy as np
 from numpy.typing import NDArray
 
-from wsi_idc.export.mosaic import image_name
 from wsi_idc.export.ome_tiff import write_ome_tiff
 from wsi_idc.export.ome_zarr import Version, write_ome_zarr
 from wsi_idc.export.pyramid import OnBlock
+from wsi_idc.export.slide_image import image_name
 from wsi_idc.geometry import PATCH_MPP, PATCH_PX, PATCH_UM, tile_edges, tile_numbers
 from wsi_idc.scoring.scores import CONTEXT_COLUMN, Scores
-from wsi_idc.sources.base import PatchSource, SlideFacts
+from wsi_idc.source import PatchSource, SlideFacts
 
 _BLOCK_PX = 1_024
 """Side of a block of the enlarged grid: a chunk of what it is written to."""

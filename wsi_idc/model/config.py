@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from wsi_idc._util.files import write_json
 from wsi_idc.errors import ModelError, printable
-from wsi_idc.files import write_json
 from wsi_idc.geometry import INPUT_PX, PATCH_MPP, PATCH_PX
 from wsi_idc.model.calibration import Calibration
 

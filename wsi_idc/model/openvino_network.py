@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wsi_idc.files import cache_folder, replacing_folder, write_json
+from wsi_idc._util.cpu_count import processors
+from wsi_idc._util.files import cache_folder, replacing_folder, write_json
 from wsi_idc.geometry import INPUT_PX
 from wsi_idc.model.config import CLASS_NAMES, DEFAULT_BATCH, file_sha256
 from wsi_idc.model.network import preprocess
-from wsi_idc.processors import processors
 
 # OpenVINO tells its makers over the network whenever it is imported. Where this package is missing, it does not.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]

@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from wsi_idc._util.files import make_folder, replacing
+from wsi_idc.datasets.labelled import LabelledPatches
 from wsi_idc.errors import ModelError, OptionError
-from wsi_idc.files import make_folder, replacing
 from wsi_idc.geometry import INPUT_PX
 from wsi_idc.model.backend import keras
 from wsi_idc.model.calibration import decide
 from wsi_idc.model.config import CLASS_NAMES, ModelConfig, file_sha256
 from wsi_idc.model.keras_network import load_keras, predict
-from wsi_idc.sources.labelled import LabelledPatches
 
 EVEN = 0.5
 """Threshold of a model that was tuned on nothing."""

@@ -1,0 +1,1 @@
+"""A source of patches through a classifier, into a results folder."""

@@ -10,8 +10,8 @@ import dask
 from distributed import Client, LocalCluster
 from distributed.comm import inproc
 
+from wsi_idc._util.cpu_count import processors
 from wsi_idc.errors import OptionError
-from wsi_idc.processors import processors
 
 _HOST = "127.0.0.1"
 _LOOPBACK = f"{_HOST}:0"

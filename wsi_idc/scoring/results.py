@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from wsi_idc import __version__
-from wsi_idc.files import make_folder, remove, remove_unfinished, write_json
+from wsi_idc._util.files import make_folder, remove, remove_unfinished, write_json
+from wsi_idc._util.lock import wait_lock
 from wsi_idc.model.config import DEFAULT_BATCH, ModelConfig
-from wsi_idc.scoring.lock import wait_lock
 from wsi_idc.scoring.score import Scored, score
 from wsi_idc.scoring.scores import (
     CONTEXT_COLUMN,
@@ -31,7 +31,7 @@ from wsi_idc.scoring.scores import (
     read_scores,
     write_scores,
 )
-from wsi_idc.sources.base import PatchSource, Problem, SlideFacts
+from wsi_idc.source import PatchSource, Problem, SlideFacts
 
 if TYPE_CHECKING:
     from wsi_idc.model.classifier import Classifier

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from wsi_idc._util.cpu_count import processors
 from wsi_idc.model.config import CLASS_NAMES, DEFAULT_BATCH
-from wsi_idc.processors import processors
 from wsi_idc.scoring.scores import Scores, checked_threshold, make_scores
-from wsi_idc.sources.base import Block, PatchSource, Problem
+from wsi_idc.source import Block, PatchSource, Problem
 
 if TYPE_CHECKING:
     from wsi_idc.model.classifier import Classifier

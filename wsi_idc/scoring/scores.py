@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from wsi_idc._util.files import replacing_text
 from wsi_idc.errors import OptionError
-from wsi_idc.files import replacing_text
 from wsi_idc.metrics import Metrics, compute_metrics
 from wsi_idc.scoring.context import smooth_over_neighbours
-from wsi_idc.sources.base import UNKNOWN, Patch, Patches
+from wsi_idc.source import UNKNOWN, Patch, Patches
 
 COLUMNS = (
     "minx",

@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.conftest import tissue_like
+from wsi_idc.datasets.labelled import LabelledPatches
+from wsi_idc.errors import TrainingError
+from wsi_idc.model.backend import keras
+from wsi_idc.model.classifier import load_model
+from wsi_idc.model.keras_network import predict
+from wsi_idc.training.fitting import (
+    CHECKPOINT_FILE,
+    Epoch,
+    Recipe,
+    Trained,
+    class_weights,
+    fit,
+    kept_predictions,
+    read_history,
+    train,
+    write_history,
+)
+
+
+class InterruptionError(Exception):
+    pass
+
+
+def easy_patches(n: int = 160, cases: int = 8, positive: float = 0.5) -> LabelledPatches:
+    """Patches whose class is their darkness, spread evenly over the cases."""
+    pixels = np.stack([tissue_like(seed) for seed in range(n)])
+    label = (np.arange(n) // cases < n / cases * positive).astype(np.int8)
+    pixels[label == 1] //= 2
+    case = np.array([str(9000 + i % cases) for i in range(n)])
+    return LabelledPatches(
+        pixels, label, case, np.zeros((n, 2), np.int64), hashlib.sha256(pixels.tobytes()).hexdigest()
+    )
+
+
+RECIPE = Recipe(seed=3, epochs=2, batch_size=16)
+
+
+def weights(path: Path) -> list[np.ndarray]:
+    return keras.models.load_model(path, compile=False).get_weights()
+
+
+def state(trained: Trained) -> list[np.ndarray]:
+    """What the checkpoint holds, but for the average."""
+    with np.load(trained.model.with_name(CHECKPOINT_FILE)) as checkpoint:
+        return [checkpoint[name] for name in checkpoint.files if not name.startswith("average")]
+
+
+def test_an_interrupted_training_ends_like_an_unbroken_one(tmp_path: Path) -> None:
+    data = easy_patches()
+
+    def stop(row: Epoch) -> None:
+        raise InterruptionError
+
+    whole = train(data, RECIPE, tmp_path / "whole")
+    with pytest.raises(InterruptionError):
+        train(data, RECIPE, tmp_path / "broken", on_epoch=stop)
+    assert len(read_history(tmp_path / "broken" / "history.csv")) == 1
+    broken = train(data, RECIPE, tmp_path / "broken", resume=True)
+    for one, other in zip(weights(whole.model), weights(broken.model), strict=True):
+        np.testing.assert_array_equal(one, other)
+    for one, other in zip(state(whole), state(broken), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert [replace(row, seconds=0) for row in whole.history] == [replace(row, seconds=0) for row in broken.history]
+    with pytest.raises(TrainingError, match="other data or options"):
+        train(data, replace(RECIPE, seed=4), tmp_path / "broken", resume=True)
+
+
+def test_what_is_written_beside_the_weights(tmp_path: Path) -> None:
+    data = easy_patches()
+    trained = train(data, RECIPE, tmp_path)
+    model = load_model(trained.model)
+    training = model.config.training
+    sides = [set(training[f"cases_{part}"]) for part in ("train", "val", "test")]
+    assert sum(map(len, sides)) == len(set.union(*sides)) == 8
+    assert training["fingerprint"] == data.fingerprint
+    assert (training["seed"], training["epochs"], training["split"]) == (3, 2, "patient")
+    assert training["metrics_val"]["threshold"] == model.config.threshold
+    assert training["best_epoch"] == max(trained.history, key=lambda row: row.val_auc).epoch
+    assert read_history(tmp_path / "history.csv") == list(trained.history)
+
+
+def test_class_weights_take_effect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where one patch in ten is positive, the weights alone make a hardly trained network call positives as often."""
+    data = easy_patches(positive=0.1)
+    assert class_weights(data.label, np.ones(160)) == pytest.approx({0: 160 / 288, 1: 5.0})
+
+    def mean_probability(folder: str) -> float:
+        trained = train(data, replace(RECIPE, epochs=1), tmp_path / folder)
+        return float(load_model(trained.model).predict(data.pixels)[:, 1].mean())
+
+    weighted = mean_probability("weighted")
+    monkeypatch.setattr("wsi_idc.training.fitting.class_weights", lambda *_: {0: 1.0, 1: 1.0})
+    assert weighted > mean_probability("unweighted") + 0.1
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_training_needs_both_classes(tmp_path: Path, label: int) -> None:
+    data = replace(easy_patches(), label=np.full(160, label, np.int8))
+    with pytest.raises(TrainingError, match="needs both"):
+        train(data, RECIPE, tmp_path)
+
+
+def test_early_stopping(tmp_path: Path) -> None:
+    data = easy_patches()
+    noise = replace(data, label=np.random.default_rng(0).integers(0, 2, 160).astype(np.int8))
+    trained = train(noise, replace(RECIPE, epochs=30, patience=1), tmp_path)
+    assert len(trained.history) < 30
+    best = max(trained.history, key=lambda row: row.val_auc)
+    assert len(trained.history) == best.epoch + 1
+
+
+def test_a_damaged_checkpoint_is_one_sentence(tmp_path: Path) -> None:
+    train(easy_patches(), replace(RECIPE, epochs=1), tmp_path)
+    (tmp_path / CHECKPOINT_FILE).write_bytes(b"half")
+    with pytest.raises(TrainingError, match="damaged"):
+        train(easy_patches(), replace(RECIPE, epochs=1), tmp_path, resume=True)
+
+
+def test_history_survives_the_round_trip(tmp_path: Path) -> None:
+    rows = [Epoch(1, 0.5, 0.75, 0.625, float("nan"), 0.5, 1.5)]
+    write_history(tmp_path / "history.csv", rows)
+    assert repr(read_history(tmp_path / "history.csv")) == repr(rows)
+
+
+def test_a_large_case_does_not_outweigh_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = easy_patches(n=320)
+    uneven = replace(data, case=np.where(np.arange(320) < 200, "9000", data.case))
+    row_of = {patch.tobytes(): row for row, patch in enumerate(uneven.pixels)}
+    drawn: list[list[int]] = []
+    train_on_batch = keras.Sequential.train_on_batch
+
+    def note(self: keras.Model, x: np.ndarray, y: np.ndarray, **options: object) -> object:
+        drawn.append([row_of[patch.tobytes()] for patch in x])
+        return train_on_batch(self, x, y, **options)
+
+    monkeypatch.setattr(keras.Sequential, "train_on_batch", note)
+    rows = np.arange(320)
+    fit(uneven, replace(RECIPE, patches_per_case=10), tmp_path, rows, rows)
+    of_large = [row for batch in drawn for row in batch if uneven.case[row] == "9000"]
+    cases = len(set(uneven.case.tolist()))
+    assert len(of_large) / sum(map(len, drawn)) == pytest.approx(1 / cases, abs=0.05)
+    assert len(set(of_large)) > 10, "each epoch draws anew"
+
+
+def test_the_weights_that_count_are_averages(tmp_path: Path) -> None:
+    data = easy_patches()
+    averaged = train(data, replace(RECIPE, epochs=1, averaging=3.0), tmp_path / "averaged")
+    last = train(data, replace(RECIPE, epochs=1, averaging=0.0), tmp_path / "last")
+    for one, other in zip(state(averaged), state(last), strict=True):
+        np.testing.assert_array_equal(one, other, err_msg="averaging disturbs the training")
+    kept = [weights(trained.model) for trained in (averaged, last)]
+    assert max(np.abs(one - other).max() for one, other in zip(*kept, strict=True)) > 1e-4
+
+
+def test_the_last_epoch_is_kept_where_nothing_watches(tmp_path: Path) -> None:
+    data = easy_patches()
+    rows = np.arange(len(data))
+    trained = fit(data, replace(RECIPE, epochs=3, patience=1), tmp_path, rows, rows[:0], keep_last=True)
+    assert [row.epoch for row in trained.history] == [1, 2, 3]
+    assert all(np.isnan(row.val_auc) for row in trained.history)
+    network = keras.models.load_model(trained.model, compile=False)
+    assert kept_predictions(trained, data, rows).tolist() == predict(network, data.pixels)[:, 1].tolist()

@@ -1,0 +1,1 @@
+"""What every room uses: atomic writes, caches, worker processes, locks, the number of processors."""

@@ -1,0 +1,132 @@
+"""What ``score all`` and ``heatmap all`` share."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING
+
+import click
+
+from wsi_idc.cli import DONE, INCOMPLETE
+from wsi_idc.cli.console import Bar, console, list_problems, loading, progress_bar, warn
+from wsi_idc.cli.options import Scoring
+from wsi_idc.cli.report import report_bar
+from wsi_idc.cohort import ScoredCohort, Step, Watcher, score_cohort
+from wsi_idc.errors import printable
+from wsi_idc.scoring.handles import SlideOptions
+
+if TYPE_CHECKING:
+    from wsi_idc.export.outputs import Outputs
+    from wsi_idc.scoring.engine import Outcome
+
+
+def score_all(
+    *,
+    data: str | None,
+    slides: Path | None,
+    manifest: Path | None,
+    reading: SlideOptions,
+    scoring: Scoring,
+    workers: int | None,
+    scheduler: str | None,
+    outputs: Outputs | None = None,
+) -> int:
+    """Score every slide that is named, on dask, and draw it where `outputs` are given; print a path for each."""
+    given = asdict(scoring)
+    quiet = given.pop("quiet")
+    cohort = score_cohort(
+        data,
+        slides=slides,
+        manifest=manifest,
+        reading=reading,
+        workers=workers,
+        scheduler=scheduler,
+        outputs=outputs,
+        command=["wsi-idc", *sys.argv[1:]],
+        watch=_Shown(quiet, outputs is not None),
+        **given,
+    )
+    if cohort.report and not quiet:
+        _say(f"all slides on one page: {cohort.report}")
+    return _tell(cohort)
+
+
+class _Shown(Watcher):
+    """Shows the user how far a cohort is."""
+
+    def __init__(self, quiet: bool, drawn: bool) -> None:
+        self._quiet, self._drawn = quiet, drawn
+        self._slides = self._ended = self._patches = 0
+        self._started = monotonic()
+        self._bar: Bar | None = None
+
+    def step(self, name: Step, slides: int = 0, patches: int = 0) -> AbstractContextManager[object]:
+        if name == "load":
+            return loading(self._quiet)
+        if name == "find":
+            return self._barred(progress_bar("Looking for the slides", None, self._quiet))
+        if name == "sum up":
+            return self._barred(progress_bar("Summing up", None, self._quiet))
+        if name == "report":
+            return self._barred(report_bar(self._quiet))
+        self._slides, self._started = slides, monotonic()
+        return self._barred(progress_bar(f"0 of {slides} slides", patches, self._quiet))
+
+    @contextmanager
+    def _barred(self, bar: AbstractContextManager[Bar]) -> Iterator[None]:
+        with bar as self._bar:
+            yield
+
+    def left_out(self, folder: Path, files: int) -> None:
+        if not self._quiet:
+            _say(f"left out under {folder}: other files, {files:,}")
+
+    def more(self, patches: int) -> None:
+        if self._bar:
+            self._bar.grow(patches)
+
+    def patches(self, count: int) -> None:
+        self._patches += count
+        if self._bar:
+            self._bar.advance(count)
+
+    def slide(self, outcome: Outcome) -> None:
+        self._ended += 1
+        text = f"{self._ended:,} of {self._slides:,} slides, {outcome.name}"
+        if self._bar:
+            self._bar.describe(text)
+        if not self._quiet and not console.is_terminal:
+            speed = self._patches / max(monotonic() - self._started, 1e-3)
+            _say(f"{text}: {outcome.error or 'done'} ({self._patches:,} patches so far, {speed:,.0f}/s)")
+        if outcome.result is not None:
+            click.echo(outcome.result.folder / "heatmap.png" if self._drawn else outcome.result.scores_path)
+
+    def wait(self, holder: str) -> None:
+        if self._bar:
+            self._bar.describe(f"Waiting for {holder}")
+
+    def reported(self, done: int, total: int) -> None:
+        if self._bar:
+            self._bar.show("Making the report", done, total)
+
+
+def _say(line: str) -> None:
+    console.print(printable(line), markup=False)
+
+
+def _tell(cohort: ScoredCohort) -> int:
+    """Say what was odd, and in the last lines each slide that failed or has patches that could not be scored."""
+    seen = [outcome.name for outcome in cohort.outcomes if outcome.name in cohort.model.has_seen]
+    if seen:
+        warn(f"the model was trained or tuned on {len(seen):,} of these cases: their figures flatter")
+    list_problems(
+        (problem for one in cohort.outcomes if one.result for problem in one.result.oddities), "all in run.json"
+    )
+    for problem in cohort.problems:
+        warn(str(problem))
+    return INCOMPLETE if cohort.problems else DONE

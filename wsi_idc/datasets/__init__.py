@@ -1,0 +1,1 @@
+"""Named patches in folders, zip files and patch stores."""

@@ -1,0 +1,201 @@
+"""A cohort in two files: ``summary.csv``, a row per slide, and ``metrics.json`` over all labelled patches."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from wsi_idc._util.files import replacing_text, write_json
+from wsi_idc.errors import printable
+from wsi_idc.evaluation.evaluate import Evaluation, pooled_figures
+from wsi_idc.metrics import Metrics
+from wsi_idc.scoring.scores import Scores
+from wsi_idc.source import Problem
+
+SUMMARY_FILE = "summary.csv"
+
+_FIRST_COLUMNS = ("slide", "status", "patches", "unreadable", "positives", "tissue_mm2", "idc_mm2")
+_LAST_COLUMNS = ("seconds", "error")
+_METRIC_COLUMNS = tuple(field.name for field in fields(Metrics) if field.name not in (*_FIRST_COLUMNS, *_LAST_COLUMNS))
+SUMMARY_COLUMNS = (*_FIRST_COLUMNS, *_METRIC_COLUMNS, *_LAST_COLUMNS)
+
+AREA_DECIMALS = 6
+"""Of mm² in ``summary.csv``: to the µm²."""
+
+SECONDS_DECIMALS = 3
+
+Status = Literal["ok", "partial", "no tissue", "failed"]
+
+
+@dataclass(frozen=True)
+class SlideSummary:
+    """What became of one slide of a cohort. Of a failed one no figure is known.
+
+    Attributes
+    ----------
+    slide : str
+    status : str
+        "ok", "partial" where some patch is unreadable, "no tissue" where there is no patch, or "failed".
+    patches, unreadable : int or None
+        All patches, and those without a probability.
+    positives : int or None
+        Patches called IDC.
+    tissue_mm2, idc_mm2 : float or None
+        Area of the patches with a probability, and of those called IDC, in mm².
+    metrics : Metrics or None
+        Over the labelled patches, where there are any.
+    seconds : float or None
+        What the slide took.
+    error : str
+        The reason for any other status than "ok", else empty.
+    """
+
+    slide: str
+    status: Status
+    patches: int | None
+    unreadable: int | None
+    positives: int | None
+    tissue_mm2: float | None
+    idc_mm2: float | None
+    metrics: Metrics | None
+    seconds: float | None
+    error: str
+
+
+def summarise(
+    scores: Scores, mpp: tuple[float, float], seconds: float | None, unreadable: Sequence[Problem] = ()
+) -> SlideSummary:
+    """Sum up a slide that was scored.
+
+    Parameters
+    ----------
+    scores : Scores
+    mpp : tuple of float
+        Scale of level 0 along x and y in µm/px.
+    seconds : float or None
+        What the slide took.
+    unreadable : sequence of Problem
+        Why patches have no probability; the first is told.
+    """
+    lost = int((~scores.readable).sum())
+    status, error = _outcome(len(scores), lost, unreadable)
+    tissue, idc = scores.areas_mm2(mpp)
+    return SlideSummary(
+        scores.slide,
+        status,
+        patches=len(scores),
+        unreadable=lost,
+        positives=int(scores.pred.sum()),
+        tissue_mm2=tissue,
+        idc_mm2=idc,
+        metrics=scores.metrics,
+        seconds=seconds,
+        error=error,
+    )
+
+
+def _outcome(patches: int, lost: int, reasons: Sequence[Problem]) -> tuple[Status, str]:
+    """Status of a scored slide, and the reason for it."""
+    if not patches:
+        return "no tissue", "no tissue was found"
+    if not lost:
+        return "ok", ""
+    told = f", the first: {reasons[0].reason}" if reasons else ""
+    return "partial", f"{lost:,} of {patches:,} patches cannot be read{told}"
+
+
+def failed(slide: str, reason: str, seconds: float | None = None) -> SlideSummary:
+    """Sum up a slide that could not be scored, by the name it has in the cohort."""
+    return SlideSummary(slide, "failed", None, None, None, None, None, None, seconds, reason)
+
+
+def write_summary(path: Path, rows: Iterable[SlideSummary]) -> None:
+    """Write ``summary.csv``, whole or not at all: rows in the order given, empty cells where nothing is defined."""
+    with replacing_text(path) as file:
+        writer = csv.DictWriter(file, SUMMARY_COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(map(_cells, rows))
+
+
+def _cells(row: SlideSummary) -> dict[str, object]:
+    figures = {} if row.metrics is None else row.metrics.as_dict()
+    return {
+        # A file name of this system may hold bytes that are no UTF-8.
+        "slide": row.slide.encode("utf-8", "backslashreplace").decode(),
+        "status": row.status,
+        "patches": row.patches,
+        "unreadable": row.unreadable,
+        "positives": row.positives,
+        "tissue_mm2": _rounded(row.tissue_mm2, AREA_DECIMALS),
+        "idc_mm2": _rounded(row.idc_mm2, AREA_DECIMALS),
+        **{name: figures.get(name) for name in _METRIC_COLUMNS},
+        "seconds": _rounded(row.seconds, SECONDS_DECIMALS),
+        "error": printable(row.error),
+    }
+
+
+def _rounded(value: float | None, decimals: int) -> float | None:
+    return None if value is None else round(value, decimals)
+
+
+def write_cohort_metrics(path: Path, scores: Sequence[Scores]) -> dict[str, Any] | None:
+    """Write ``metrics.json`` over all labelled patches of a cohort, whole or not at all.
+
+    Parameters
+    ----------
+    path : Path
+        A file there is removed where nothing is labelled.
+    scores : sequence of Scores
+        Slides of different names, called at one threshold; their order changes nothing but the order of ``per_case``.
+
+    Returns
+    -------
+    dict or None
+        What was written: the figures of `Metrics`, ``cases``, ``ece``, ``ci`` (over slides) and ``per_case``; None
+        where nothing is labelled.
+
+    Raises
+    ------
+    ValueError
+        Where the slides were called at different thresholds.
+    """
+    evaluation = _pool(scores)
+    if evaluation is None:
+        path.unlink(missing_ok=True)
+        return None
+    per_case = {of.slide: of.metrics.as_dict() for of in scores if of.metrics is not None}
+    written = pooled_figures(evaluation, per_case)
+    write_json(path, written)
+    return written
+
+
+def pooled_metrics(scores: Sequence[Scores]) -> Metrics | None:
+    """Figures over all labelled patches of a cohort, None where there is none; see `write_cohort_metrics`."""
+    evaluation = _pool(scores)
+    return None if evaluation is None else evaluation.metrics
+
+
+def _pool(scores: Sequence[Scores]) -> Evaluation | None:
+    """The labelled patches of these slides, if any; the case of each is its slide's rank among the sorted names.
+
+    A rank takes a few bytes a patch where a path takes hundreds, and leaves the intervals what they are by name.
+    """
+    ordered = sorted((of for of in scores if of.labelled.any()), key=lambda of: of.slide)
+    if not ordered:
+        return None
+    thresholds = sorted({of.threshold for of in ordered})
+    if len(thresholds) > 1:
+        raise ValueError(f"slides called at different thresholds, {thresholds}, have no figures in common")
+    digits = len(str(len(ordered)))
+    ranks = np.array([f"{rank:0{digits}}" for rank in range(len(ordered))])
+    return Evaluation(
+        case=np.repeat(ranks, [int(of.labelled.sum()) for of in ordered]),
+        label=np.concatenate([of.label[of.labelled] for of in ordered]),
+        prob=np.concatenate([of.prob[of.labelled] for of in ordered]),
+        threshold=thresholds[0],
+    )

@@ -1,0 +1,1 @@
+"""Pixels of any region of a file."""

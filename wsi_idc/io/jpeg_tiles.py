@@ -1,0 +1,213 @@
+"""Levels of a TIFF in JPEG tiles, decoded at a half, a quarter or an eighth of their size.
+
+JPEG stores blocks of 8x8 pixels by their frequencies. A decoder makes of them the mean of every 2x2, 4x4 or 8x8 pixels
+without making the pixels, which is what a slide that is read far finer than it is shown needs.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import simplejpeg
+import tifffile
+from numpy.typing import NDArray
+
+from wsi_idc._util.cache import Latest
+from wsi_idc._util.files import Closable
+
+FACTORS = (8, 4, 2, 1)
+"""What JPEG's blocks can be reduced by."""
+
+_KEPT_BYTES = 32_000_000
+"""Decoded tiles that are kept: a row of them, as neighbouring rows of a slide lie in the same."""
+
+_START = b"\xff\xd8"
+"""The marker that begins a JPEG."""
+
+_ADOBE = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00"
+"""A segment that tells what a JPEG's channels are, but for its last byte (Adobe Technical Note 5116)."""
+
+_IS_RGB, _IS_YCBCR = b"\x00", b"\x01"
+
+_FIRST_APP, _LAST_APP = b"\xff\xe0", b"\xff\xef"
+"""Markers of segments in which a JPEG tells of itself. What its channels are, the TIFF says."""
+
+Region = NDArray[np.uint8]
+
+
+class JpegLevels(Closable):
+    """Those levels of a slide that are stored in JPEG tiles.
+
+    Parameters
+    ----------
+    path : Path
+        A TIFF.
+    pages : mapping of int to TiffPage
+        A level's page by the level's number, finest first; those that are stored otherwise are left out.
+    missing_in_all : bool
+        Whether what is missing in a level is so in all that are coarser, whatever is stored there.
+
+    Attributes
+    ----------
+    tiles : mapping of int to JpegTiles
+    """
+
+    def __init__(self, path: Path, pages: Mapping[int, Any], missing_in_all: bool = False) -> None:
+        readable = {level: page for level, page in pages.items() if _is_jpeg_tiled(page)}
+        self._file = _SharedFile(path) if readable else None
+        self.tiles = {level: JpegTiles(self._file, page) for level, page in readable.items()} if self._file else {}
+        if missing_in_all:
+            finest_first = list(self.tiles.values())
+            for index, finer in enumerate(finest_first):
+                for coarser in finest_first[index + 1 :]:
+                    coarser.leave_out(finer)
+
+    def close(self) -> None:
+        if self._file:
+            self._file.close()
+
+
+class _SharedFile(Closable):
+    """A file that threads read."""
+
+    def __init__(self, path: Path) -> None:
+        self._file, self._lock = path.open("rb", buffering=0), threading.Lock()
+        self._size = path.stat().st_size
+
+    def read(self, offset: int, length: int) -> bytes:
+        """OSError where the file ends before."""
+        if offset + length > self._size:
+            raise OSError("past the end of the file")
+        with self._lock:
+            self._file.seek(offset)
+            return self._file.read(length)
+
+    def close(self) -> None:
+        with self._lock:
+            self._file.close()
+
+    def __del__(self) -> None:
+        # As OpenSlide's handles: sources that threads share are not closed, but let go of.
+        self.close()
+
+
+class JpegTiles:
+    """One level, whose page is `_is_jpeg_tiled`."""
+
+    def __init__(self, file: _SharedFile, page: tifffile.TiffPage) -> None:
+        self._file = file
+        self._width_px, self._height_px = page.imagewidth, page.imagelength
+        self._tile_width, self._tile_height = page.tilewidth, page.tilelength
+        shape = -(-page.imagelength // page.tilelength), -(-page.imagewidth // page.tilewidth)
+        self._offsets, self._lengths = (
+            np.array(values, dtype=np.int64).reshape(shape) for values in (page.dataoffsets, page.databytecounts)
+        )
+        self._left_out = self._lengths == 0
+        self._head = _ADOBE + (_IS_YCBCR if page.photometric == tifffile.PHOTOMETRIC.YCBCR else _IS_RGB)
+        self._tables = (page.jpegtables or b"")[len(_START) : -len(_START)]
+        tile_bytes = 3 * self._tile_width * self._tile_height
+        self._decoded = {factor: Latest[Region](_KEPT_BYTES * factor**2 // tile_bytes + 1) for factor in FACTORS}
+
+    def leave_out(self, finer: JpegTiles) -> None:
+        """Take for missing what lies over missing tiles of a finer level."""
+        x, y = (
+            self._width_px / finer._width_px / self._tile_width,
+            self._height_px / finer._height_px / self._tile_height,
+        )
+        for row, column in np.argwhere(finer._lengths == 0):
+            top, left = row * finer._tile_height * y, column * finer._tile_width * x
+            rows = slice(int(top), int(top + finer._tile_height * y) + 1)
+            columns = slice(int(left), int(left + finer._tile_width * x) + 1)
+            self._left_out[rows, columns] = True
+
+    def read(self, factor: int, left: int, top: int, width: int, height: int, instead: Callable[..., Region]) -> Region:
+        """Read a region, each of its pixels the mean over `factor` x `factor` of the level's.
+
+        Parameters
+        ----------
+        factor : int
+            One of `FACTORS`.
+        left, top, width, height : int
+            In reduced pixels.
+        instead : callable
+            ``instead(left, top, width, height)`` reads pixels of the level, shape (height, width, 4), where a tile is
+            missing or damaged; what it raises is passed on.
+
+        Returns
+        -------
+        ndarray of uint8, shape (height, width, 4)
+            RGB and opacity, not multiplied.
+        """
+        region = np.full((height, width, 4), 255, dtype=np.uint8)
+        across, down = self._tile_width // factor, self._tile_height // factor
+        for row, rows, from_rows in _pieces(top, height, down):
+            for column, columns, from_columns in _pieces(left, width, across):
+                tile = self._tile(factor, row, column)
+                if tile is None:
+                    tile = self._reduced(factor, row, column, instead)
+                piece = tile[from_rows, from_columns]
+                region[rows, columns, : piece.shape[2]] = piece
+        return region
+
+    def _tile(self, factor: int, row: int, column: int) -> Region | None:
+        """A whole tile; None where it is missing or damaged."""
+        if self._left_out[row, column]:
+            return None
+        try:
+            return self._decoded[factor].get((row, column), lambda: self._decode(factor, row, column))
+        except (OSError, ValueError):
+            return None
+
+    def _decode(self, factor: int, row: int, column: int) -> Region:
+        stored = self._file.read(int(self._offsets[row, column]), int(self._lengths[row, column]))
+        jpeg = _START + self._head + self._tables + _without_app_segments(stored)
+        if simplejpeg.decode_jpeg_header(jpeg)[:2] != (self._tile_height, self._tile_width):
+            raise ValueError("a JPEG of another size")
+        least = self._tile_height // factor, self._tile_width // factor
+        return cast(Region, simplejpeg.decode_jpeg(jpeg, min_height=least[0], min_width=least[1]))
+
+    def _reduced(self, factor: int, row: int, column: int, instead: Callable[..., Region]) -> Region:
+        left, top = column * self._tile_width, row * self._tile_height
+        width, height = min(self._tile_width, self._width_px - left), min(self._tile_height, self._height_px - top)
+        pixels = instead(left, top, width, height)
+        padded = np.pad(pixels, ((0, self._tile_height - height), (0, self._tile_width - width), (0, 0)), mode="edge")
+        blocks = padded.reshape(self._tile_height // factor, factor, self._tile_width // factor, factor, 4)
+        return cast(Region, np.rint(blocks.mean((1, 3))).astype(np.uint8))
+
+
+def _is_jpeg_tiled(page: Any) -> bool:
+    return bool(
+        isinstance(page, tifffile.TiffPage)
+        and page.is_tiled
+        and page.compression == tifffile.COMPRESSION.JPEG
+        and page.photometric in (tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.YCBCR)
+        and page.dtype == np.uint8
+        and page.samplesperpixel == 3
+        and page.planarconfig == tifffile.PLANARCONFIG.CONTIG
+        and page.tilewidth % FACTORS[0] == page.tilelength % FACTORS[0] == 0
+        and len(page.dataoffsets) == len(page.databytecounts) == np.prod(page.chunked)
+    )
+
+
+NO_JPEG = JpegLevels(Path(), {})
+
+
+def _without_app_segments(jpeg: bytes) -> bytes:
+    """What follows a JPEG's start and the segments in which it tells of itself; ValueError where it is no JPEG."""
+    if not jpeg.startswith(_START):
+        raise ValueError("not a JPEG")
+    at = len(_START)
+    while _FIRST_APP <= jpeg[at : at + 2] <= _LAST_APP:
+        at += 2 + int.from_bytes(jpeg[at + 2 : at + 4])
+    return jpeg[at:]
+
+
+def _pieces(first: int, count: int, side: int) -> Iterator[tuple[int, slice, slice]]:
+    """Cut a range at multiples of `side`: each multiple's number, its part of the range, and that part in itself."""
+    for index in range(first // side, (first + count - 1) // side + 1):
+        start, stop = max(first, index * side), min(first + count, (index + 1) * side)
+        yield index, slice(start - first, stop - first), slice(start - index * side, stop - index * side)

@@ -1,0 +1,94 @@
+"""What is said of a slide beside its pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+
+from wsi_idc import __version__
+from wsi_idc.model.config import ModelConfig
+from wsi_idc.scoring.scores import Scores
+from wsi_idc.source import MppSource, PatchSource, SourceKind
+
+RESEARCH_USE = "For research use only. Not for use in diagnostic procedures."
+PHANTOM = "PHANTOM \N{EN DASH} synthetic tissue"
+
+
+@dataclass(frozen=True)
+class Caption:
+    """Where a picture's slide and scores come from.
+
+    Attributes
+    ----------
+    slide : str
+        Case number, or name of the slide.
+    kind : SourceKind
+    model_name, model_sha256 : str
+    mpp_source : MppSource
+        Where the scale comes from: a nominal one is said to be so.
+    version : str
+        Version of this package.
+    date : str
+        ISO date of the drawing.
+    context : float or None
+        Sigma of the smoothing over neighbours, where it is on.
+    seen : bool
+        Whether the model was trained or tuned on this very slide, so that the figures flatter.
+    """
+
+    slide: str
+    kind: SourceKind
+    model_name: str
+    model_sha256: str
+    mpp_source: MppSource
+    version: str
+    date: str
+    context: float | None = None
+    seen: bool = False
+
+    @property
+    def title(self) -> str:
+        """The slide, and what kind of slide it is."""
+        kinds = {"idc": "IDC patch set", "slide": "whole-slide image", "phantom": "synthetic tissue"}
+        return f"{self.case} \N{MIDDLE DOT} {kinds[self.kind]}"
+
+    @property
+    def case(self) -> str:
+        """The slide as it is called: only cases of patches have a nominal scale."""
+        return f"{'Case' if self.mpp_source == 'nominal' else 'Slide'} {self.slide}"
+
+    @property
+    def model(self) -> str:
+        """The model's name and the first 8 hex digits of its hash."""
+        name = self.model_name if len(self.model_name) <= 40 else f"{self.model_name[:39]}\N{HORIZONTAL ELLIPSIS}"
+        return f"{name} {self.model_sha256[:8]}"
+
+    def provenance(self, threshold: float) -> str:
+        """What the footer says but for the slide: model, threshold, context where on, version and date."""
+        known = " (trained or tuned on this case)" if self.seen else ""
+        parts = [f"model {self.model}{known}", f"threshold {threshold_text(threshold)}"]
+        if self.context is not None:
+            parts.append(f"context {self.context:g}")
+        parts += [f"wsi-idc {self.version}", self.date]
+        return " \N{MIDDLE DOT} ".join(parts)
+
+
+def make_caption(source: PatchSource, model: ModelConfig, scores: Scores) -> Caption:
+    """Caption for pictures of this slide drawn today from this model's scores."""
+    return Caption(
+        slide=source.slide,
+        kind=source.kind,
+        model_name=model.name,
+        model_sha256=model.sha256,
+        mpp_source=source.mpp_source,
+        version=__version__,
+        date=date.today().isoformat(),
+        context=scores.context,
+        seen=source.slide in model.has_seen,
+    )
+
+
+def threshold_text(threshold: float) -> str:
+    """A threshold in as many decimals as it has, at least two and at most four."""
+    short = f"{threshold:.4f}".rstrip("0")
+    return short if len(short) >= 4 else f"{threshold:.2f}"

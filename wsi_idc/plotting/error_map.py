@@ -1,0 +1,64 @@
+"""Where the calls agree with the labels: true and false positives and negatives as a map."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsi_idc.plotting.image_ops import Boxes
+from wsi_idc.plotting.overlay import LUMA, draw_outline, mark_unreadable
+from wsi_idc.scoring.scores import Scores
+from wsi_idc.source import UNKNOWN
+
+OUTCOMES = {
+    "TP": ("true positive", (86, 180, 233)),
+    "FP": ("false positive", (230, 159, 0)),
+    "FN": ("false negative", (0, 0, 0)),
+    "TN": ("true negative", (214, 214, 214)),
+}
+"""Name and colour of each outcome: sky blue, orange and black of Okabe and Ito, which the colour-blind tell apart
+and of which none is a colour of the probabilities, and a grey that stays in the background. Missed IDC is black: the
+error that must not be overlooked."""
+
+_OPACITY = 0.8
+
+
+def outcomes(scores: Scores) -> dict[str, NDArray[np.bool_]]:
+    """Patches of each outcome, bool arrays of shape (n,); those without label or probability are in none."""
+    truth, called, known = scores.label == 1, scores.pred, scores.labelled
+    return {
+        "TP": known & truth & called,
+        "FP": known & ~truth & called,
+        "FN": known & truth & ~called,
+        "TN": known & ~truth & ~called,
+    }
+
+
+def paint_agreement(pixels: NDArray[np.uint8], boxes: Boxes, scores: Scores, line_px: int = 1) -> NDArray[np.uint8]:
+    """Colour labelled patches by outcome over their grey tissue and outline those labelled IDC.
+
+    Scored patches without a label stay as tissue; unreadable ones are marked.
+
+    Parameters
+    ----------
+    pixels : ndarray of uint8, shape (h, w, 3)
+    boxes : Boxes
+        Where the patches lie in it.
+    line_px : int
+        Width of the outline.
+    """
+    painted = pixels.copy()
+    for name, which in outcomes(scores).items():
+        colour = _OPACITY * np.array(OUTCOMES[name][1], dtype=np.float32)
+        for _, where in boxes.slices(which):
+            painted[where] = np.rint((1 - _OPACITY) * (pixels[where] @ LUMA)[..., None] + colour)
+    mark_unreadable(painted, boxes, scores)
+    known = scores.label != UNKNOWN
+    draw_outline(painted, boxes, scores.label == 1, known, line_px)
+    return painted
+
+
+def outcome_colour(name: str, tissue_grey: float) -> tuple[float, float, float]:
+    """Colour (RGB 0-1) that an outcome takes over tissue of this grey (0-255)."""
+    red, green, blue = ((_OPACITY * channel + (1 - _OPACITY) * tissue_grey) / 255 for channel in OUTCOMES[name][1])
+    return red, green, blue

@@ -1,0 +1,102 @@
+"""Probability as colour over the tissue, and the outline of what is called IDC."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsi_idc.plotting.image_ops import Boxes, grow_mask, place_boxes, shrink_mask
+from wsi_idc.plotting.mosaic import Mosaic
+from wsi_idc.plotting.style import Style, colour_table, table_index
+from wsi_idc.scoring.scores import Scores
+
+LINE_RGB = (20, 20, 20)
+HALO_RGB = (255, 255, 255)
+UNREADABLE_RGB = (240, 240, 240)
+UNREADABLE_LINE_RGB = (105, 105, 105)
+
+LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+"""Grey of an RGB colour: Rec. ITU-R BT.601."""
+
+
+def paint_overlay(mosaic: Mosaic, scores: Scores, style: Style) -> NDArray[np.uint8]:
+    """Lay the probability of IDC over the mosaic, shape and scale kept.
+
+    A scored patch becomes ``opacity * colour + (1 - opacity) * grey`` with the grey of its tissue, so that no hue
+    but the colormap's is in it. Patches with ``pred`` are outlined: a dark line on their outermost pixels, white
+    on both its sides, but never outside scored patches. Unreadable patches are marked with a grey cross; all else
+    keeps its pixels.
+    """
+    boxes = place_boxes(scores, (1 / mosaic.factor, 1 / mosaic.factor))
+    return paint_probability(mosaic.pixels, boxes, scores, style, line_px=max(1, round(boxes.side_px / 10)))
+
+
+def paint_probability(
+    pixels: NDArray[np.uint8], boxes: Boxes, scores: Scores, style: Style, line_px: int = 1
+) -> NDArray[np.uint8]:
+    """`paint_overlay` for a picture of any scale, shape (h, w, 3), in which the patches lie at `boxes`."""
+    painted = pixels.copy()
+    colours = style.opacity * colour_table(style.colormap)
+    rows = table_index(np.nan_to_num(scores.prob))
+    for i, where in boxes.slices(scores.readable):
+        painted[where] = np.rint((1 - style.opacity) * (pixels[where] @ LUMA)[..., None] + colours[rows[i]])
+    draw_outline(painted, boxes, scores.pred, scores.readable, line_px)
+    mark_unreadable(painted, boxes, scores)
+    return painted
+
+
+def bar_colours(tissue_grey: float, style: Style) -> NDArray[np.uint8]:
+    """Colours that the probabilities 0 to 1 take over tissue of this grey (0-255), shape (256, 3)."""
+    blended = style.opacity * colour_table(style.colormap) + (1 - style.opacity) * tissue_grey
+    colours: NDArray[np.uint8] = np.rint(blended).astype(np.uint8)
+    return colours
+
+
+def mean_grey(pixels: NDArray[np.uint8], boxes: Boxes, scores: Scores) -> float:
+    """Mean grey (0-255) of the tissue under scored patches; white where there is none."""
+    sums = [((pixels[where] @ LUMA).sum(), pixels[where].size / 3) for _, where in boxes.slices(scores.readable)]
+    if not sums:
+        return 255.0
+    total, count = np.sum(sums, axis=0)
+    return float(total / count)
+
+
+def draw_outline(
+    painted: NDArray[np.uint8],
+    boxes: Boxes,
+    inside: NDArray[np.bool_],
+    allowed: NDArray[np.bool_],
+    line_px: int,
+) -> None:
+    """Outline the `inside` patches in place: dark on their own outermost `line_px`, half as much white on both sides.
+
+    The halo keeps to the `allowed` patches: what was not scored stays as it is.
+    """
+    if not inside.any():
+        return
+    shape = (painted.shape[0], painted.shape[1])
+    halo_px = max(1, line_px // 2)
+    region = boxes.mask(inside, shape)
+    core = shrink_mask(region, line_px)
+    outer_halo = grow_mask(region, halo_px) & ~region & boxes.mask(allowed, shape)
+    inner_halo = core & ~shrink_mask(core, halo_px)
+    painted[outer_halo | inner_halo] = HALO_RGB
+    painted[region & ~core] = LINE_RGB
+
+
+def mark_unreadable(painted: NDArray[np.uint8], boxes: Boxes, scores: Scores) -> None:
+    """Mark in place each patch without a probability: light grey, thin outline, one diagonal cross."""
+    for _, where in boxes.slices(~scores.readable):
+        painted[where] = crossed_tile(*painted[where].shape[:2])
+
+
+def crossed_tile(height_px: int, width_px: int) -> NDArray[np.uint8]:
+    """The mark of an unreadable patch, shape (height, width, 3)."""
+    tile = np.full((height_px, width_px, 3), UNREADABLE_RGB, dtype=np.uint8)
+    y, x = np.mgrid[:height_px, :width_px]
+    down, across = (y + 0.5) / height_px, (x + 0.5) / width_px
+    half_width = max(0.6, min(height_px, width_px) / 50) / max(1, min(height_px, width_px))
+    cross = (np.abs(down - across) < half_width) | (np.abs(down + across - 1) < half_width)
+    cross |= (y == 0) | (x == 0) | (y == height_px - 1) | (x == width_px - 1)
+    tile[cross] = UNREADABLE_LINE_RGB
+    return tile

@@ -1,0 +1,127 @@
+"""A page measured in inches from its upper left corner, on which nothing leaves its place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont, get_font
+from matplotlib.patches import Rectangle
+from matplotlib.text import Text
+from matplotlib.transforms import Bbox
+from numpy.typing import NDArray
+from PIL import Image
+
+from wsi_idc._util.files import replacing
+from wsi_idc.errors import printable
+from wsi_idc.plotting.caption import PHANTOM
+
+INK = "#1a1a1a"
+QUIET = "#595959"
+FRAME = "#bdbdbd"
+WARNING = "#b00020"
+FONT = "DejaVu Sans"
+
+
+class Page:
+    """A figure with its canvas; `x` and `y` of all methods are inches from the upper left corner.
+
+    Parameters
+    ----------
+    width, height : float
+        Size in inches, rounded to whole pixels, so that a picture drawn at its own size is not resampled.
+    dpi : int
+    """
+
+    def __init__(self, width: float, height: float, dpi: int) -> None:
+        self.dpi = dpi
+        self.width, self.height = round(width * dpi) / dpi, round(height * dpi) / dpi
+        self.figure = Figure(figsize=(self.width, self.height), dpi=dpi, facecolor="white")
+        self.canvas = FigureCanvasAgg(self.figure)
+
+    def text(self, x: float, y: float, text: str, size: float = 8, room: float | None = None, **style: Any) -> Text:
+        """Write one line with its baseline at `y`; where it is wider than `room` inches its middle is left out."""
+        style = {"color": INK, "va": "baseline", "family": FONT, "parse_math": False, **style}
+        written = self.figure.text(
+            x, self.height - y, plain_text(text), size=size, transform=self.figure.dpi_scale_trans, **style
+        )
+        if room is not None:
+            self._fit(written, room)
+        return written
+
+    def _fit(self, text: Text, room: float) -> None:
+        whole = text.get_text()
+        width = self.width_of(text)
+        keep = len(whole)
+        while width > room and keep > 4:
+            keep = min(keep - 1, int(keep * room / width) + 1)
+            text.set_text(f"{whole[: (keep + 1) // 2]}\N{HORIZONTAL ELLIPSIS}{whole[-(keep // 2) :]}")
+            width = self.width_of(text)
+
+    def width_of(self, text: Text) -> float:
+        """Width of a text in inches."""
+        return float(self._extent(text).width) / self.dpi
+
+    def _extent(self, text: Text) -> Bbox:
+        return text.get_window_extent(self.canvas.get_renderer())  # type: ignore[no-untyped-call]
+
+    def rectangle(self, x: float, y: float, width: float, height: float, **style: Any) -> None:
+        """Draw a rectangle whose upper left corner is at `x`, `y`."""
+        corner = (x, self.height - y - height)
+        self.figure.add_artist(
+            Rectangle(corner, width, height, transform=self.figure.dpi_scale_trans, **{"lw": 0, **style})
+        )
+
+    def rule(self, x: float, y: float, width: float, colour: str, points: float = 0.4) -> None:
+        """Draw a level line that no resolution loses: whole pixels, at least one."""
+        thick = max(1, round(points / 72 * self.dpi))
+        self.rectangle(x, round(y * self.dpi) / self.dpi, width, thick / self.dpi, facecolor=colour, antialiased=False)
+
+    def axes(self, x: float, y: float, width: float, height: float) -> Axes:
+        """Axes with the upper left corner of their frame at `x`, `y`."""
+        bottom = self.height - y - height
+        axes = self.figure.add_axes((x / self.width, bottom / self.height, width / self.width, height / self.height))
+        # Otherwise the numbers follow the reader's own settings of Matplotlib.
+        axes.tick_params(labelfontfamily=FONT)
+        return axes
+
+    def picture(self, x: float, y: float, pixels: NDArray[np.uint8]) -> None:
+        """Show an array, shape (h, w, 3), one pixel to a pixel of the page, in a thin frame."""
+        height, width = pixels.shape[:2]
+        left, top = round(x * self.dpi), round(y * self.dpi)
+        self.figure.figimage(pixels, left, round(self.height * self.dpi) - top - height, origin="upper")
+        frame = (left / self.dpi, top / self.dpi, width / self.dpi, height / self.dpi)
+        self.rectangle(*frame, facecolor="none", edgecolor=FRAME, lw=0.5)
+
+    def badge(self, right: float, y: float, size: float) -> float:
+        """Put the phantom's word, white on red, with its upper right corner at `right`, `y`; return its left edge."""
+        text = self.text(right - 0.12, y, PHANTOM, size=size, weight="bold", color="white", ha="right", va="top")
+        width = self.width_of(text)
+        height = self._extent(text).height / self.dpi
+        text.set_y(self.height - y - 0.07)
+        text.set_zorder(5)
+        left = right - width - 0.24
+        self.rectangle(left, y, width + 0.24, height + 0.14, facecolor=WARNING)
+        return left
+
+    def pixels(self) -> NDArray[np.uint8]:
+        """The page as drawn, shape (h, w, 3)."""
+        self.canvas.draw()  # type: ignore[no-untyped-call]
+        return np.asarray(self.canvas.buffer_rgba())[..., :3]  # type: ignore[no-untyped-call]
+
+
+def save_page(path: Path, page: Page) -> None:
+    """Write the page as a PNG that prints at its size, whole or not at all."""
+    image = Image.fromarray(np.ascontiguousarray(page.pixels()))
+    with replacing(path) as temporary:
+        image.save(temporary, format="PNG", dpi=(page.dpi, page.dpi), compress_level=4)
+
+
+def plain_text(text: str) -> str:
+    """What the font can show of a text: on one line, a box for each sign that it lacks."""
+    font = get_font(findfont(FONT))
+    return "".join(sign if font.get_char_index(ord(sign)) else "\N{WHITE SQUARE}" for sign in printable(text))

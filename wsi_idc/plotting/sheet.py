@@ -1,0 +1,124 @@
+"""The sheet: what a pathologist opens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from wsi_idc.plotting.blocks import draw_figures, draw_key, draw_matrix, draw_scale_bar
+from wsi_idc.plotting.caption import PHANTOM, RESEARCH_USE, Caption
+from wsi_idc.plotting.error_map import paint_agreement
+from wsi_idc.plotting.image_ops import place_boxes, resize
+from wsi_idc.plotting.layout import MARGIN, PAGE_H, PAGE_W, Layout, plan_sheet
+from wsi_idc.plotting.mosaic import Mosaic
+from wsi_idc.plotting.overlay import mean_grey, paint_probability
+from wsi_idc.plotting.page import QUIET, WARNING, Page, save_page
+from wsi_idc.plotting.style import Style
+from wsi_idc.plotting.tissue_map import outline_tissue
+from wsi_idc.scoring.scores import Scores
+
+__all__ = ["PHANTOM", "RESEARCH_USE", "Caption", "build_sheet", "draw_sheet"]
+
+_LARGEST_PX_IN = 1 / 33
+"""Inches that a mosaic pixel is drawn at most: a slide of one patch shall not fill the page with blur."""
+
+
+_LINE_IN = 0.01
+"""Width of the outlines: a quarter of a millimetre."""
+
+
+def draw_sheet(mosaic: Mosaic, scores: Scores, caption: Caption, style: Style, path: Path) -> None:
+    """Write the sheet of one slide as a PNG of A4 landscape size, whole or not at all.
+
+    Parameters
+    ----------
+    mosaic : Mosaic
+        Without a stamp.
+    scores : Scores
+        Any number of patches, labelled or not; none at all is said on the sheet.
+    caption : Caption
+    style : Style
+    path : Path
+    """
+    save_page(path, compose_sheet(mosaic, scores, caption, style))
+
+
+def build_sheet(mosaic: Mosaic, scores: Scores, caption: Caption, style: Style) -> Figure:
+    """The sheet as a Matplotlib figure, not yet written."""
+    return compose_sheet(mosaic, scores, caption, style).figure
+
+
+def compose_sheet(mosaic: Mosaic, scores: Scores, caption: Caption, style: Style) -> Page:
+    """Put the sheet together: header, panels at one scale, key, confusion matrix, figures and footer."""
+    page = Page(PAGE_W, PAGE_H, style.dpi)
+    height_px, width_px = mosaic.pixels.shape[:2]
+    mpp_x, mpp_y = mosaic.mpp
+    extent_mm = (width_px * mpp_x / 1000, height_px * mpp_y / 1000)
+    largest = _LARGEST_PX_IN * 1000 / max(mosaic.mpp)
+    layout = plan_sheet(extent_mm, largest, labelled=scores.metrics is not None)
+    _draw_header(page, caption)
+    grey = _draw_panels(page, layout, mosaic, scores, style)
+    inch_per_mm = layout.panels[0].width / extent_mm[0]
+    draw_scale_bar(page, layout.scale_bar, inch_per_mm, layout.panels[0].width, caption)
+    draw_key(page, layout.key, scores, style, grey)
+    if layout.confusion is not None:
+        draw_matrix(page, layout.confusion, scores)
+    draw_figures(page, layout.figures, scores, (mpp_x / mosaic.factor, mpp_y / mosaic.factor), caption)
+    _draw_footer(page, scores, caption)
+    return page
+
+
+def _draw_header(page: Page, caption: Caption) -> None:
+    right = page.width - MARGIN
+    if caption.kind == "phantom":
+        right = page.badge(right, 0.22, size=15) - 0.2
+    page.text(MARGIN, 0.42, caption.title, size=15, weight="bold", room=right - MARGIN)
+    page.text(MARGIN, 0.65, "Probability of invasive ductal carcinoma (IDC) per patch", size=10, color=QUIET)
+    if caption.seen:
+        told = "The model was trained or tuned on this case: its figures flatter."
+        page.text(page.width - MARGIN, 0.78, told, size=9, weight="bold", color=WARNING, ha="right")
+
+
+def _draw_panels(page: Page, layout: Layout, mosaic: Mosaic, scores: Scores, style: Style) -> float:
+    """Draw the panels; the mean grey of the tissue under the colours comes back, for the colour bar."""
+    width_px = max(1, round(layout.panels[0].width * page.dpi))
+    height_px = max(1, round(layout.panels[0].height * page.dpi))
+    # The outlines are drawn after the reduction: reduced with the tissue they would fade.
+    tissue = resize(mosaic.pixels, width_px, height_px)
+    covered_l0 = (mosaic.pixels.shape[1] * mosaic.factor, mosaic.pixels.shape[0] * mosaic.factor)
+    boxes = place_boxes(scores, (width_px / covered_l0[0], height_px / covered_l0[1]))
+    line_px = max(1, min(round(_LINE_IN * page.dpi), boxes.side_px // 5))
+    plain = tissue if mosaic.tissue is None else outline_tissue(tissue, mosaic.tissue, line_px)
+    pictures = [plain, paint_probability(tissue, boxes, scores, style, line_px)]
+    titles = ["Slide" if mosaic.tissue is None else "Slide, tissue outlined", "Probability of IDC"]
+    if len(layout.panels) == 3:
+        pictures.append(paint_agreement(tissue, boxes, scores, line_px))
+        titles.append("Labels and errors")
+    for letter, title, picture, box in zip("ABC", titles, pictures, layout.panels, strict=False):
+        page.text(box.x, box.y - 0.07, letter, size=11, weight="bold")
+        page.text(box.x + 0.22, box.y - 0.07, title, size=10)
+        page.picture(box.x, box.y, picture)
+    if not scores.readable.any():
+        _say_nothing_scored(page, layout, scores)
+    return mean_grey(tissue, boxes, scores)
+
+
+def _say_nothing_scored(page: Page, layout: Layout, scores: Scores) -> None:
+    panel = layout.panels[1]
+    x, y = panel.x + panel.width / 2, panel.y + panel.height / 2
+    told = "No readable patch" if len(scores) else "No tissue found"
+    box = {"facecolor": "white", "edgecolor": QUIET, "boxstyle": "round,pad=0.5", "linewidth": 0.8}
+    page.text(x, y, told, size=16, weight="bold", ha="center", va="center", bbox=box)
+
+
+def _draw_footer(page: Page, scores: Scores, caption: Caption) -> None:
+    line = page.height - 0.56
+    page.rule(MARGIN, line, page.width - 2 * MARGIN, QUIET, points=0.6)
+    room = page.width - 2 * MARGIN
+    said = f" \N{MIDDLE DOT} {caption.provenance(scores.threshold)}"
+    provenance = page.text(MARGIN, line + 0.18, said, color=QUIET, room=room - 1.5)
+    # A long name gives way, not the model or the threshold.
+    name = page.text(MARGIN, line + 0.18, caption.case, color=QUIET, room=room - page.width_of(provenance))
+    provenance.set_x(MARGIN + page.width_of(name))
+    page.text(MARGIN, line + 0.36, RESEARCH_USE, size=9, weight="bold")

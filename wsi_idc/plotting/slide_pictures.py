@@ -1,0 +1,69 @@
+"""All pictures of a slide."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from wsi_idc.plotting.caption import Caption
+from wsi_idc.plotting.confusion import save_confusion
+from wsi_idc.plotting.image_ops import resize, save_png
+from wsi_idc.plotting.mosaic import rebuild_mosaic
+from wsi_idc.plotting.overlay import paint_overlay
+from wsi_idc.plotting.sheet import draw_sheet
+from wsi_idc.plotting.style import Style
+from wsi_idc.plotting.tissue_map import show_tissue
+from wsi_idc.plotting.watermark import stamp_phantom
+from wsi_idc.scoring.results import MOSAIC_FILE
+from wsi_idc.scoring.scores import Scores
+from wsi_idc.source import PatchSource
+
+TISSUE_SIDE_PX = 2_048
+"""Longest side of ``tissue.png``: a thumbnail that fills a screen."""
+
+
+def save_mosaic(source: PatchSource, folder: Path) -> Path:
+    """Write ``mosaic.png`` alone: see `draw_all`."""
+    pixels = rebuild_mosaic(source).pixels
+    save_png(folder / MOSAIC_FILE, stamp_phantom(pixels) if source.kind == "phantom" else pixels)
+    return folder / MOSAIC_FILE
+
+
+def draw_all(source: PatchSource, scores: Scores, caption: Caption, style: Style, folder: Path) -> Path:
+    """Write the pictures of a slide; the path of ``heatmap.png`` comes back.
+
+    ``mosaic.png`` and ``overlay.png`` at one scale, ``confusion.png`` where labels are known, and ``tissue.png`` where
+    tissue was looked for. Each is written whole or not at all, and an older one that no longer belongs is removed.
+
+    Parameters
+    ----------
+    source : PatchSource
+        Where the pixels come from.
+    scores : Scores
+        Of the same slide.
+    caption : Caption
+    style : Style
+    folder : Path
+        An existing folder.
+    """
+    phantom = caption.kind == "phantom"
+    mosaic = rebuild_mosaic(source)
+    overlay = paint_overlay(mosaic, scores, style)
+    for name, pixels in ((MOSAIC_FILE, mosaic.pixels), ("overlay.png", overlay)):
+        save_png(folder / name, stamp_phantom(pixels) if phantom else pixels)
+    confusion = folder / "confusion.png"
+    if scores.metrics is None:
+        confusion.unlink(missing_ok=True)
+    else:
+        save_confusion(scores.metrics, confusion, caption.case, caption.model, dpi=style.dpi, phantom=phantom)
+    tissue = folder / "tissue.png"
+    if mosaic.tissue is None:
+        tissue.unlink(missing_ok=True)
+    else:
+        height_px, width_px = mosaic.pixels.shape[:2]
+        reduction = max(1.0, max(height_px, width_px) / TISSUE_SIDE_PX)
+        small = resize(mosaic.pixels, max(1, round(width_px / reduction)), max(1, round(height_px / reduction)))
+        shown = show_tissue(small, mosaic.tissue)
+        save_png(tissue, stamp_phantom(shown) if phantom else shown)
+    sheet = folder / "heatmap.png"
+    draw_sheet(mosaic, scores, caption, style, sheet)
+    return sheet

@@ -1,0 +1,59 @@
+"""A word burnt into pictures of synthetic tissue, so that none is ever taken for a patient's."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.font_manager import findfont
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from wsi_idc.plotting.caption import PHANTOM
+
+_RED = (176, 0, 32)
+_SMALLEST_PT = 6
+
+
+def stamp_phantom(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Write the phantom's word into the lower left corner of a copy: see `phantom_label`.
+
+    Parameters
+    ----------
+    pixels : ndarray of uint8, shape (height, width, 3)
+    """
+    label = phantom_label(*pixels.shape[:2])
+    stamped = pixels.copy()
+    stamped[len(stamped) - len(label) :, : label.shape[1]] = label
+    return stamped
+
+
+def phantom_label(height: int, width: int) -> NDArray[np.uint8]:
+    """The phantom's word for the lower left corner of a picture of this size, shape (h, w, 3), neither larger.
+
+    Red on white, about a seventieth of the picture high but legible; where it is too narrow, "PHANTOM" alone.
+    """
+    draw = ImageDraw.Draw(Image.new("RGB", (1, 1)))
+    wanted = int(np.clip(max(height, width) / 70, 12, 80))
+    text, font = _fitting(draw, width, height, wanted)
+    pad = max(1, int(font.size) // 3)
+    left, top, right, bottom = draw.textbbox((0, 0), text, font=font)
+    box_w, box_h = int(right - left) + 2 * pad, int(bottom - top) + 2 * pad
+    label = Image.new("RGB", (min(box_w + 1, width), min(box_h, height)))
+    draw = ImageDraw.Draw(label)
+    # Its lower edge is the picture's own, and so is not drawn.
+    above = label.height - box_h
+    draw.rectangle((0, above, box_w, above + box_h), fill=(255, 255, 255), outline=_RED, width=max(1, pad // 4))
+    draw.text((pad - left, above + pad - top), text, fill=_RED, font=font)
+    return np.asarray(label)
+
+
+def _fitting(draw: ImageDraw.ImageDraw, width: int, height: int, wanted: int) -> tuple[str, ImageFont.FreeTypeFont]:
+    """The longest wording, in the largest size up to the one wanted, that fits the picture."""
+    path = findfont("DejaVu Sans:bold")
+    for text, smallest in ((PHANTOM, 10), (PHANTOM.split()[0], _SMALLEST_PT)):
+        for size in range(wanted, smallest - 1, -1):
+            font = ImageFont.truetype(path, size)
+            left, top, right, bottom = draw.textbbox((0, 0), text, font=font)
+            pad = 2 * max(1, size // 3)
+            if right - left + pad <= width and bottom - top + pad <= height:
+                return text, font
+    return text, font

@@ -1,0 +1,240 @@
+"""A results folder, read slide by slide for the report."""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import quote
+
+import numpy as np
+
+from wsi_idc._util.lock import LOCK_FILE
+from wsi_idc.errors import DataNotFoundError, printable
+from wsi_idc.evaluation.cohort_metrics import SUMMARY_FILE, SlideSummary, failed, summarise
+from wsi_idc.geometry import plausible_mpp
+from wsi_idc.scoring.results import RUN_FILE, SCORES_FILE, UNSOUND, read_run
+from wsi_idc.scoring.scores import Scores, checked_context, checked_threshold, read_scores
+from wsi_idc.source import UNKNOWN, Problem
+
+State = Literal["ok", "partial", "no tissue", "failed", "unfinished"]
+
+WIDEST_PX = 2**25
+"""No slide is as wide or high in level-0 pixels; the page's script counts on it."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What ``run.json`` says of a slide, as far as the report tells it.
+
+    Attributes
+    ----------
+    kind : str
+        ``idc``, ``slide`` or ``phantom``.
+    mpp : tuple of float
+        Scale of level 0 along x and y in µm/px.
+    nominal : bool
+        Whether that scale is the set's, not the file's.
+    size_px : tuple of int
+        Width and height of level 0.
+    model, sha256 : str
+    trained_on_it : bool
+        Whether this very slide trained the model.
+    finished, version : str
+    oddities, unreadable : tuple of Problem
+        What was odd in the source, and each patch without a probability.
+    """
+
+    kind: str
+    mpp: tuple[float, float]
+    nominal: bool
+    size_px: tuple[int, int]
+    model: str
+    sha256: str
+    trained_on_it: bool
+    finished: str
+    version: str
+    oddities: tuple[Problem, ...]
+    unreadable: tuple[Problem, ...]
+
+
+@dataclass(frozen=True)
+class SlideResults:
+    """One slide of a results folder.
+
+    Attributes
+    ----------
+    name : str
+        Path of its folder below the results folder, in POSIX form; bytes that are no UTF-8 as ``summary.csv`` has them.
+    folder : Path
+    url : str
+        The same path as a relative URL.
+    state : str
+    error : str
+        The reason for any other state than "ok".
+    summary : SlideSummary
+        The figures; none are known where `scores` is None.
+    run : Run or None
+    scores : Scores or None
+        None where the slide failed or is unfinished.
+    """
+
+    name: str
+    folder: Path
+    url: str
+    state: State
+    error: str
+    summary: SlideSummary
+    run: Run | None = None
+    scores: Scores | None = None
+
+
+def find_results(out: Path) -> dict[str, Path]:
+    """Folders of slides below a results folder, finished or begun, and slides that only ``summary.csv`` names.
+
+    Raises
+    ------
+    DataNotFoundError
+        Where there is no folder, or none of a slide in it.
+    """
+    if not out.is_dir():
+        raise DataNotFoundError(f"{out} is no folder: name the one that wsi-idc heatmap or score wrote into (--out).")
+    found = {_shown(folder.relative_to(out).as_posix()): folder for folder in _slide_folders(out)}
+    # A slide that failed has no folder, or an empty one, but its row.
+    found |= {name: out / name for name in read_summary(out) if name not in found and _stays_below(name)}
+    if not found:
+        raise DataNotFoundError(
+            f"{out} holds no results: name the folder that wsi-idc heatmap or score wrote into (--out)."
+        )
+    return dict(sorted(found.items(), key=lambda item: _natural(item[0])))
+
+
+def _slide_folders(out: Path) -> Iterator[Path]:
+    for root, folders, files in os.walk(out):
+        folders[:] = [name for name in folders if not name.startswith(".") and not name.endswith(".zarr")]
+        if Path(root) != out and {RUN_FILE, SCORES_FILE, LOCK_FILE} & set(files):
+            yield Path(root)
+
+
+def _stays_below(name: str) -> bool:
+    """Whether a name from a table stays in the folder that it is joined to."""
+    path = Path(name)
+    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts and "\0" not in name
+
+
+def _natural(name: str) -> tuple[tuple[bool, int, str], ...]:
+    """Key that puts case 9022 before 10253."""
+    return tuple((not part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in name.split("/"))
+
+
+def _shown(name: str) -> str:
+    # As `summary.csv` has it.
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+def read_summary(out: Path) -> dict[str, Mapping[str, str]]:
+    """Rows of ``summary.csv`` by slide; none where it is missing or no such table."""
+    try:
+        with (out / SUMMARY_FILE).open(newline="", encoding="utf-8") as file:
+            return {row["slide"]: row for row in csv.DictReader(file) if row.get("slide")}
+    except (OSError, ValueError, KeyError, csv.Error):
+        return {}
+
+
+def read_results(name: str, folder: Path, out: Path, row: Mapping[str, str] | None) -> SlideResults:
+    """Read one slide; whatever is wrong with it becomes its state.
+
+    What stands in the folder counts; the row of ``summary.csv`` adds what no folder tells: why a slide failed.
+
+    Parameters
+    ----------
+    name, folder
+        As `find_results` gives them.
+    out : Path
+        The results folder.
+    row : mapping or None
+        The slide's row of ``summary.csv``.
+    """
+    url = quote(os.fsencode(folder.relative_to(out).as_posix()))
+    reason = printable((row or {}).get("error") or "")
+    has_failed = row is not None and row.get("status") == "failed"
+    try:
+        run, scores = _read_folder(name, folder)
+    except FileNotFoundError:
+        said = reason or "no reason was written"
+        if not has_failed:
+            said = "the run was interrupted or is still at work: run the same command again"
+    except UNSOUND:
+        said = "its files are not whole: run the same command again"
+    else:
+        summary = summarise(scores, run.mpp, _number(row, "seconds"), run.unreadable)
+        if has_failed:
+            return SlideResults(
+                name, folder, url, "failed", f"{reason} (what is shown is of an earlier run)", summary, run, scores
+            )
+        return SlideResults(name, folder, url, summary.status, summary.error, summary, run, scores)
+    state: State = "failed" if has_failed else "unfinished"
+    return SlideResults(name, folder, url, state, said, failed(name, said))
+
+
+def _number(row: Mapping[str, str] | None, column: str) -> float | None:
+    try:
+        value = float(row[column]) if row else math.nan
+    except (KeyError, ValueError, TypeError):
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _read_folder(name: str, folder: Path) -> tuple[Run, Scores]:
+    """What ``run.json`` and ``scores.csv`` say; an error of many kinds where they are missing or not whole."""
+    written = read_run(folder)
+    context = None if written["context"] is None else checked_context(float(written["context"]))
+    threshold = checked_threshold(float(written["model"]["threshold"]), 0)
+    scores = read_scores(folder / SCORES_FILE, name, threshold, context)
+    if len(scores) != written["patches"]["total"]:
+        raise ValueError(f"{RUN_FILE} counts other patches than {SCORES_FILE}")
+    _check(scores)
+    return _as_run(written, name), scores
+
+
+def _check(scores: Scores) -> None:
+    """ValueError where a table that is whole holds what no run writes, and no page can show."""
+    prob = scores.prob[scores.readable]
+    ends = np.concatenate([scores.minx + scores.width, scores.miny + scores.height])
+    if not (
+        ((prob >= 0) & (prob <= 1)).all()
+        and np.isin(scores.label, (UNKNOWN, 0, 1)).all()
+        and min(scores.minx.min(initial=0), scores.miny.min(initial=0)) >= 0
+        and min(scores.width.min(initial=1), scores.height.min(initial=1)) > 0
+        and ends.max(initial=0) < WIDEST_PX
+    ):
+        raise ValueError("a probability, label or box that cannot be")
+
+
+def _as_run(written: dict[str, Any], name: str) -> Run:
+    source, model = written["source"], written["model"]
+    mpp_x, mpp_y = (float(value) for value in source["mpp"])
+    if not (plausible_mpp(mpp_x) and plausible_mpp(mpp_y)):
+        raise ValueError("a scale that is no microscope's")
+    return Run(
+        kind=str(source["kind"]),
+        mpp=(mpp_x, mpp_y),
+        nominal=source["mpp_source"] == "nominal",
+        size_px=(int(source["size_px"][0]), int(source["size_px"][1])),
+        model=_shown(str(model["name"])),
+        sha256=_shown(str(model["sha256"])),
+        trained_on_it=name in model["trained_on"],
+        finished=_shown(str(written["finished"])),
+        version=_shown(str(written["wsi_idc_version"])),
+        oddities=_problems(written, "source"),
+        unreadable=_problems(written, "unreadable"),
+    )
+
+
+def _problems(written: dict[str, Any], which: str) -> tuple[Problem, ...]:
+    told = ((problem["path"], problem["reason"]) for problem in written["problems"][which])
+    return tuple(Problem(_shown(str(path)), _shown(str(reason))) for path, reason in told)

@@ -1,0 +1,418 @@
+"""Many slides at once: a dask task for each block of patches, read and classified where it runs.
+
+Only descriptions and probabilities travel. Results are written by the process that asked, so workers need no access to
+the results folder.
+"""
+
+from __future__ import annotations
+
+import gc
+import math
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, CancelledError, wait
+from concurrent.futures import Future as Drawing
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Lock
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from distributed import Client, Future
+from numpy.typing import NDArray
+
+from wsi_idc._util.cache import Latest
+from wsi_idc._util.files import DISK_FULL, make_folder
+from wsi_idc._util.lock import FolderLock, try_lock, wait_lock
+from wsi_idc.errors import ModelError, OptionError, WsiIdcError
+from wsi_idc.model.config import DEFAULT_BATCH, ModelConfig
+from wsi_idc.scoring.handles import SlideRef
+from wsi_idc.scoring.results import RUN_FILE, SlideResult, SlideRun
+from wsi_idc.scoring.score import Scored, block_size, classify
+from wsi_idc.scoring.scores import make_scores
+from wsi_idc.source import Described, PatchSource, Problem, SourceKind, describe
+
+if TYPE_CHECKING:
+    from wsi_idc.model.classifier import Classifier
+
+_TASKS_A_THREAD = 2
+"""Tasks that are under way for each thread of the workers: one is worked on, one is on its way."""
+
+_OPEN_SOURCES = 8
+"""Sources that a worker keeps open."""
+
+_RETRIES = 2
+
+_COUNT_EVERY_S = 2.0
+"""Workers come and go: how often the scheduler is asked for them, which costs as much as a task."""
+
+_LOOK_S = 5.0
+"""After so long without a result, the scheduler is asked whether it is still there: one that is shut down just falls
+silent."""
+
+
+@dataclass(frozen=True)
+class ScorerFacts:
+    """What is known of the classifier of a worker."""
+
+    config: ModelConfig
+    runtime: str
+    device: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a slide of a cohort ended.
+
+    Attributes
+    ----------
+    name : str
+        Of the slide's folder.
+    result : SlideResult or None
+        None where it failed.
+    kind : str
+        What the slide is: see `SlideFacts`; empty where it failed, as the next.
+    mpp : tuple of float
+    error : str
+        Why it failed; empty where it did not.
+    seconds : float
+    """
+
+    name: str
+    result: SlideResult | None = None
+    kind: SourceKind | Literal[""] = ""
+    mpp: tuple[float, float] = (math.nan, math.nan)
+    error: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Who is told how far a cohort is: of a slide's patches, of patches that are done, of a slide that ended."""
+
+    on_found: Callable[[str, int], None] = lambda name, count: None
+    on_patches: Callable[[int], None] = lambda count: None
+    on_slide: Callable[[Outcome], None] = lambda outcome: None
+    on_wait: Callable[[str], None] = lambda holder: None
+
+
+_sources: Latest[PatchSource] = Latest(_OPEN_SOURCES)
+_models: Latest[Classifier] = Latest(1)
+_loading = Lock()
+"""A worker's threads share what it has open, and one of them loads the model."""
+
+
+def _opened(ref: SlideRef) -> PatchSource:
+    # Not closed: other threads may read it still. Files close with the last that holds them.
+    return _sources.get(ref, lambda: ref.open().__enter__())
+
+
+def _loaded(model: Path | None, sha256: str) -> Classifier:
+    def load() -> Classifier:
+        from wsi_idc.model.classifier import load_model
+
+        return load_model(model)
+
+    with _loading:
+        classifier = _models.get((model, sha256), load)
+    if classifier.config.sha256 != sha256:
+        raise ModelError("A worker has another model than the one asked for: install the same version there.")
+    return classifier
+
+
+Classified = tuple[NDArray[np.float32], tuple[Problem, ...]]
+"""Probabilities ``(n, 2)`` of a block's patches, NaN where unreadable, and why they are."""
+
+
+def describe_task(
+    ref: SlideRef, model: Path | None, sha256: str, batch_size: int | None
+) -> tuple[Described, ScorerFacts, Classified | None]:
+    """Open a slide, and tell of it and of the classifier; with a batch size, classify its first block as well.
+
+    Most cases are one block, and a task costs more than describing a case. An error in that block is left to the task
+    that is made for it then.
+    """
+    classifier = _loaded(model, sha256)
+    source, first = _opened(ref), None
+    if batch_size is not None and len(source.patches):
+        with suppress(Exception):
+            first = classify_task(ref, model, sha256, 0, block_size(batch_size), batch_size)
+    return describe(source), ScorerFacts(classifier.config, classifier.runtime, classifier.device), first
+
+
+def classify_task(ref: SlideRef, model: Path | None, sha256: str, start: int, stop: int, batch_size: int) -> Classified:
+    """Read and classify the patches ``start`` to ``stop - 1``."""
+    block = _opened(ref).read(start, stop)
+    return classify(block, _loaded(model, sha256), batch_size), block.problems
+
+
+@contextmanager
+def _asking() -> Iterator[None]:
+    """Talk to the scheduler; OptionError where it is gone."""
+    try:
+        yield
+    except (OSError, CancelledError) as error:
+        raise _gone() from error
+
+
+def _gone() -> OptionError:
+    return OptionError(
+        "The dask scheduler is gone; finished slides are kept, so start one and run the same command again, or leave "
+        "out --scheduler."
+    )
+
+
+@dataclass
+class _Slide:
+    """A slide that is worked on."""
+
+    ref: SlideRef
+    described: Described
+    run: SlideRun
+    lock: FolderLock
+    began: float
+    probs: NDArray[np.float32]
+    left: int
+    problems: dict[int, tuple[Problem, ...]] = field(default_factory=dict)
+    failed: bool = False
+
+
+class Cohort:
+    """Score slides into their results folders.
+
+    Parameters
+    ----------
+    client : Client
+        See `cluster.connect`.
+    refs : sequence of SlideRef
+        Their names differ.
+    model : Path or None
+        As in `load_model`; workers load it from there.
+    classifier : Classifier
+        That model, loaded: threads of this process take it as it is.
+    out : Path
+    draw : callable, optional
+        Starts to draw a slide whose table is written; ``run.json`` is written when what it returns is done.
+    stop_drawing : callable
+        Ends what `draw` began, where the rest is given up: before another run may have the folders.
+    threshold, context, batch_size, restart, command
+        As in `score_into`.
+    watch : Watch
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        refs: Sequence[SlideRef],
+        model: Path | None,
+        classifier: Classifier,
+        out: Path,
+        *,
+        draw: Callable[[SlideRef, SlideResult], Drawing[Any]] | None = None,
+        stop_drawing: Callable[[], object] = lambda: None,
+        batch_size: int = DEFAULT_BATCH,
+        watch: Watch = Watch(),
+        **run_options: Any,
+    ) -> None:
+        self._model = model, classifier.config.sha256
+        _models.get(self._model, lambda: classifier)
+        self._client, self._out, self._watch = client, out, watch
+        self._draw, self._stop_drawing = draw, stop_drawing
+        self._batch_size, self._run_options = batch_size, run_options
+        self._refs = deque(refs)
+        self._locked: deque[SlideRef] = deque()
+        self._blocks: deque[tuple[_Slide, int, int]] = deque()
+        self._describing: dict[Future[Any], tuple[SlideRef, float]] = {}
+        self._classifying: dict[Future[Any], tuple[_Slide, int]] = {}
+        self._drawing: dict[Drawing[Any], tuple[_Slide, SlideResult]] = {}
+        self._held: set[FolderLock] = set()
+        self._outcomes: list[Outcome] = []
+        self._threads, self._counted = 1, -math.inf
+
+    def run(self) -> list[Outcome]:
+        """Score all; a slide that fails ends none of the others."""
+        # All that is loaded by now stays: looking through it for garbage takes as long as a batch does.
+        gc.freeze()
+        try:
+            self._work()
+            while self._locked:
+                # Others are at work on these: the first to be free is taken up, finished or not.
+                ref = self._locked.popleft()
+                folder = make_folder(self._out / ref.name)
+                wait_lock(folder, self._watch.on_wait).close()
+                self._refs.append(ref)
+                self._work()
+        except BaseException:
+            self._stop_drawing()
+            for slide, _ in self._drawing.values():
+                slide.run.tidy()
+            raise
+        finally:
+            gc.unfreeze()
+            for lock in self._held:
+                lock.close()
+        return self._outcomes
+
+    def _work(self) -> None:
+        done: SimpleQueue[Future[Any]] = SimpleQueue()
+        self._submit(done)
+        while self._describing or self._classifying or self._drawing:
+            if self._describing or self._classifying:
+                self._take(self._next(done))
+            else:
+                wait(self._drawing, return_when=FIRST_COMPLETED)
+            self._seal_drawn()
+            self._submit(done)
+
+    def _take(self, future: Future[Any]) -> None:
+        if future in self._describing:
+            self._take_up(future, *self._describing.pop(future))
+        else:
+            self._collect(future, *self._classifying.pop(future))
+        future.release()  # type: ignore[no-untyped-call]
+
+    def _next(self, done: SimpleQueue[Future[Any]]) -> Future[Any]:
+        """The next result there is."""
+        while True:
+            try:
+                return done.get(timeout=_LOOK_S)
+            except Empty:
+                self._count_threads()
+
+    def _count_threads(self) -> None:
+        """Of all workers."""
+        with _asking():
+            self._threads = max(1, sum(self._client.nthreads().values()))  # type: ignore[no-untyped-call]
+        self._counted = monotonic()
+
+    def _submit(self, done: SimpleQueue[Future[Any]]) -> None:
+        """Keep the workers busy, and no more than that."""
+        if monotonic() - self._counted > _COUNT_EVERY_S:
+            self._count_threads()
+        most = _TASKS_A_THREAD * self._threads
+        while self._blocks and len(self._classifying) < most:
+            slide, start, stop = self._blocks.popleft()
+            if slide.failed:
+                continue
+            future: Future[Any] = self._client.submit(
+                classify_task, slide.ref, *self._model, start, stop, self._batch_size, pure=False, retries=_RETRIES
+            )
+            self._classifying[future] = slide, start
+            future.add_done_callback(done.put)  # type: ignore[no-untyped-call]
+        # Slides that wait to be drawn are held, and locked.
+        while self._refs and max(map(len, (self._blocks, self._describing, self._drawing))) < most:
+            ref = self._refs.popleft()
+            new = not (self._out / ref.name / RUN_FILE).exists()
+            future = self._client.submit(
+                describe_task, ref, *self._model, self._batch_size if new else None, pure=False
+            )
+            self._describing[future] = ref, monotonic()
+            future.add_done_callback(done.put)  # type: ignore[no-untyped-call]
+
+    def _take_up(self, future: Future[Any], ref: SlideRef, began: float) -> None:
+        """Lock the folder of a slide that is described; take what is finished there, or line up its blocks."""
+        lock = None
+        try:
+            described, scorer, first = future.result()
+            lock = try_lock(make_folder(self._out / ref.name))
+            if lock is None:
+                self._locked.append(ref)
+                return
+            self._held.add(lock)
+            run = SlideRun(described, scorer, self._out, **self._run_options)
+        except Exception as error:
+            if lock is not None:
+                self._release(lock)
+            self._fail(ref, error, began)
+            return
+        count = len(described.patches)
+        self._watch.on_found(ref.name, count)
+        step = block_size(self._batch_size)
+        starts = range(0, count, step)
+        slide = _Slide(ref, described, run, lock, began, np.full((count, 2), np.nan, np.float32), len(starts))
+        if run.finished is not None:
+            self._watch.on_patches(count)
+            self._write(slide, run.finished)
+        elif not count:
+            self._write(slide, self._scored(slide))
+        else:
+            left = starts if first is None else starts[1:]
+            self._blocks.extend((slide, start, min(start + step, count)) for start in left)
+            if first is not None:
+                self._put(slide, 0, *first)
+
+    def _collect(self, future: Future[Any], slide: _Slide, start: int) -> None:
+        """Take the probabilities of a block, or note that the slide failed."""
+        if slide.failed:
+            return
+        try:
+            probs, problems = future.result()
+        except Exception as error:
+            slide.failed = True
+            self._release(slide.lock)
+            self._fail(slide.ref, error, slide.began)
+            return
+        self._put(slide, start, probs, problems)
+
+    def _put(self, slide: _Slide, start: int, probs: NDArray[np.float32], problems: tuple[Problem, ...]) -> None:
+        """Put the probabilities of a block in their place."""
+        slide.probs[start : start + len(probs)] = probs
+        slide.problems[start] = problems
+        slide.left -= 1
+        self._watch.on_patches(len(probs))
+        if not slide.left:
+            self._write(slide, self._scored(slide))
+
+    def _scored(self, slide: _Slide) -> Scored:
+        problems = [problem for start in sorted(slide.problems) for problem in slide.problems[start]]
+        told = slide.described
+        return Scored(make_scores(told.slide, told.patches, slide.probs, slide.run.threshold), tuple(problems))
+
+    def _write(self, slide: _Slide, scored: Scored) -> None:
+        try:
+            result = slide.run.write(scored)
+            if self._draw is not None:
+                slide.run.unseal()
+                self._drawing[self._draw(slide.ref, result)] = slide, result
+                return
+        except Exception as error:
+            self._release(slide.lock)
+            self._fail(slide.ref, error, slide.began)
+            return
+        self._seal(slide, result)
+
+    def _seal_drawn(self) -> None:
+        for drawing in [drawing for drawing in self._drawing if drawing.done()]:
+            slide, result = self._drawing.pop(drawing)
+            try:
+                drawing.result()
+            except Exception as error:
+                self._release(slide.lock)
+                self._fail(slide.ref, error, slide.began)
+            else:
+                self._seal(slide, result)
+
+    def _seal(self, slide: _Slide, result: SlideResult) -> None:
+        slide.run.seal(result)
+        self._release(slide.lock)
+        told = slide.described
+        self._end(Outcome(slide.ref.name, result, told.kind, told.mpp, seconds=slide.run.seconds))
+
+    def _release(self, lock: FolderLock) -> None:
+        lock.close()
+        self._held.discard(lock)
+
+    def _fail(self, ref: SlideRef, error: Exception, began: float) -> None:
+        if isinstance(error, OSError) and not isinstance(error, WsiIdcError) and error.errno in DISK_FULL:
+            raise error
+        if isinstance(error, CancelledError):
+            raise _gone() from error
+        told = str(error) if isinstance(error, WsiIdcError) else f"{type(error).__name__}: {error}"
+        self._end(Outcome(ref.name, error=told, seconds=monotonic() - began))
+
+    def _end(self, outcome: Outcome) -> None:
+        self._outcomes.append(outcome)
+        self._watch.on_slide(outcome)

@@ -1,0 +1,85 @@
+"""What opens a slide anywhere: it travels to a worker, and the worker reads."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from threading import Lock
+from typing import Protocol
+
+from wsi_idc.datasets.dataset import Dataset
+from wsi_idc.datasets.opening import open_dataset
+from wsi_idc.source import PatchSource
+
+
+class SlideRef(Protocol):
+    """How to open a slide. Hashable and pickled, with paths that a worker finds, too.
+
+    A worker keeps what it has opened. So each has the token of a run: files may change before the next.
+    """
+
+    def __hash__(self) -> int: ...
+
+    @property
+    def name(self) -> str:
+        """Folder of the slide's results, relative to ``--out``."""
+
+    def open(self) -> AbstractContextManager[PatchSource]:
+        """Open the slide."""
+
+
+@dataclass(frozen=True)
+class CaseRef:
+    """A case of a data set."""
+
+    data: str
+    name: str
+    run: str
+
+    def open(self) -> AbstractContextManager[PatchSource]:
+        return nullcontext(dataset_of_run(self.data, self.run).case(self.name))
+
+
+_opening = Lock()
+
+
+def dataset_of_run(data: str, run: str) -> Dataset:
+    """A data set, opened and indexed once for all threads of this process, and kept open."""
+    with _opening:
+        return _dataset(data, run)
+
+
+@lru_cache(maxsize=2)
+def _dataset(data: str, run: str) -> Dataset:
+    dataset = open_dataset(data)
+    dataset.cases  # noqa: B018  (all are asked for one by one, and a zip would be looked through for each)
+    return dataset
+
+
+@dataclass(frozen=True)
+class SlideOptions:
+    """How raw slides are read: see `Slide`."""
+
+    mpp: float | None = None
+    min_tissue: float = 0.3
+    tissue_mask: bool = True
+    icc: bool = False
+    allow_upsampling: bool = False
+
+
+@dataclass(frozen=True)
+class FileRef:
+    """A raw slide, whose results stand under a name of their own."""
+
+    path: Path
+    name: str
+    options: SlideOptions
+    run: str
+    labels: Path | None = None
+
+    def open(self) -> AbstractContextManager[PatchSource]:
+        from wsi_idc.slides.slide import Slide
+
+        return Slide(self.path, name=self.name, labels=self.labels, **asdict(self.options))

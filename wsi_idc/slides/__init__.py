@@ -1,0 +1,1 @@
+"""A raw slide as a grid of tiles: scale, tissue, annotations."""

@@ -1,0 +1,468 @@
+"""A raw slide as a grid of tiles of 200 µm, of which those with tissue are scored."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms
+
+from wsi_idc._util.files import Closable
+from wsi_idc.errors import SlideError, WsiIdcError
+from wsi_idc.geometry import (
+    COARSEST_MPP,
+    LARGEST_MM,
+    MAX_MPP,
+    MIN_MPP,
+    PATCH_MPP,
+    PATCH_PX,
+    PATCH_UM,
+    plausible_mpp,
+    plausible_size,
+    tile_edges,
+)
+from wsi_idc.io.reader import SlideReader, open_reader
+from wsi_idc.naming import PHANTOM_MARK
+from wsi_idc.slides.annotations import OUTLINE_SHARE, inside_share, read_outlines
+from wsi_idc.slides.tissue import find_tissue, tissue_share, unlike_he
+from wsi_idc.source import UNKNOWN, Block, MppSource, Patches, Problem, SourceKind
+
+MIN_TISSUE = 0.3
+"""Share of a tile that must be tissue for it to be scored."""
+
+TISSUE_MPP = 16.0
+"""Scale at which tissue is looked for, in µm/px."""
+
+READ_FINER = 4
+"""Tiles are averaged from a level at least so many times as fine as 4 µm/px, that is of 1 µm/px or finer.
+
+A slide's levels are compressed one by one. JPEG takes from a level of 4 µm/px what the network looks at, and raises
+its probabilities by 0.09 and more; averaged over 4x4 pixels the loss matters little. See docs/model.md.
+"""
+
+_STRIP_PX = 4_000_000
+"""Pixels read from a slide at once, about."""
+
+_WIDEST_PX = 4 * _STRIP_PX
+"""Rows of a picture that take more are read in pieces."""
+
+_LEAST_PX = 8
+"""Where reading fails, a picture is halved down to pieces of this many pixels."""
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """Part of a slide at some scale, around what is damaged.
+
+    Attributes
+    ----------
+    pixels : ndarray of uint8, shape (h, w, 3)
+    opaque : ndarray of bool, shape (h, w)
+        Where the slide has any pixel.
+    lost : ndarray of bool, shape (h, w)
+        Where it cannot be read; the pixels have the background's colour.
+    """
+
+    pixels: NDArray[np.uint8]
+    opaque: NDArray[np.bool_]
+    lost: NDArray[np.bool_]
+
+    def part(self, *where: slice) -> _Picture:
+        """Some rows, or rows and columns, to be written into."""
+        return _Picture(self.pixels[where], self.opaque[where], self.lost[where])
+
+
+@dataclass(frozen=True)
+class _Strip:
+    """Neighbouring tiles of a row at 4 µm/px.
+
+    Attributes
+    ----------
+    left : int
+        First column of `pixels`, counted from the slide's corner.
+    pixels : ndarray of uint8, shape (h, w, 3)
+    opaque : ndarray of bool, shape (h, w)
+    """
+
+    left: int
+    pixels: NDArray[np.uint8]
+    opaque: NDArray[np.bool_]
+
+
+class Slide(Closable):
+    """A raw slide.
+
+    Parameters
+    ----------
+    path : path
+        A file that OpenSlide can read, or an OME-TIFF.
+    mpp : float, optional
+        Scale of level 0 in µm/px; stands above the file's own.
+    min_tissue : float
+        Share of a tile, 0-1, that must be tissue for it to be scored.
+    tissue_mask : bool
+        Without it every tile is scored.
+    icc : bool
+        Convert the colours to sRGB by the file's ICC profile.
+    allow_upsampling : bool
+        Take a slide coarser than 4.4 µm/px, too.
+    labels : path, optional
+        GeoJSON with the outlines of IDC in pixels of level 0, as QuPath exports it: a tile is labelled 1 where at least
+        80 % of it lie inside, else 0. Without it tiles have no label.
+    name : str, optional
+        What the slide is called; by default as its file.
+    read_finer : float
+        How many times as fine as 4 µm/px the level is at least that tiles are averaged from, where the slide has one.
+
+    Raises
+    ------
+    SlideError
+        Where the file cannot be opened, has no usable scale, or holds too little detail.
+    OptionError
+        Where the labels cannot be used.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        mpp: float | None = None,
+        min_tissue: float = MIN_TISSUE,
+        tissue_mask: bool = True,
+        icc: bool = False,
+        allow_upsampling: bool = False,
+        labels: str | Path | None = None,
+        name: str | None = None,
+        read_finer: float = READ_FINER,
+    ) -> None:
+        self._reader = open_reader(path)
+        self.path = str(path)
+        self.slide = name or self._reader.name
+        self.kind: SourceKind = "phantom" if self.description.startswith(PHANTOM_MARK) else "slide"
+        self.mpp_source: MppSource = "file" if mpp is None else "option"
+        self._min_tissue = min_tissue if tissue_mask else None
+        try:
+            self.mpp = _checked_mpp(self.path, self._reader.mpp if mpp is None else (mpp, mpp), allow_upsampling)
+            _check_size(self.path, self.size_px, self.mpp)
+            self._convert = _srgb_converter(self.path, self._reader) if icc else None
+            self._outlines = None if labels is None else read_outlines(labels)
+        except WsiIdcError:
+            self.close()
+            raise
+        self.details = {
+            "min_tissue": self._min_tissue,
+            "icc_profile": _profile_name(self._reader.icc_profile),
+            "converted_to_srgb": self._convert is not None,
+            "read_finer": read_finer,
+        }
+        self._read_finer = read_finer
+        self._lost: dict[tuple[float, float], Problem] = {}
+        self._of_thread = threading.local()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._reader.close()
+
+    @property
+    def size_px(self) -> tuple[int, int]:
+        """Width and height of level 0."""
+        finest = self._reader.levels[0]
+        return finest.width_px, finest.height_px
+
+    @property
+    def description(self) -> str:
+        """What the file says of itself in free text."""
+        return self._reader.description
+
+    @cached_property
+    def problems(self) -> tuple[Problem, ...]:
+        """What is odd about the slide and its labels. Looks for tissue first."""
+        found = []
+        if unlike_he(self.thumbnail):
+            reason = "its colours are unlike haematoxylin and eosin, which the model was trained on: do not rely on it"
+            found.append(Problem(self.path, reason))
+        if self._outlines is not None:
+            found += [
+                Problem(self.path, f"of its labels, {count} of {name} do not count as IDC")
+                for name, count in self._outlines.left_out
+            ]
+            if self._outlines.polygons and self.patches and not self.patches.labels.any():
+                reason = "no tile lies inside the outlines of its labels: are they of this slide, in its pixels?"
+                found.append(Problem(self.path, reason))
+        return tuple(found)
+
+    @property
+    def lost(self) -> Sequence[Problem]:
+        """Where `region`, `picture` and the search for tissue met what cannot be read."""
+        return list(self._lost.values())
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over the file, and what OpenSlide knows of the files beside it."""
+        with Path(self.path).open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256")
+        digest.update(self._reader.identity.encode())
+        return digest.hexdigest()
+
+    @cached_property
+    def _edges(self) -> tuple[list[int], list[int]]:
+        return tile_edges(self.size_px[0], self.mpp[0]), tile_edges(self.size_px[1], self.mpp[1])
+
+    @cached_property
+    def tissue(self) -> NDArray[np.bool_] | None:
+        """Where there is tissue, in pixels of the thumbnail, shape (h, w); None without a tissue mask."""
+        return None if self._min_tissue is None else find_tissue(self.thumbnail, (TISSUE_MPP, TISSUE_MPP))
+
+    @property
+    def thumbnail(self) -> NDArray[np.uint8]:
+        """The slide at 16 µm/px, shape (h, w, 3); what cannot be read has the background's colour."""
+        return self._overview.pixels
+
+    @cached_property
+    def _overview(self) -> _Picture:
+        across, down = (_lattice(length, mpp) for length, mpp in zip(self.size_px, self.mpp, strict=True))
+        seen = self._picture(across, down)
+        if not (seen.opaque | seen.lost).any():
+            raise SlideError(f"{self.path} holds no pixels, as all of its tiles are empty: fetch or export it again.")
+        return seen
+
+    def picture(self, factor: int) -> NDArray[np.uint8]:
+        """The slide reduced by a whole factor, shape (ceil(height / factor), ceil(width / factor), 3).
+
+        What cannot be read has the background's colour.
+        """
+        edges = (np.minimum(np.arange(-(-length // factor) + 1) * factor, length) for length in self.size_px)
+        across, down = (edge.astype(np.float64) for edge in edges)
+        return self._picture(across, down).pixels
+
+    def _picture(self, across: NDArray[np.float64], down: NDArray[np.float64], finer: float = 1.0) -> _Picture:
+        """What lies between these edges in pixels of level 0, read in strips and around damage."""
+        height, width = len(down) - 1, len(across) - 1
+        picture = _Picture(
+            np.empty((height, width, 3), dtype=np.uint8),
+            np.zeros((height, width), dtype=np.bool_),
+            np.zeros((height, width), dtype=np.bool_),
+        )
+        row_px = self._reader.pixels_read(across, down, finer) / height
+        rows, columns = max(1, int(_STRIP_PX / row_px)), max(1, int(width * min(1, _WIDEST_PX / row_px)))
+        for top in range(0, height, rows):
+            for left in range(0, width, columns):
+                self._read_around_damage(
+                    picture.part(slice(top, top + rows), slice(left, left + columns)),
+                    across[left : left + columns + 1],
+                    down[top : top + rows + 1],
+                    finer,
+                )
+        return picture
+
+    def _read_around_damage(
+        self, picture: _Picture, across: NDArray[np.float64], down: NDArray[np.float64], finer: float
+    ) -> None:
+        """Fill a picture; where reading fails, halve it until only what is damaged is left out."""
+        try:
+            picture.pixels[:], picture.opaque[:] = self._read(across, down, finer)
+        except OSError:
+            shape = picture.lost.shape
+            axis = int(shape[1] > shape[0])
+            half = shape[axis] // 2
+            if half < _LEAST_PX:
+                picture.pixels[:] = self._reader.background
+                picture.lost[:] = True
+                place = float(across[0]), float(down[0])
+                self._lost[place] = Problem(self.path, f"nothing can be read at x {place[0]:.0f}, y {place[1]:.0f}")
+                return
+            for part in (slice(0, half), slice(half, shape[axis])):
+                edges = slice(part.start, part.stop + 1)
+                if axis:
+                    self._read_around_damage(picture.part(slice(None), part), across[edges], down, finer)
+                else:
+                    self._read_around_damage(picture.part(part), across, down[edges], finer)
+
+    @cached_property
+    def _grid(self) -> NDArray[np.int64]:
+        """Row and column of each tile that is scored, shape (n, 2), in row-major order."""
+        across, down = (np.array(edges, dtype=np.float64) for edges in self._edges)
+        row, column = (axis.ravel() for axis in np.mgrid[: len(down) - 1, : len(across) - 1])
+        if self.tissue is not None and self._min_tissue is not None:
+            x, y = across * (self.mpp[0] / TISSUE_MPP), down * (self.mpp[1] / TISSUE_MPP)
+            # What cannot be seen may be tissue: it is scored from a level that can be read, or told as unreadable.
+            mask = self.tissue | self._overview.lost
+            share = tissue_share(mask, x[column], y[row], x[column + 1], y[row + 1])
+            kept = share >= self._min_tissue
+            row, column = row[kept], column[kept]
+        return np.column_stack([row, column])
+
+    @cached_property
+    def patches(self) -> Patches:
+        """The tiles that are scored, in row-major order."""
+        across, down = (np.array(edges) for edges in self._edges)
+        row, column = self._grid.T
+        left, top, right, bottom = across[column], down[row], across[column + 1], down[row + 1]
+        labels = np.full(len(left), UNKNOWN)
+        if self._outlines is not None:
+            share = inside_share(self._outlines, left, top, right, bottom)
+            labels = (share >= OUTLINE_SHARE).astype(np.int64)
+        return Patches(np.column_stack([left, top, right - left, bottom - top, labels]))
+
+    @property
+    def tile_places(self) -> NDArray[np.int64]:
+        """Where each tile that is scored lies at 4 µm/px, shape (n, 4): left, top, width, height in pixels."""
+        across, down = self._edges
+        places = [
+            (*_lattice_px(across, i, self.mpp[0]), *_lattice_px(down, j, self.mpp[1])) for j, i in self._grid.tolist()
+        ]
+        left, right, top, bottom = np.array(places, dtype=np.int64).reshape(-1, 4).T
+        return np.column_stack([left, top, right - left, bottom - top])
+
+    @property
+    def mosaic_px(self) -> tuple[int, int]:
+        """Width and height at 4 µm/px."""
+        across, down = self._edges
+        return _lattice_px(across, len(across) - 2, self.mpp[0])[1], _lattice_px(down, len(down) - 2, self.mpp[1])[1]
+
+    def region(self, left: int, top: int, width: int, height: int) -> NDArray[np.uint8]:
+        """Part of the slide at 4 µm/px, shape (height, width, 3); what cannot be read has the background's colour."""
+        return self._picture(
+            np.arange(left, left + width + 1, dtype=np.float64) * (PATCH_MPP / self.mpp[0]),
+            np.arange(top, top + height + 1, dtype=np.float64) * (PATCH_MPP / self.mpp[1]),
+            self._read_finer,
+        ).pixels
+
+    def read(self, start: int, stop: int) -> Block:
+        """Read the tiles ``start`` to ``stop - 1``. Threads may call it."""
+        grid = self._grid[start:stop]
+        pixels = np.full((len(grid), PATCH_PX, PATCH_PX, 3), 255, dtype=np.uint8)
+        readable, problems = np.ones(len(grid), dtype=np.bool_), []
+        for i, (row, column) in enumerate(grid.tolist()):
+            try:
+                tile = self._tile(row, column)
+            except OSError as error:
+                readable[i] = False
+                patch = self.patches[start + i]
+                problems.append(Problem(self.path, f"the tile at x {patch.x}, y {patch.y}: {error}"))
+            else:
+                pixels[i, : tile.shape[0], : tile.shape[1]] = tile
+        return Block(pixels, readable, tuple(problems))
+
+    def _tile(self, row: int, column: int) -> NDArray[np.uint8]:
+        """Pixels of a tile at 4 µm/px, smaller than 50x50 at the slide's right and bottom edge."""
+        strip = self._strip_with(row, column)
+        if strip is None:
+            tile, opaque = self._read(*self._lattice_edges(row, column, column + 1), self._read_finer)
+        else:
+            left, right = _lattice_px(self._edges[0], column, self.mpp[0])
+            mine = slice(left - strip.left, right - strip.left)
+            tile, opaque = strip.pixels[:, mine], strip.opaque[:, mine]
+        if not opaque.any():
+            raise OSError("nothing is stored there")
+        return tile
+
+    def _strip_with(self, row: int, column: int) -> _Strip | None:
+        """The tiles that are read at once with this one, whatever is asked for first; None where that fails."""
+        index = column // self._strip_tiles
+        held: tuple[int, int, _Strip | None] = getattr(self._of_thread, "strip", (-1, -1, None))
+        if held[:2] != (row, index):
+            mine = (self._grid[:, 0] == row) & (self._grid[:, 1] // self._strip_tiles == index)
+            first, last = self._grid[mine, 1].min(), self._grid[mine, 1].max()
+            try:
+                edges = self._lattice_edges(row, int(first), int(last) + 1)
+                strip = _Strip(int(first) * PATCH_PX, *self._read(*edges, self._read_finer))
+            except OSError:
+                strip = None
+            held = self._of_thread.strip = (row, index, strip)
+        return held[2]
+
+    @cached_property
+    def _strip_tiles(self) -> int:
+        """Tiles of a row that are read at once."""
+        wanted = PATCH_MPP / self._read_finer / self.mpp[0], PATCH_MPP / self._read_finer / self.mpp[1]
+        level = self._reader.levels[self._reader.level_for(wanted)]
+        tile_px = (PATCH_UM / self.mpp[0] / level.downsample[0]) * (PATCH_UM / self.mpp[1] / level.downsample[1])
+        return max(1, int(_STRIP_PX / tile_px))
+
+    def _lattice_edges(self, row: int, first: int, stop: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Edges of the pixels at 4 µm/px of some tiles of a row, in pixels of level 0."""
+        left = _lattice_px(self._edges[0], first, self.mpp[0])[0]
+        right = _lattice_px(self._edges[0], stop - 1, self.mpp[0])[1]
+        top, bottom = _lattice_px(self._edges[1], row, self.mpp[1])
+        across, down = np.arange(left, right + 1, dtype=np.float64), np.arange(top, bottom + 1, dtype=np.float64)
+        return across * (PATCH_MPP / self.mpp[0]), down * (PATCH_MPP / self.mpp[1])
+
+    def _read(
+        self, across: NDArray[np.float64], down: NDArray[np.float64], finer: float
+    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        pixels, opaque = self._reader.read_scaled(across, down, finer)
+        if self._convert is not None:
+            pixels = np.asarray(ImageCms.applyTransform(Image.fromarray(pixels), self._convert))
+        return pixels, opaque
+
+
+def _lattice(length_px: int, mpp: float) -> NDArray[np.float64]:
+    """Edges of pixels of `TISSUE_MPP` along one side, in pixels of level 0; the last is cut."""
+    step = TISSUE_MPP / mpp
+    return np.append(np.arange(int(np.ceil(length_px / step))) * step, length_px)
+
+
+def _lattice_px(edges: list[int], index: int, mpp: float) -> tuple[int, int]:
+    """First and last edge of a tile's pixels at 4 µm/px along one side, counted from the slide's corner."""
+    first = index * PATCH_PX
+    length = (edges[index + 1] - edges[index]) * mpp / PATCH_MPP
+    return first, first + min(PATCH_PX, max(1, round(length)))
+
+
+def _checked_mpp(path: str, mpp: tuple[float, float] | None, allow_upsampling: bool) -> tuple[float, float]:
+    if mpp is None:
+        raise SlideError(f"{path} does not say its scale: give it in µm/px with --mpp.")
+    if not all(map(plausible_mpp, mpp)):
+        told = " x ".join(f"{value:g}" for value in dict.fromkeys(mpp))
+        raise SlideError(
+            f"{path} has a scale of {told} µm/px, where {MIN_MPP:g} to {MAX_MPP:g} is plausible: give the true one "
+            "with --mpp."
+        )
+    if max(mpp) > COARSEST_MPP and not allow_upsampling:
+        raise SlideError(
+            f"{path} has {max(mpp):.4g} µm/px at its finest, too coarse for patches of {PATCH_MPP:g}: give the true "
+            "scale with --mpp, or take it all the same with --allow-upsampling."
+        )
+    return mpp
+
+
+def _check_size(path: str, size_px: tuple[int, int], mpp: tuple[float, float]) -> None:
+    if not plausible_size(size_px, mpp):
+        width, height = (length * scale / 1000 for length, scale in zip(size_px, mpp, strict=True))
+        raise SlideError(
+            f"{path} declares {size_px[0]:,} x {size_px[1]:,} px, which at {max(mpp):g} µm/px are {width:,.0f} x "
+            f"{height:,.0f} mm, where glass has {LARGEST_MM[0]:g} x {LARGEST_MM[1]:g} at most: give the true scale "
+            "with --mpp, or fetch the file again."
+        )
+
+
+def _profile_name(profile: bytes | None) -> str | None:
+    if profile is None:
+        return None
+    try:
+        return ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(io.BytesIO(profile))).strip()
+    except (ImageCms.PyCMSError, OSError):
+        return "unreadable"
+
+
+def _srgb_converter(path: str, reader: SlideReader) -> Any:
+    if reader.icc_profile is None:
+        return None
+    try:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(reader.icc_profile))
+        return ImageCms.buildTransform(profile, ImageCms.createProfile("sRGB"), "RGB", "RGB")
+    except (ImageCms.PyCMSError, OSError) as error:
+        raise SlideError(f"{path} has an ICC profile that cannot be used ({error}): leave out --icc.") from error
+
+
+open_slide = Slide
+"""Open a raw slide: ``open_slide("slide.svs", mpp=0.5)``."""
