@@ -1,8 +1,8 @@
 """How much the JPEG of a level changes the scores: ``python benchmarks/reading_level.py FILE [MPP]``.
 
 Saves a small slide anew, its levels halved and each compressed by itself as scanners do, and scores it from the level
-just finer than 4 µm/px, than 2 and so on. Printed are the mean difference in probability from the slide as it was, and
-how far the mean probability moved.
+just finer than the scale of the patches, than half of it and so on. Printed are the mean difference in probability from
+the slide as it was, and how far the mean probability moved.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from openslide import OpenSlide
 from wsi_idc import load_model, open_slide, score
 from wsi_idc.export.ome_tiff import write_tiff
 from wsi_idc.export.pyramid import halve
-from wsi_idc.geometry import PATCH_MPP
+from wsi_idc.geometry import IDC_PATCH
 
 QUALITIES, FINER = (90, 70, 30), (1, 2, 4, 8)
 
@@ -42,16 +42,15 @@ def main(file: str, mpp: float | None) -> None:
     with TemporaryDirectory() as folder:
         for quality, finer in itertools.product(QUALITIES, FINER):
             path, pixels, size = Path(folder) / "level.tif", finest, scale
-            while size * 2 <= PATCH_MPP / finer * 1.001:
+            while size * 2 <= IDC_PATCH.mpp / finer * 1.001:
                 pixels, size = halve(pixels), size * 2
             lossy = jpeg_decode(jpeg_encode(pixels, level=quality, subsampling=(2, 1)))
             write_tiff(path, da.from_array(lossy, chunks=(512, 4096, 3)), (size, size), compression="deflate")
             prob = probabilities(path, finer, size)
             if len(prob) == len(truth):
                 difference = np.abs(prob - truth).mean()
-                print(
-                    f"{quality:7} {PATCH_MPP / finer:15g} µm/px {difference:16.3f} {prob.mean() - truth.mean():+14.3f}"
-                )
+                level = f"{quality:7} {IDC_PATCH.mpp / finer:15g} µm/px"
+                print(f"{level} {difference:16.3f} {prob.mean() - truth.mean():+14.3f}")
 
 
 if __name__ == "__main__":

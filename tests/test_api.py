@@ -60,7 +60,7 @@ class Noting(Watcher):
 def test_a_cohort_of_cases_and_slides(tmp_path: Path) -> None:
     cases = make_patch_set(tmp_path / "idc")
     (tmp_path / "slides").mkdir()
-    write_slide(tmp_path / "slides" / "a.tiff", smooth_tissue(900, 900), 1.0)
+    write_slide(tmp_path / "slides" / "a.tiff", smooth_tissue(900, 900), 2.0)
     write_slide(tmp_path / "slides" / "no scale.tiff", smooth_tissue(300, 300), None)
     noted = Noting()
     cohort = wsi_idc.score_cohort(cases, tmp_path / "out", slides=tmp_path / "slides", threshold=0.25, watch=noted)

@@ -47,7 +47,7 @@ def test_one_case(example: Example, tmp_path: Path) -> None:
 
 
 def test_raw_slide(example: Example, tmp_path: Path) -> None:
-    slide = write_slide(tmp_path / "a.tiff", smooth_tissue(1_200, 1_200), 1.0)
+    slide = write_slide(tmp_path / "a.tiff", smooth_tissue(1_200, 1_200), 2.0)
     assert "tiles with tissue" in example("raw_slide.py", slide, tmp_path / "out")
     with TiffFile(tmp_path / "out" / "mosaic.ome.tif") as tiff:
         assert tiff.series[0].levels[0].shape == (300, 300, 3)

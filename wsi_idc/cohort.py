@@ -162,11 +162,14 @@ def score_cohort(
     OSError
         Where the disk is full; finished slides are whole.
     """
+    from wsi_idc.model.classifier import model_patch
+
     watch, out = watch or Watcher(), Path(out)
-    with watch.step("find"):
-        refs, patches = find_refs(data, slides, manifest, reading or SlideOptions(), out, watch)
-    make_folder(out)
     model = None if model is None else Path(model)
+    with watch.step("find"):
+        reading = replace(reading or SlideOptions(), patch=model_patch(model))
+        refs, patches = find_refs(data, slides, manifest, reading, out, watch)
+    make_folder(out)
     with watch.step("load"):
         from wsi_idc._util.lock import wait_lock
         from wsi_idc.export.wsinfer import write_run_metadata

@@ -9,6 +9,8 @@ from typing import Literal, NamedTuple, Protocol, Self, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from wsi_idc.geometry import PatchSpec
+
 SourceKind = Literal["idc", "slide", "phantom"]
 MppSource = Literal["file", "option", "nominal"]
 
@@ -98,8 +100,9 @@ class Block:
 
     Attributes
     ----------
-    pixels : ndarray of uint8, shape (n, 50, 50, 3)
-        RGB at 4 µm/px; white right of and below patches that are smaller, and where a patch is unreadable.
+    pixels : ndarray of uint8, shape (n, size, size, 3)
+        RGB in the size and at the scale of the source's `PatchSpec`; white right of and below patches that are smaller,
+        and where a patch is unreadable.
     readable : ndarray of bool, shape (n,)
     problems : tuple of Problem
         One for each patch that is unreadable.
@@ -136,6 +139,10 @@ class SlideFacts(Protocol):
     def mpp_source(self) -> MppSource: ...
 
     @property
+    def patch(self) -> PatchSpec:
+        """Size and scale of the patches."""
+
+    @property
     def size_px(self) -> tuple[int, int]:
         """Width and height of level 0."""
 
@@ -162,6 +169,7 @@ class Described:
     fingerprint: str
     mpp: tuple[float, float]
     mpp_source: MppSource
+    patch: PatchSpec
     size_px: tuple[int, int]
     details: Mapping[str, object]
     patches: Patches
@@ -177,6 +185,7 @@ def describe(source: SlideFacts) -> Described:
         source.fingerprint,
         source.mpp,
         source.mpp_source,
+        source.patch,
         source.size_px,
         dict(source.details),
         source.patches,
@@ -202,11 +211,11 @@ class PatchSource(SlideFacts, Protocol):
 
     @property
     def mosaic_px(self) -> tuple[int, int]:
-        """Width and height of the slide at 4 µm/px."""
+        """Width and height of the slide at the scale of its patches."""
 
     @property
     def lost(self) -> Sequence[Problem]:
         """What `region` and `picture` left out, because it cannot be read."""
 
     def region(self, left: int, top: int, width: int, height: int) -> NDArray[np.uint8]:
-        """Part of the slide at 4 µm/px, shape (height, width, 3), in pixels of that scale. Threads may call it."""
+        """Part of the slide, shape (height, width, 3), in pixels at the scale of its patches. Threads may call it."""

@@ -150,7 +150,7 @@ def test_one_bad_slide_ends_no_cohort(run: Run, cohort: Path, tmp_path: Path) ->
     next((cohort / "9100").rglob("*.png")).write_bytes(b"")
     slides = tmp_path / "slides"
     (slides / "deep").mkdir(parents=True)
-    write_slide(slides / "deep" / "good.tiff", smooth_tissue(900, 900), 1.0)
+    write_slide(slides / "deep" / "good.tiff", smooth_tissue(900, 900), 2.0)
     write_slide(slides / "no scale.tiff", smooth_tissue(300, 300), None)
     (slides / "text.svs").write_text("no slide")
     (slides / "notes.txt").write_text("no slide either")

@@ -63,13 +63,13 @@ def test_a_case_as_ome_zarr(run: Run, patch_set: Path, tmp_path: Path, version: 
 
 
 def test_a_slide_lies_where_its_tiles_do(run: Run, tmp_path: Path) -> None:
-    """Blocks of 512 x 2048 px at 4 µm/px must meet without a seam, at a scale that no level and no pixel fits."""
+    """Blocks of 512 x 2048 px at 8 µm/px must meet without a seam, at a scale that no level and no pixel fits."""
     path = write_slide(tmp_path / "a.tiff", smooth_tissue(700, 2_800), None, levels=1)
-    args = ("mosaic", "slide", path, "--mpp", "3.3", "--out", tmp_path / "out")
+    args = ("mosaic", "slide", path, "--mpp", "6.6", "--out", tmp_path / "out")
     assert run(*args, "--format", "ome-tiff", "--compression", "deflate").code == 0
     with TiffFile(tmp_path / "out" / "a.tiff" / "mosaic.ome.tif") as tiff:
         mosaic = tiff.series[0].levels[0].asarray()
-    with Slide(path, mpp=3.3, tissue_mask=False) as slide:
+    with Slide(path, mpp=6.6, tissue_mask=False) as slide:
         assert mosaic.shape == (*reversed(slide.mosaic_px), 3) == (577, 2310, 3)
         tiles = slide.read(0, len(slide.patches)).pixels
         for (x, y, width, height), tile in zip(slide.tile_places.tolist(), tiles, strict=True):
@@ -80,7 +80,7 @@ def test_a_slide_lies_where_its_tiles_do(run: Run, tmp_path: Path) -> None:
 
 
 def test_what_is_damaged_is_left_out_of_the_mosaic(run: Run, tmp_path: Path) -> None:
-    path = write_slide(tmp_path / "a.tiff", smooth_tissue(1_216, 1_216), 1.0, tile=400)
+    path = write_slide(tmp_path / "a.tiff", smooth_tissue(1_216, 1_216), 2.0, tile=400)
     with Slide(path, tissue_mask=False) as slide:
         whole = slide.region(0, 0, *slide.mosaic_px)
     damage(path, 5, b"\x00")

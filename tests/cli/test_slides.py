@@ -21,7 +21,7 @@ def rows_of(folder: Path) -> list[dict[str, str]]:
 
 
 def test_a_slide_is_scored_and_drawn(run: Run, tmp_path: Path) -> None:
-    path = write_slide(tmp_path / "a.tiff", smooth_tissue(900, 1_250), 1.0)
+    path = write_slide(tmp_path / "a.tiff", smooth_tissue(900, 1_250), 2.0)
     ran = run("heatmap", "slide", path, "--no-tissue-mask", "--out", tmp_path / "out")
     folder = tmp_path / "out" / "a.tiff"
     assert (ran.code, ran.out) == (0, f"{folder / 'heatmap.png'}\n")
@@ -40,14 +40,14 @@ def test_a_slide_is_scored_and_drawn(run: Run, tmp_path: Path) -> None:
     before = (folder / "scores.csv").stat().st_mtime_ns
     assert run("score", "slide", path, "--no-tissue-mask", "--out", tmp_path / "out").code == 0
     assert (folder / "scores.csv").stat().st_mtime_ns == before
-    assert run("score", "slide", path, "--no-tissue-mask", "--mpp", "0.5", "--out", tmp_path / "out").code == 0
+    assert run("score", "slide", path, "--no-tissue-mask", "--mpp", "1.0", "--out", tmp_path / "out").code == 0
     assert len(rows_of(folder)) == 4 * 3
 
 
 def test_only_tissue_is_scored(run: Run, tmp_path: Path) -> None:
     pixels = np.full((1_600, 2_400, 3), 244, np.uint8)
     pixels[400:1_200, 800:1_600] = smooth_tissue(800, 800)
-    path = write_slide(tmp_path / "a.tiff", pixels, 1.0)
+    path = write_slide(tmp_path / "a.tiff", pixels, 2.0)
     assert run("heatmap", "slide", path, "--out", tmp_path / "out").code == 0
     places = {(int(row["minx"]), int(row["miny"])) for row in rows_of(tmp_path / "out" / "a.tiff")}
     inside = {(x, y) for x in range(800, 1_600, 200) for y in range(400, 1_200, 200)}
@@ -60,7 +60,7 @@ def test_only_tissue_is_scored(run: Run, tmp_path: Path) -> None:
 
 
 def test_a_slide_without_tissue_is_an_outcome_of_its_own(run: Run, tmp_path: Path) -> None:
-    path = write_slide(tmp_path / "blank.tiff", np.full((800, 800, 3), 240, np.uint8), 1.0)
+    path = write_slide(tmp_path / "blank.tiff", np.full((800, 800, 3), 240, np.uint8), 2.0)
     ran = run("heatmap", "slide", path, "--out", tmp_path / "out")
     assert ran.code == 0
     assert "no tissue" in ran.err
@@ -69,7 +69,7 @@ def test_a_slide_without_tissue_is_an_outcome_of_its_own(run: Run, tmp_path: Pat
 
 
 def test_unreadable_tiles_are_named_and_the_rest_is_scored(run: Run, tmp_path: Path) -> None:
-    path = write_slide(tmp_path / "a.tiff", smooth_tissue(1_216, 1_216), 1.0, tile=400)
+    path = write_slide(tmp_path / "a.tiff", smooth_tissue(1_216, 1_216), 2.0, tile=400)
     damage(path, 5, b"\x00")
     ran = run("score", "slide", path, "--no-tissue-mask", "--out", tmp_path / "out")
     assert ran.code == 1
@@ -80,10 +80,10 @@ def test_unreadable_tiles_are_named_and_the_rest_is_scored(run: Run, tmp_path: P
 
 
 def test_slides_that_the_user_can_mend(run: Run, tmp_path: Path) -> None:
-    good = write_slide(tmp_path / "good.tiff", smooth_tissue(300, 300), 1.0)
+    good = write_slide(tmp_path / "good.tiff", smooth_tissue(300, 300), 2.0)
     plain = write_slide(tmp_path / "plain.tiff", smooth_tissue(300, 300), None)
     (tmp_path / "other").mkdir()
-    same_name = write_slide(tmp_path / "other" / "good.tiff", smooth_tissue(300, 300), 1.0)
+    same_name = write_slide(tmp_path / "other" / "good.tiff", smooth_tissue(300, 300), 2.0)
     (tmp_path / "text.svs").write_text("no slide")
     for args, said in (
         ([plain], "--mpp"),
@@ -99,7 +99,7 @@ def test_slides_that_the_user_can_mend(run: Run, tmp_path: Path) -> None:
 
 
 def test_labels_bring_the_confusion_matrix_and_need_no_new_scores(run: Run, tmp_path: Path) -> None:
-    path = write_slide(tmp_path / "a.tiff", smooth_tissue(900, 1_250), 1.0)
+    path = write_slide(tmp_path / "a.tiff", smooth_tissue(900, 1_250), 2.0)
     outline = {"type": "Polygon", "coordinates": [[[0, 0], [1250, 0], [1250, 400], [0, 400]]]}
     labels = tmp_path / "a.geojson"
     labels.write_text(json.dumps(outline))
@@ -124,7 +124,7 @@ def test_labels_bring_the_confusion_matrix_and_need_no_new_scores(run: Run, tmp_
 
 
 def test_one_file_of_labels_is_for_one_slide(run: Run, tmp_path: Path) -> None:
-    slides = [write_slide(tmp_path / name, smooth_tissue(300, 300), 1.0) for name in ("a.tiff", "b.tiff")]
+    slides = [write_slide(tmp_path / name, smooth_tissue(300, 300), 2.0) for name in ("a.tiff", "b.tiff")]
     (tmp_path / "a.geojson").write_text('{"type": "FeatureCollection", "features": []}')
     ran = run("score", "slide", *slides, "--labels", tmp_path / "a.geojson", "--out", tmp_path / "out")
     assert ran.code == 2
@@ -135,7 +135,7 @@ def test_other_tiles_are_scored_anew(run: Run, tmp_path: Path) -> None:
     """The key tells the tiles, whatever chose them."""
     pixels = np.full((800, 800, 3), 244, np.uint8)
     pixels[:400] = smooth_tissue(400, 800)
-    path = write_slide(tmp_path / "a.tiff", pixels, 1.0)
+    path = write_slide(tmp_path / "a.tiff", pixels, 2.0)
     keys = []
     for args in ((), ("--no-tissue-mask",)):
         assert run("score", "slide", path, "--out", tmp_path / "out", *args).code == 0

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from wsi_idc.phantom import paint_slide
 from wsi_idc.phantom.magnify import magnify
 
-MPP = 1.0
+MPP = 2.0
 SIZE_PX = (800, 600)
 PATCHES = 12
 FILE_TILE_PX = 400
@@ -26,7 +26,7 @@ OF_FIRST_TILE = ((0, 0), (200, 0), (0, 200), (200, 200))
 
 APERIO = (
     "Aperio Image Library v11.2.1 \r\n800x600 [0,0 800x600] (400x400) JPEG/RGB Q=90"
-    "|AppMag = 20|MPP = 1.0000|Filename = phantom|Spare = ----------------"
+    "|AppMag = 20|MPP = 2.0000|Filename = phantom|Spare = ----------------"
 )
 """What an Aperio scanner writes into ImageDescription; numbers are changed in place."""
 

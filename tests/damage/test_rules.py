@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsi_idc.geometry import MAX_MPP, MIN_MPP, PATCH_UM, plausible_mpp, plausible_size, tile_edges
+from wsi_idc.geometry import IDC_PATCH, MAX_MPP, MIN_MPP, plausible_mpp, plausible_size, tile_edges
 from wsi_idc.model.calibration import Calibration
 from wsi_idc.model.config import ModelConfig, read_config
 from wsi_idc.naming import MAX_COORDINATE_PX, PatchName, almost_a_patch_name, is_case_number, parse_patch_name
@@ -48,14 +48,14 @@ def test_case_numbers_are_ascii_digits(text: str) -> None:
 
 @given(st.integers(1, 300_000), MPP)
 def test_tiles_cover_a_slide_without_gap_or_overlap(length: int, mpp: float) -> None:
-    edges = tile_edges(length, mpp)
+    edges = tile_edges(length, mpp, IDC_PATCH.um)
     assert (edges[0], edges[-1]) == (0, length)
     steps = np.diff(edges)
     assert (steps > 0).all()
     inner = np.arange(1, len(edges) - 1)
-    if PATCH_UM / mpp >= 2:
-        assert np.abs(np.array(edges[1:-1]) - inner * PATCH_UM / mpp).max(initial=0) <= 0.5 + 1e-6
-        assert steps.max(initial=0) <= PATCH_UM / mpp + 1
+    if IDC_PATCH.um / mpp >= 2:
+        assert np.abs(np.array(edges[1:-1]) - inner * IDC_PATCH.um / mpp).max(initial=0) <= 0.5 + 1e-6
+        assert steps.max(initial=0) <= IDC_PATCH.um / mpp + 1
 
 
 @given(st.floats())

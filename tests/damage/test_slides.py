@@ -82,7 +82,7 @@ def with_profile(profile: bytes) -> Callable[[], bytes]:
 
     def make() -> bytes:
         file = io.BytesIO()
-        scale = {"resolution": (1e4, 1e4), "resolutionunit": "CENTIMETER"}
+        scale = {"resolution": (5e3, 5e3), "resolutionunit": "CENTIMETER"}
         tifffile.imwrite(
             file,
             good.pixels(),
@@ -105,7 +105,7 @@ def scale_tags(x: tuple[int, int], unit: int = 3) -> Change:
 
 
 def aperio_scale(written: str) -> Change:
-    return tiff.replace(b"MPP = 1.0000", f"MPP = {written}".encode())
+    return tiff.replace(b"MPP = 2.0000", f"MPP = {written}".encode())
 
 
 def ome_scale(written: str) -> Change:
@@ -211,8 +211,8 @@ SCALES = [
         for written in ("nan", "", "half", "1e999")
         for row in rows_of("aperio", f"mpp '{written}'", aperio_scale(written), NO_SCALE)
     ),
-    *rows_of("aperio", "mpp with a comma", aperio_scale("0,5000"), mpp=0.5),
-    *rows_of("aperio", "mpp twice", tiff.replace(b"= ----------------", b"= -|MPP = 0.5000"), mpp=0.5),
+    *rows_of("aperio", "mpp with a comma", aperio_scale("1,0000"), mpp=1.0),
+    *rows_of("aperio", "mpp twice", tiff.replace(b"= ----------------", b"= -|MPP = 1.0000"), mpp=1.0),
     *rows_of("aperio", "mpp missing", tiff.replace(b"|MPP", b"|XXX"), NO_SCALE),
     *rows_of("aperio", "description missing", tiff.drop_tag(tiff.DESCRIPTION), NO_SCALE),
     *rows_of("generic", "resolution 0", scale_tags((0, 1)), NO_SCALE),

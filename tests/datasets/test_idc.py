@@ -26,7 +26,7 @@ def test_case_is_a_grid_in_row_major_order(patch_set: Path) -> None:
     assert case.patches[0] == Patch(0, 0, 50, 50, label=1)
     assert case.patches[-1] == Patch(150, 100, 38, 42, label=0)
     assert case.size_px == (188, 142)
-    assert (case.slide, case.kind, case.mpp, case.mpp_source) == ("8863", "idc", (4.0, 4.0), "nominal")
+    assert (case.slide, case.kind, case.mpp, case.mpp_source) == ("8863", "idc", (8.0, 8.0), "nominal")
 
 
 def test_small_patches_are_padded_with_white_at_right_and_bottom(patch_set: Path) -> None:

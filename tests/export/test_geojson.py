@@ -21,7 +21,7 @@ from tests.export.qupath import read_checked, twice_area
 from tests.export.test_ome import file_size_limit
 from wsi_idc.errors import OutputError
 from wsi_idc.export.geojson import write_contours, write_geojson
-from wsi_idc.geometry import tile_edges
+from wsi_idc.geometry import IDC_PATCH, tile_edges
 from wsi_idc.phantom import as_case, paint_slide
 from wsi_idc.scoring.scores import Scores, make_scores
 from wsi_idc.slides.annotations import inside_share, read_outlines
@@ -48,12 +48,12 @@ def scores_of(
     return make_scores(slide, patches, np.stack([1 - prob, prob], axis=1).astype(np.float32), 0.5)
 
 
-def scores_of_mask(mask: str | NDArray[np.bool_], mpp: float = 0.499, **more: object) -> Scores:
+def scores_of_mask(mask: str | NDArray[np.bool_], mpp: float = 0.998, **more: object) -> Scores:
     """A slide with a tile called IDC for each #; edges are rounded one by one, as those of a raw slide."""
     if isinstance(mask, str):
         mask = np.array([[sign == "#" for sign in row] for row in mask.split()])
     rows, columns = mask.shape
-    across, down = (tile_edges(int(count * 200 / mpp) - 30, mpp) for count in (columns, rows))
+    across, down = (tile_edges(int(count * IDC_PATCH.um / mpp) - 30, mpp, IDC_PATCH.um) for count in (columns, rows))
     return scores_of(np.where(mask, 0.9, 0.1), across, down, **more)  # type: ignore[arg-type]
 
 
@@ -204,7 +204,7 @@ def test_a_folder_that_is_not_there(write: Write, tmp_path: Path) -> None:
 
 def test_a_region_with_a_hole(tmp_path: Path) -> None:
     scores = scores_of_mask("####.\n#..#.\n####.\n....#")
-    ring, corner = contours(scores, tmp_path, (0.499, 0.499))
+    ring, corner = contours(scores, tmp_path, (0.998, 0.998))
     edges = [0, 401, 802, 1202, 1603]
     assert ring["geometry"]["coordinates"] == [
         [[0, 0], [edges[4], 0], [edges[4], edges[3]], [0, edges[3]], [0, 0]],
@@ -218,7 +218,7 @@ def test_a_region_with_a_hole(tmp_path: Path) -> None:
         "measurements": None,
     }
     measured = ring["properties"]["measurements"]
-    assert measured == {"prob_idc_mean": 0.9, "area_mm2": pytest.approx(10 * 0.04, rel=2e-3), "patches": 10}
+    assert measured == {"prob_idc_mean": 0.9, "area_mm2": pytest.approx(10 * 0.16, rel=2e-3), "patches": 10}
     assert corner["properties"]["name"] == "IDC 2"
     assert corner["properties"]["measurements"]["patches"] == 1
 

@@ -193,12 +193,12 @@ def test_openslide_reads_all_levels_of_a_plain_tiff(tmp_path: Path) -> None:
 def test_a_plain_tiff_as_a_slide(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     pixels = painted(1_200, 1_600)
-    write_tiff(path, source(pixels), (0.5, 0.5))
+    write_tiff(path, source(pixels), (1.0, 1.0))
     with open_reader(path) as reader:
         assert isinstance(reader, OpenSlideReader)
         assert len(reader.levels) == 3
     with Slide(path, tissue_mask=False) as slide:
-        assert slide.mpp == pytest.approx((0.5, 0.5))
+        assert slide.mpp == pytest.approx((1.0, 1.0))
         assert slide.mpp_source == "file"
         first = pixels[:400, :400].reshape(50, 8, 50, 8, 3).mean(axis=(1, 3))
         # JPEG rings beside the red bar.

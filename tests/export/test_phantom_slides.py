@@ -38,7 +38,7 @@ def test_both_routes_give_the_same_scores_and_labels(run: Run, tmp_path: Path) -
     case, model = open_case("90001", out), load_model()
     with Slide(out / "slides" / "90001.tif", labels=out / "slides" / "90001.geojson") as slide:
         assert (slide.kind, slide.mpp_source) == ("phantom", "file")
-        assert slide.mpp == pytest.approx((0.5, 0.5), rel=1e-3)
+        assert slide.mpp == pytest.approx((1.0, 1.0), rel=1e-3)
         assert slide.size_px == (642 * 8, 585 * 8)
         of_slide = score(slide, model).scores
     of_case = score(case, model).scores

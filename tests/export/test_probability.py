@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -27,7 +28,7 @@ from wsi_idc.export.overlay_image import overlay_array, place_at_patch_scale, wr
 from wsi_idc.export.probability import probability_grid, write_probability_tiff, write_probability_zarr
 from wsi_idc.export.pyramid import halve
 from wsi_idc.export.slide_image import mosaic_array, write_mosaic_tiff, write_mosaic_zarr
-from wsi_idc.geometry import tile_edges, tile_numbers
+from wsi_idc.geometry import IDC_PATCH, tile_edges, tile_numbers
 from wsi_idc.phantom import as_case, paint_slide
 from wsi_idc.plotting.mosaic import rebuild_mosaic
 from wsi_idc.plotting.overlay import paint_overlay
@@ -102,10 +103,13 @@ def painted_boxes(source: PatchSource, scores: Scores) -> NDArray[np.float32]:
     block = source.read(0, len(source.patches))
     for i, (patch, pixels) in enumerate(zip(source.patches, block.pixels, strict=True)):
         height, width = (
-            min(50, max(1, round(side * mpp / 4)))
+            min(50, max(1, round(side * mpp / IDC_PATCH.mpp)))
             for side, mpp in zip((patch.height, patch.width), source.mpp[::-1], strict=True)
         )
-        y, x = (round(side * mpp / 200) * 50 for side, mpp in zip((patch.y, patch.x), source.mpp[::-1], strict=True))
+        y, x = (
+            round(side * mpp / IDC_PATCH.um) * 50
+            for side, mpp in zip((patch.y, patch.x), source.mpp[::-1], strict=True)
+        )
         where = slice(y, y + height), slice(x, x + width)
         np.testing.assert_array_equal(mosaic[where], pixels[:height, :width])
         expected[where] = scores.prob[i]
@@ -115,8 +119,8 @@ def painted_boxes(source: PatchSource, scores: Scores) -> NDArray[np.float32]:
 @settings(max_examples=200)
 @given(st.floats(0.05, 100), st.integers(1, 100_000))
 def test_a_tiles_edge_tells_its_number(mpp: float, length: int) -> None:
-    edges = np.array(tile_edges(length, mpp)[:-1])
-    np.testing.assert_array_equal(tile_numbers(edges, mpp), np.arange(len(edges)))
+    edges = np.array(tile_edges(length, mpp, IDC_PATCH.um)[:-1])
+    np.testing.assert_array_equal(tile_numbers(edges, mpp, IDC_PATCH.um), np.arange(len(edges)))
 
 
 def test_a_case(tmp_path: Path) -> None:
@@ -126,7 +130,7 @@ def test_a_case(tmp_path: Path) -> None:
     mosaic, scale = read_tiff(write_mosaic_tiff(source, tmp_path, compression="deflate"))
     grid, grid_scale = read_tiff(tmp_path / "p.ome.tif")
     assert grid.dtype == np.float32
-    assert grid_scale == (50 * scale[0], 50 * scale[1]) == (200, 200)
+    assert grid_scale == (50 * scale[0], 50 * scale[1]) == (400, 400)
     large = enlarged(grid, mosaic.shape[:2])
     # Patches that cannot be read are in the mosaic here, but have no probability.
     np.testing.assert_array_equal(large, np.where((mosaic == 255).all(axis=2), np.nan, painted_boxes(source, scores)))
@@ -148,26 +152,26 @@ def test_a_raw_slide(tmp_path: Path, mpp: float) -> None:
         expected = painted_boxes(source, scores)
         write_probability_tiff(scores, source, tmp_path / "p.ome.tif")
         large = enlarged(read_tiff(tmp_path / "p.ome.tif")[0], expected.shape)
-        boxes = place_at_patch_scale(scores, source.mpp)
+        boxes = place_at_patch_scale(scores, source.mpp, source.patch)
         np.testing.assert_array_equal(
             np.column_stack([boxes.left, boxes.top, boxes.right - boxes.left, boxes.bottom - boxes.top]),
             source.tile_places,
         )
     covered = ~np.isnan(expected)
     np.testing.assert_array_equal(large[covered], expected[covered])
-    # Tiles of a scale coarser than 4 µm/px may leave a row or column of pixels between them.
-    assert covered.all() or mpp > 4
+    # Tiles of a scale coarser than the patches may leave a row or column of pixels between them.
+    assert covered.all() or mpp > IDC_PATCH.mpp
 
 
 def test_a_slide_with_other_scales_along_x_and_y() -> None:
     patches = [
         Patch(left, top, right - left, bottom - top)
-        for top, bottom in zip(tile_edges(2_000, 0.7)[:-1], tile_edges(2_000, 0.7)[1:], strict=True)
-        for left, right in zip(tile_edges(3_000, 0.301)[:-1], tile_edges(3_000, 0.301)[1:], strict=True)
+        for top, bottom in itertools.pairwise(tile_edges(4_000, 0.7, IDC_PATCH.um))
+        for left, right in itertools.pairwise(tile_edges(6_000, 0.301, IDC_PATCH.um))
     ]
 
     class Facts:
-        slide, size_px, mpp = "a", (3_000, 2_000), (0.301, 0.7)
+        slide, size_px, mpp, patch = "a", (6_000, 4_000), (0.301, 0.7), IDC_PATCH
 
     facts = Facts()
     facts.patches = patches  # type: ignore[attr-defined]
@@ -197,14 +201,14 @@ def test_zarr_in_ome_zarr_py(tmp_path: Path, version: Literal["0.4", "0.5"]) -> 
     pixels, of_pixels = read_zarr(tmp_path / "p.ome.zarr")
     assert (pixels.dtype, pixels.shape) == (np.float32, (1, *mosaic.shape[1:]))
     # Nothing but the same scale: that lies over the mosaic in any reader, wherever it puts a pixel's centre.
-    assert of_pixels == of_mosaic == [{"type": "scale", "scale": [1, 4, 4]}]
+    assert of_pixels == of_mosaic == [{"type": "scale", "scale": [1, 8, 8]}]
     np.testing.assert_array_equal(pixels[0], painted_boxes(source, scores))
     np.testing.assert_array_equal(pixels[0], enlarged(probability_grid(scores, source), mosaic.shape[1:]))
 
 
 def test_zarr_of_a_raw_slide(tmp_path: Path) -> None:
     path = write_slide(tmp_path / "a.tiff", smooth_tissue(2_400, 2_700), None)
-    with Slide(path, mpp=0.499, tissue_mask=False) as source:
+    with Slide(path, mpp=0.998, tissue_mask=False) as source:
         scores = score_made(source)
         write_probability_zarr(scores, source, tmp_path / "p.ome.zarr")
         np.testing.assert_array_equal(read_zarr(tmp_path / "p.ome.zarr")[0][0], painted_boxes(source, scores))
@@ -233,7 +237,7 @@ def test_zarr_in_napari(tmp_path: Path, version: Literal["0.4", "0.5"]) -> None:
 
 @pytest.mark.parametrize("write", [write_probability_tiff, write_probability_zarr])
 def test_a_slide_without_tissue(tmp_path: Path, write: Callable[..., None]) -> None:
-    with Slide(write_slide(tmp_path / "a.tiff", np.full((900, 1_250, 3), 255, np.uint8), 1.0)) as source:
+    with Slide(write_slide(tmp_path / "a.tiff", np.full((900, 1_250, 3), 255, np.uint8), 2.0)) as source:
         assert not len(source.patches)
         scores = make_scores("a", [], np.empty((0, 2), np.float32), 0.5)
         write(scores, source, tmp_path / "p")
@@ -249,7 +253,7 @@ def test_a_patch_off_the_grid_goes_to_the_nearest_place() -> None:
     source = LoadedCase("8863", "made", patches, np.zeros((2, 50, 50, 3), np.uint8), "0" * 64)
     scores = score_made(source)
     np.testing.assert_array_equal(probability_grid(scores, source)[0, :2], scores.prob_idc.astype(np.float32))
-    assert place_at_patch_scale(scores, source.mpp).left.tolist() == [0, 63]
+    assert place_at_patch_scale(scores, source.mpp, source.patch).left.tolist() == [0, 63]
 
 
 @settings(max_examples=30)
@@ -311,10 +315,10 @@ def test_the_overlay_of_blocks_is_that_of_the_whole(tmp_path: Path, columns: int
     write_overlay_tiff(source, scores, STYLE, tmp_path / "o.ome.tif", compression="deflate")
     pixels, scale = read_tiff(tmp_path / "o.ome.tif")
     np.testing.assert_array_equal(pixels, expected)
-    assert scale == (4, 4)
+    assert scale == (8, 8)
     with OpenSlide(tmp_path / "o.ome.tif") as slide:
         assert slide.dimensions == expected.shape[1::-1]
-        assert float(slide.properties["openslide.mpp-x"]) == 4
+        assert float(slide.properties["openslide.mpp-x"]) == 8
         read = np.asarray(slide.read_region((0, 0), 0, slide.dimensions).convert("RGB"))
     np.testing.assert_array_equal(read, expected)
 
@@ -340,7 +344,7 @@ def test_memory_does_not_grow_with_the_slide(tmp_path: Path, what: str) -> None:
 
 
 def test_the_overlay_of_a_raw_slide_covers_its_tiles(tmp_path: Path) -> None:
-    path = write_slide(tmp_path / "a.tiff", smooth_tissue(2_400, 2_700), 0.499)
+    path = write_slide(tmp_path / "a.tiff", smooth_tissue(2_400, 2_700), 0.998)
     with Slide(path, tissue_mask=False) as source:
         scores = score_made(source, threshold=1.0)
         with OpenSlide(written_overlay(source, scores, tmp_path)) as slide:

@@ -107,7 +107,7 @@ def test_run_metadata(tmp_path: Path) -> None:
     assert set(told) == {"model", "runtime", "timestamp"}
     assert set(told["model"]) == {"config", "huggingface_location", "path"}
     assert told["model"]["config"]["class_names"] == ["no_idc", "idc"]
-    assert (told["model"]["config"]["patch_size_pixels"], told["model"]["config"]["spacing_um_px"]) == (50, 4)
+    assert (told["model"]["config"]["patch_size_pixels"], told["model"]["config"]["spacing_um_px"]) == (50, 8)
     assert Path(told["model"]["path"]) == Path("m.keras").absolute()
     assert told["runtime"]["args"] == "wsi-idc score slide 'my slide.svs'"
     assert set(told["runtime"]) >= {

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from wsi_idc.geometry import IDC_PATCH, PatchSpec
 from wsi_idc.plotting.caption import Caption
 from wsi_idc.scoring.scores import Scores, make_scores
 from wsi_idc.source import Block, MppSource, Patch, Patches, Problem, SourceKind
@@ -28,8 +29,9 @@ class MadeSource:
     kind: SourceKind = "idc"
     path: str = "made"
     fingerprint: str = "0" * 64
-    mpp: tuple[float, float] = (4.0, 4.0)
+    mpp: tuple[float, float] = (8.0, 8.0)
     mpp_source: MppSource = "nominal"
+    patch: PatchSpec = IDC_PATCH
     problems: Sequence[Problem] = field(default_factory=tuple)
     details: Mapping[str, object] = field(default_factory=dict)
     tissue: NDArray[np.bool_] | None = None
@@ -44,7 +46,7 @@ class MadeSource:
         for i, patch in enumerate(patches):
             if readable[i]:
                 height, width = (
-                    round(side * mpp / 4)
+                    round(side * mpp / self.patch.mpp)
                     for side, mpp in zip((patch.height, patch.width), (self.mpp[1], self.mpp[0]), strict=True)
                 )
                 pixels[i, :height, :width] = self.colours[start + i]

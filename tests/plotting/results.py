@@ -65,7 +65,7 @@ def make_results(out: Path) -> dict[str, Scores]:
         "empty.svs": add_slide(out, make_source(12, 10, keep=0, labels="none", **raw), "empty.svs"),
         HOSTILE: add_slide(out, make_source(12, 10, labels="none", **raw), HOSTILE, draw=False),
     }
-    rows: list[SlideSummary] = [summarise(of, (4.0, 4.0), 2.0) for of in scores.values()]
+    rows: list[SlideSummary] = [summarise(of, (8.0, 8.0), 2.0) for of in scores.values()]
     write_summary(out / "summary.csv", [*rows, failed("no scale.tiff", f"no scale {SCRIPT}")])
     write_cohort_metrics(out / "metrics.json", list(scores.values()))
     return scores

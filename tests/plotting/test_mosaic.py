@@ -18,7 +18,7 @@ def test_patches_lie_at_their_true_place_and_size() -> None:
     source = make_source(3, 2)
     mosaic = rebuild_mosaic(source)
     assert mosaic.pixels.shape == (80, 142, 3)
-    assert (mosaic.factor, mosaic.size_l0, mosaic.mpp) == (1, (142, 80), (4.0, 4.0))
+    assert (mosaic.factor, mosaic.size_l0, mosaic.mpp) == (1, (142, 80), (8.0, 8.0))
     for patch, colour in zip(source.patches, source.colours, strict=True):
         area = mosaic.pixels[patch.y : patch.y + patch.height, patch.x : patch.x + patch.width]
         assert (area == colour).all()
@@ -49,7 +49,7 @@ def test_the_factor_is_the_smallest_that_fits(limit: int) -> None:
     mosaic = rebuild_mosaic(make_source(3, 2), max_side_px=limit)
     assert max(mosaic.pixels.shape) <= max(limit, 3)
     assert mosaic.factor == 1 or -(-142 // (mosaic.factor - 1)) > limit
-    assert mosaic.mpp == (4.0 * mosaic.factor, 4.0 * mosaic.factor)
+    assert mosaic.mpp == (8.0 * mosaic.factor, 8.0 * mosaic.factor)
 
 
 @pytest.mark.parametrize("limit", [71, 48, 29, 11])
@@ -80,9 +80,9 @@ def test_patches_that_overlap_do_not_wrap_round_to_white() -> None:
 
 def test_level_0_finer_than_the_patches_is_reduced_to_their_scale() -> None:
     source = one_patch(Patch(800, 400, 400, 400), (1600, 1200))
-    source = dataclasses.replace(source, mpp=(0.5, 0.5), mpp_source="file")
+    source = dataclasses.replace(source, mpp=(1.0, 1.0), mpp_source="file")
     mosaic = rebuild_mosaic(source)
-    assert (mosaic.factor, mosaic.mpp, mosaic.pixels.shape) == (8, (4.0, 4.0), (150, 200, 3))
+    assert (mosaic.factor, mosaic.mpp, mosaic.pixels.shape) == (8, (8.0, 8.0), (150, 200, 3))
     assert (mosaic.pixels[50:100, 100:150] == (10, 20, 30)).all()
     assert (mosaic.pixels != 255).any(axis=2).sum() == 2500
 

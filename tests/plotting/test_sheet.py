@@ -140,7 +140,7 @@ def test_no_tissue_is_said() -> None:
 
 def test_undefined_figures_are_dashes() -> None:
     source = SHAPES["one class"]()
-    rows = dict(figure_rows(score(source), (4.0, 4.0)))
+    rows = dict(figure_rows(score(source), (8.0, 8.0)))
     assert rows["AUC"] == rows["Sensitivity"] == rows["Balanced accuracy"] == "\N{EN DASH}"
     assert rows["Specificity"] not in ("\N{EN DASH}", "")
     assert "nan" not in words(sheet_of(source)).lower()
@@ -152,21 +152,21 @@ def test_unreadable_patches_are_counted_only_where_there_are_any() -> None:
 
 
 def test_areas_come_from_the_boxes_and_the_scale() -> None:
-    source = make_source(3, 2, mpp=(2.0, 4.0))
+    source = make_source(3, 2, mpp=(4.0, 8.0))
     prob = np.array([0.9, 0.1, 0.1, 0.1, 0.1, np.nan])
     rows = dict(figure_rows(score(source, prob), source.mpp))
-    assert rows["Predicted IDC"] == "0.02 mm² (24.8 %)"
-    # 2 of 50x50, one of 42x50, two of 50x30, and the cut corner unreadable; 8 µm² a pixel.
-    assert rows["Tissue scored"] == f"{(2 * 2500 + 2100 + 2 * 1500) * 8e-6:.2f} mm²"
+    assert rows["Predicted IDC"] == "0.08 mm² (24.8 %)"
+    # 2 of 50x50, one of 42x50, two of 50x30, and the cut corner unreadable; 32 µm² a pixel.
+    assert rows["Tissue scored"] == f"{(2 * 2500 + 2100 + 2 * 1500) * 32e-6:.2f} mm²"
 
 
 def test_panels_show_the_slide_at_one_scale_and_its_true_shape() -> None:
-    source = make_source(20, 10, mpp=(4.0, 2.0))
+    source = make_source(20, 10, mpp=(8.0, 4.0))
     figure = sheet_of(source, score(source))
     sizes = {panel.get_array().shape[:2] for panel in figure.images}
     assert len(figure.images) == 3 and len(sizes) == 1
     height, width = sizes.pop()
-    assert width / height == pytest.approx((992 * 4) / (480 * 2), rel=0.02)
+    assert width / height == pytest.approx((992 * 8) / (480 * 4), rel=0.02)
 
 
 @pytest.mark.parametrize(("shape", "gain"), [((1, 2), 1.15), ((1.8, 1), 1.3), ((2.5, 1), 1.4), ((6, 1), 1.9)])

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from wsi_idc.errors import DataNotFoundError, OptionError
-from wsi_idc.geometry import tile_edges
+from wsi_idc.geometry import IDC_PATCH, tile_edges
 from wsi_idc.slides import annotations as outlines_module
 from wsi_idc.slides.annotations import MAX_FILE_MB, OUTLINE_SHARE, Outlines, inside_share, read_outlines
 
@@ -43,7 +43,7 @@ def share_of(outlines: Outlines, *boxes: tuple[int, int, int, int]) -> Floats:
 
 def grid(width: int, height: int, mpp: tuple[float, float]) -> NDArray[np.int64]:
     """Tiles of a slide in row-major order, shape (n, 4)."""
-    across, down = np.array(tile_edges(width, mpp[0])), np.array(tile_edges(height, mpp[1]))
+    across, down = np.array(tile_edges(width, mpp[0], IDC_PATCH.um)), np.array(tile_edges(height, mpp[1], IDC_PATCH.um))
     top, left = (axis.ravel() for axis in np.meshgrid(down[:-1], across[:-1], indexing="ij"))
     bottom, right = (axis.ravel() for axis in np.meshgrid(down[1:], across[1:], indexing="ij"))
     return np.column_stack([left, top, right, bottom])

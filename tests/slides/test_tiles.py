@@ -34,7 +34,7 @@ def test_patches_hold_the_pixels_of_the_slides_own_tiles(tmp_path: Path, mpp: fl
 
 
 def test_an_unreadable_tile_makes_no_patch(tmp_path: Path) -> None:
-    path = write_slide(tmp_path / "a.tiff", smooth_tissue(1_216, 1_216), 1.0, tile=400)
+    path = write_slide(tmp_path / "a.tiff", smooth_tissue(1_216, 1_216), 2.0, tile=400)
     damage(path, 5, b"\x00")
     with Slide(path, tissue_mask=False) as slide:
         tiles = SlideTiles(slide, "700000")
@@ -47,7 +47,7 @@ def test_an_unreadable_tile_makes_no_patch(tmp_path: Path) -> None:
 
 
 def test_numbers_of_cases(tmp_path: Path) -> None:
-    path = write_slide(tmp_path / "a.tiff", smooth_tissue(300, 300), 1.0)
+    path = write_slide(tmp_path / "a.tiff", smooth_tissue(300, 300), 2.0)
     with Slide(path) as slide:
         number = case_number(slide)
         assert 100_000 <= int(number) < 1_000_000_000
@@ -63,6 +63,6 @@ def test_numbers_of_cases(tmp_path: Path) -> None:
 
 
 def test_without_tissue_there_is_nothing_to_cut(tmp_path: Path) -> None:
-    path = write_slide(tmp_path / "blank.tiff", np.full((800, 800, 3), 240, np.uint8), 1.0)
+    path = write_slide(tmp_path / "blank.tiff", np.full((800, 800, 3), 240, np.uint8), 2.0)
     with Slide(path) as slide, pytest.raises(SlideError, match="--no-tissue-mask"):
         SlideTiles(slide, "700000")

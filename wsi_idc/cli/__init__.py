@@ -18,7 +18,7 @@ from wsi_idc.errors import WsiIdcError, printable
 COMMANDS = {
     "heatmap": "Score a slide and draw its sheet: probability of IDC over the tissue.",
     "score": "Score a slide: a row per patch in scores.csv.",
-    "mosaic": "Rebuild the image of a slide at 4 µm/px.",
+    "mosaic": "Rebuild the image of a slide at 8 µm/px.",
     "tile": "Cut a raw slide into named patches.",
     "ingest": "Pack a folder or zip of patches into one patch store.",
     "train": "Train CancerNet on labelled patches.",

@@ -19,7 +19,7 @@ _form = options.together(
         type=click.Choice(["png", "ome-tiff", "ome-zarr"]),
         default="png",
         show_default=True,
-        help="png: about 4 µm/px, coarser beyond 8,192 pixels a side; the others: exactly 4 µm/px, as a pyramid.",
+        help="png: about 8 µm/px, coarser beyond 8,192 pixels a side; the others: exactly 8 µm/px, as a pyramid.",
     ),
     click.option(
         "--ome-zarr",
@@ -39,7 +39,7 @@ _form = options.together(
 
 @click.group("mosaic")
 def command() -> None:
-    """Rebuild the image of a slide at 4 µm/px in OUT/<slide>/."""
+    """Rebuild the image of a slide at 8 µm/px in OUT/<slide>/."""
 
 
 @command.command("patient")
@@ -62,7 +62,7 @@ def patient(case: str, data: str | None, quiet: bool, **given: Any) -> int:
 @options.pixels
 @_form
 def slide(file: Path, mpp: float | None, icc: bool, allow_upsampling: bool, **given: Any) -> int:
-    """Bring a raw slide to 4 µm/px: whatever OpenSlide reads, and OME-TIFF."""
+    """Bring a raw slide to 8 µm/px: whatever OpenSlide reads, and OME-TIFF."""
     from wsi_idc.slides.slide import Slide
 
     with Slide(file, mpp=mpp, icc=icc, allow_upsampling=allow_upsampling, tissue_mask=False) as source:

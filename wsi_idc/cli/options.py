@@ -118,7 +118,7 @@ pixels = together(
         help="Scale of the slide at its finest in µm/px; stands above the file's own. [default: the file's]",
     ),
     click.option("--icc", is_flag=True, help="Convert colours to sRGB by the slide's ICC profile."),
-    click.option("--allow-upsampling", is_flag=True, help="Take slides coarser than 4.4 µm/px, too."),
+    click.option("--allow-upsampling", is_flag=True, help="Take slides coarser than 1.1 times the model's scale, too."),
 )
 
 _slide = together(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from wsi_idc.export.outputs import Outputs
     from wsi_idc.model.config import ModelConfig
     from wsi_idc.scoring.results import SlideResult
+    from wsi_idc.slides.slide import Slide
 
 
 def find_cases(ids: Sequence[str], data: str | None, quiet: bool) -> Dataset:
@@ -53,10 +54,12 @@ def score_slides(
     outputs: Outputs | None = None,
 ) -> int:
     """Score raw slides one after the other: see `_score_each`. All must open before the first is scored."""
-    from wsi_idc.slides.slide import Slide
+    from wsi_idc.model.classifier import model_patch
+
+    reading = replace(reading, patch=model_patch(scoring.model))
 
     def open_slide(path: Path) -> Slide:
-        return Slide(path, labels=labels, **asdict(reading))
+        return reading.open(path, labels=labels)
 
     names: dict[str, Path] = {}
     for path in files:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,11 +32,10 @@ def command(
     """Cut a raw slide into named patches that --data takes: OUT/<case>/<case>_idx5_x1_y51.png."""
     from wsi_idc.cli.console import list_problems, progress_bar, warn
     from wsi_idc.datasets.packing import check_free, write_patches
-    from wsi_idc.slides.slide import Slide
     from wsi_idc.slides.tiles import SlideTiles, case_number
 
     check_free(out)
-    with Slide(file, labels=labels, **asdict(reading)) as slide:
+    with reading.open(file, labels=labels) as slide:
         number = case_number(slide, case)
         with progress_bar("Looking for tissue", None, quiet):
             tiles = SlideTiles(slide, number)

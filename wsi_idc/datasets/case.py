@@ -10,13 +10,13 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from wsi_idc.geometry import PATCH_MPP, PATCH_PX
+from wsi_idc.geometry import IDC_PATCH
 from wsi_idc.naming import PHANTOM_CASES
 from wsi_idc.source import Block, MppSource, Patch, Patches, Problem, SourceKind
 
 
 class Case(ABC):
-    """Patches of one case at a nominal 4 µm/px, in row-major order: a `PatchSource`.
+    """Patches of one case at the IDC set's nominal scale, in row-major order: a `PatchSource`.
 
     Parameters
     ----------
@@ -30,7 +30,8 @@ class Case(ABC):
         What was odd when the case was opened.
     """
 
-    mpp = (PATCH_MPP, PATCH_MPP)
+    patch = IDC_PATCH
+    mpp = (IDC_PATCH.mpp, IDC_PATCH.mpp)
     mpp_source: MppSource = "nominal"
     details: Mapping[str, object] = MappingProxyType({})
     tissue = None
@@ -58,7 +59,7 @@ class Case(ABC):
 
     @property
     def mosaic_px(self) -> tuple[int, int]:
-        """Width and height at 4 µm/px."""
+        """Width and height at the scale of the patches."""
         return self.size_px
 
     @cached_property
@@ -131,6 +132,6 @@ class LoadedCase(Case):
 
 def pad_patch(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """A patch cut by the slide's edge on white, shape (50, 50, 3)."""
-    full = np.full((PATCH_PX, PATCH_PX, 3), 255, dtype=np.uint8)
+    full = np.full((IDC_PATCH.size_px, IDC_PATCH.size_px, 3), 255, dtype=np.uint8)
     full[: pixels.shape[0], : pixels.shape[1]] = pixels
     return full

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from wsi_idc.datasets.case import Case
 from wsi_idc.datasets.dataset import Dataset, unknown_case
 from wsi_idc.errors import DataNotFoundError, NotIdcDataError
-from wsi_idc.geometry import PATCH_PX
+from wsi_idc.geometry import IDC_PATCH
 from wsi_idc.io.png import PngError, decode_png, png_size
 from wsi_idc.naming import PatchName, almost_a_patch_name, parse_patch_name
 from wsi_idc.source import Block, Patch, Problem
@@ -124,7 +124,7 @@ class Zip(Container):
 
 def _refuse_large(size: int) -> None:
     if size > MAX_PATCH_BYTES:
-        raise OSError(f"larger than {MAX_PATCH_BYTES:,} bytes, so no {PATCH_PX}x{PATCH_PX} patch")
+        raise OSError(f"larger than {MAX_PATCH_BYTES:,} bytes, so no {IDC_PATCH.size_px}x{IDC_PATCH.size_px} patch")
 
 
 def _case_folder(name: str) -> str | None:
@@ -312,7 +312,7 @@ class IdcCase(Case):
     def read(self, start: int, stop: int) -> Block:
         """Decode the patches ``start`` to ``stop - 1``: see `Block`."""
         entries = self._entries[start:stop]
-        pixels = np.full((len(entries), PATCH_PX, PATCH_PX, 3), 255, dtype=np.uint8)
+        pixels = np.full((len(entries), IDC_PATCH.size_px, IDC_PATCH.size_px, 3), 255, dtype=np.uint8)
         readable = np.ones(len(entries), dtype=np.bool_)
         problems = []
         for i, (entry, data) in enumerate(zip(entries, self._encoded[start:stop], strict=True)):
@@ -346,11 +346,11 @@ def _read_or_reason(container: Container, path: str) -> bytes | str:
 
 def _patch(entry: Entry, data: bytes | str) -> Patch:
     try:
-        width, height = png_size(data) if isinstance(data, bytes) else (PATCH_PX, PATCH_PX)
+        width, height = png_size(data) if isinstance(data, bytes) else (IDC_PATCH.size_px, IDC_PATCH.size_px)
     except PngError:
-        width, height = PATCH_PX, PATCH_PX
-    if max(width, height) > PATCH_PX:
-        width, height = PATCH_PX, PATCH_PX
+        width, height = IDC_PATCH.size_px, IDC_PATCH.size_px
+    if max(width, height) > IDC_PATCH.size_px:
+        width, height = IDC_PATCH.size_px, IDC_PATCH.size_px
     return Patch(entry.name.x - 1, entry.name.y - 1, width, height, entry.name.label)
 
 
@@ -358,8 +358,8 @@ def _decode(data: bytes | str) -> NDArray[np.uint8]:
     if isinstance(data, str):
         raise PngError(data)
     width, height = png_size(data)
-    if max(width, height) > PATCH_PX:
-        raise PngError(f"{width}x{height} px, where a patch has at most {PATCH_PX}x{PATCH_PX}")
+    if max(width, height) > IDC_PATCH.size_px:
+        raise PngError(f"{width}x{height} px, where a patch has at most {IDC_PATCH.size_px}x{IDC_PATCH.size_px}")
     return decode_png(data)
 
 

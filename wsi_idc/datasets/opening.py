@@ -17,7 +17,7 @@ ZARR_FILE = "zarr.json"
 
 DEMO = "demo"
 DEMO_SEED = 0
-DEMO_VERSION = 1
+DEMO_VERSION = 2
 """Counts up when the phantom is painted differently, so that no old one is taken from the cache."""
 
 NO_DATA = (

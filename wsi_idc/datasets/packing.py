@@ -54,7 +54,7 @@ def write_patches(
     out : path
         There must be nothing yet.
     cases : iterable of PatchSource
-        At 4 µm/px, their slides named by case numbers, ascending.
+        At the scale of the IDC set, their slides named by case numbers, ascending.
     form : {"folder", "zip", "store"}, optional
         By default what the ending of `out` asks for.
     on_patches : callable, optional

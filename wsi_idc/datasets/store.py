@@ -22,7 +22,7 @@ from wsi_idc.datasets.case import LoadedCase
 from wsi_idc.datasets.dataset import Dataset, unknown_case
 from wsi_idc.datasets.shards import ShardedRows
 from wsi_idc.errors import NotIdcDataError, printable
-from wsi_idc.geometry import PATCH_PX
+from wsi_idc.geometry import IDC_PATCH
 from wsi_idc.naming import MAX_COORDINATE_PX, is_case_number
 from wsi_idc.source import UNKNOWN, Patches, PatchSource, Problem
 
@@ -229,7 +229,7 @@ class _Writer:
 
 def _open_arrays(group: zarr.Group) -> dict[str, zarr.Array[Any]]:
     """The pixels, and the columns of the table; made where they are not there."""
-    patch = (PATCH_PX, PATCH_PX, 3)
+    patch = (IDC_PATCH.size_px, IDC_PATCH.size_px, 3)
     if "pixels" not in group:
         group.create_array(
             "pixels",
@@ -388,7 +388,7 @@ def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:
 
 def _check_arrays(pixels: zarr.Array[Any], columns: Mapping[str, zarr.Array[Any]], total: int) -> None:
     """ValueError where the arrays are not those that `_Writer` makes; before anything of the declared size is held."""
-    patch = (PATCH_PX, PATCH_PX, 3)
+    patch = (IDC_PATCH.size_px, IDC_PATCH.size_px, 3)
     wanted: dict[str, tuple[Any, ...]] = {"pixels": ((total, *patch), "uint8", (_CHUNK, *patch), (_SHARD, *patch))}
     wanted |= {name: ((total,), kind, (_ROWS,), None) for name, kind in _TABLE.items()}
     for name, array in {"pixels": pixels, **columns}.items():
@@ -409,7 +409,7 @@ def _check_rows(entry: _Entry, columns: Mapping[str, NDArray[Any]]) -> None:
     ranges = {
         "case": (int(entry.case), int(entry.case)),
         **dict.fromkeys(("x", "y"), (0, MAX_COORDINATE_PX - 1)),
-        **dict.fromkeys(("width", "height"), (1, PATCH_PX)),
+        **dict.fromkeys(("width", "height"), (1, IDC_PATCH.size_px)),
         "label": (UNKNOWN, 1),
     }
     for name, (low, high) in ranges.items():

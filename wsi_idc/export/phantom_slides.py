@@ -13,13 +13,13 @@ from skimage import measure
 
 from wsi_idc._util.files import make_folder, replacing_text
 from wsi_idc.export.ome_tiff import write_tiff
-from wsi_idc.geometry import PATCH_MPP
+from wsi_idc.geometry import IDC_PATCH
 from wsi_idc.naming import PHANTOM_MARK
 from wsi_idc.phantom import PhantomSlide, case_numbers, paint_slide
 from wsi_idc.phantom.magnify import magnify
 
 MAGNIFICATION = 8
-"""Pixels of level 0 to one of the patches, along either side: 0.5 µm/px, a scan with a 20x objective."""
+"""Pixels of level 0 to one of the patches, along either side: 1 µm/px, as of a 10x objective."""
 
 
 def write_phantom_slides(
@@ -53,15 +53,15 @@ def write_phantom_slides(
 def write_phantom_slide(
     slide: PhantomSlide, path: Path, seed: int, on_block: Callable[[int, int], None] | None = None
 ) -> None:
-    """Write a painted slide as a pyramidal TIFF of 0.5 µm/px, whole or not at all."""
-    mpp = PATCH_MPP / MAGNIFICATION
+    """Write a painted slide as a pyramidal TIFF of 1 µm/px, whole or not at all."""
+    mpp = IDC_PATCH.mpp / MAGNIFICATION
     pixels = magnify(slide.pixels, MAGNIFICATION, seed + int(slide.case))
     about = f"{PHANTOM_MARK} case {slide.case} seed {seed}: synthetic tissue"
     write_tiff(path, pixels, (mpp, mpp), description=about, on_block=on_block)
 
 
 def outline_tumour(tumour: NDArray[np.bool_]) -> dict[str, Any]:
-    """Outlines of a mask at 4 µm/px as GeoJSON in pixels of the slide, as QuPath would export them.
+    """Outlines of a mask at the scale of the patches as GeoJSON in pixels of the slide, as QuPath would export them.
 
     Parameters
     ----------

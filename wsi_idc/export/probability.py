@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from wsi_idc.export.ome_tiff import write_ome_tiff
 from wsi_idc.export.ome_zarr import Version, write_ome_zarr
 from wsi_idc.export.pyramid import OnBlock
-from wsi_idc.export.slide_image import image_name
-from wsi_idc.geometry import PATCH_MPP, PATCH_PX, PATCH_UM, tile_edges, tile_numbers
+from wsi_idc.export.slide_image import image_name, mosaic_scale
+from wsi_idc.geometry import tile_edges, tile_numbers
 from wsi_idc.scoring.scores import CONTEXT_COLUMN, Scores
 from wsi_idc.source import PatchSource, SlideFacts
 
@@ -24,7 +24,7 @@ _BLOCK_PX = 1_024
 def probability_grid(scores: Scores, source: SlideFacts) -> NDArray[np.float32]:
     """Probability of each patch, ``prob``, at its place in the grid of the slide, shape (rows, columns).
 
-    A pixel is 200 µm wide and high, and begins where 50x50 pixels of the mosaic at 4 µm/px do, so nothing drifts: the
+    A pixel is as wide and high as a patch, and begins where a patch of the mosaic does, so nothing drifts: the
     edges of a raw slide's tiles are rounded in pixels of level 0, each from its own place in this grid. NaN where
     there is no patch or none that is readable. The pixels at the right and bottom edge may reach beyond the slide. A
     patch that lies in no such place, as no published case has one, goes to the nearest.
@@ -35,10 +35,13 @@ def probability_grid(scores: Scores, source: SlideFacts) -> NDArray[np.float32]:
     source : SlideFacts
         The same slide.
     """
-    columns, rows = (len(tile_edges(length, mpp)) - 1 for length, mpp in zip(source.size_px, source.mpp, strict=True))
+    tile_um = source.patch.um
+    columns, rows = (
+        len(tile_edges(length, mpp, tile_um)) - 1 for length, mpp in zip(source.size_px, source.mpp, strict=True)
+    )
     grid = np.full((rows, columns), np.nan, dtype=np.float32)
-    row = tile_numbers(scores.miny, source.mpp[1]).clip(max=rows - 1)
-    column = tile_numbers(scores.minx, source.mpp[0]).clip(max=columns - 1)
+    row = tile_numbers(scores.miny, source.mpp[1], tile_um).clip(max=rows - 1)
+    column = tile_numbers(scores.minx, source.mpp[0], tile_um).clip(max=columns - 1)
     known = scores.readable
     grid[row[known], column[known]] = scores.prob[known]
     return grid
@@ -47,8 +50,8 @@ def probability_grid(scores: Scores, source: SlideFacts) -> NDArray[np.float32]:
 def write_probability_tiff(scores: Scores, source: SlideFacts, path: Path) -> None:
     """Write the grid as OME-TIFF, float32: see `probability_grid`.
 
-    Its corner is the mosaic's, and its scale 200 µm/px: enlarged 50 times without interpolation it covers the mosaic.
-    QuPath and Fiji go by that. OpenSlide reads no float32.
+    Its corner is the mosaic's, and a pixel is a patch: enlarged without interpolation it covers the mosaic. QuPath and
+    Fiji go by that. OpenSlide reads no float32.
 
     Parameters
     ----------
@@ -66,7 +69,7 @@ def write_probability_tiff(scores: Scores, source: SlideFacts, path: Path) -> No
         If the disk is full.
     """
     grid: da.Array = da.from_array(probability_grid(scores, source)[..., None])  # type: ignore[no-untyped-call]
-    scale = PATCH_UM, PATCH_UM
+    scale = source.patch.um, source.patch.um
     write_ome_tiff(path, grid, scale, compression="deflate", name=_name(source), channel=_channel(scores))
 
 
@@ -75,9 +78,9 @@ def write_probability_zarr(
 ) -> None:
     """Write the grid, enlarged to the scale and size of the mosaic, as OME-Zarr, float32.
 
-    Enlarged, as napari puts the centre of every image's first pixel at the same place: one pixel a patch would lie 98
-    µm off, and napari-ome-zarr 0.10 leaves out the translation that OME-Zarr has against it. What repeats costs next
-    to nothing on the disk. A block is made at a time, so memory does not grow with the slide.
+    Enlarged, as napari puts the centre of every image's first pixel at the same place: one pixel a patch would lie
+    nearly half a patch off, and napari-ome-zarr 0.10 leaves out the translation that OME-Zarr has against it. What
+    repeats costs next to nothing on the disk. A block is made at a time, so memory does not grow with the slide.
 
     Parameters
     ----------
@@ -96,19 +99,18 @@ def write_probability_zarr(
     OSError
         If the disk is full.
     """
-    pixels = _enlarged(probability_grid(scores, source), source.mosaic_px)
-    scale = PATCH_MPP, PATCH_MPP
+    pixels = _enlarged(probability_grid(scores, source), source.mosaic_px, source.patch.size_px)
     about = {"name": _name(source), "channel": _channel(scores)}
-    write_ome_zarr(path, pixels, scale, version=version, on_block=on_block, **about)
+    write_ome_zarr(path, pixels, mosaic_scale(source), version=version, on_block=on_block, **about)
 
 
-def _enlarged(grid: NDArray[np.float32], size_px: tuple[int, int]) -> da.Array:
-    """Every pixel 50 times as wide and high, cut to a width and height, shape (height, width, 1)."""
+def _enlarged(grid: NDArray[np.float32], size_px: tuple[int, int], times: int) -> da.Array:
+    """Every pixel so many times as wide and high, cut to a width and height, shape (height, width, 1)."""
     width, height = size_px
 
     def repeat(block_info: Any = None) -> NDArray[np.float32]:
         sides = block_info[None]["array-location"][:2]
-        rows, columns = (np.arange(*side) // PATCH_PX for side in sides)
+        rows, columns = (np.arange(*side) // times for side in sides)
         block: NDArray[np.float32] = grid[np.ix_(rows, columns)][..., None]
         return block
 

@@ -1,4 +1,4 @@
-"""The whole slide at 4 µm/px as a file for other programs, block by block."""
+"""The whole slide at the scale of its patches as a file for other programs, block by block."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from wsi_idc.export.ome_tiff import Compression, write_ome_tiff
 from wsi_idc.export.ome_zarr import Version, write_ome_zarr
 from wsi_idc.export.pyramid import OnBlock
-from wsi_idc.geometry import PATCH_MPP
 from wsi_idc.naming import PHANTOM_MARK
 from wsi_idc.scoring.results import MOSAIC_TIFF, MOSAIC_ZARR
 from wsi_idc.source import PatchSource, SlideFacts
@@ -22,7 +21,7 @@ _BLOCK_PX = (512, 2_048)
 
 
 def mosaic_array(source: PatchSource) -> da.Array:
-    """The slide at 4 µm/px, shape (height, width, 3) of uint8, read where it is computed."""
+    """The slide at the scale of its patches, shape (height, width, 3) of uint8, read where it is computed."""
     width, height = source.mosaic_px
 
     def read(block_info: Any = None) -> NDArray[np.uint8]:
@@ -46,7 +45,12 @@ def write_mosaic_tiff(
     """Write ``mosaic.ome.tif``: see `write_ome_tiff`."""
     path = folder / MOSAIC_TIFF
     write_ome_tiff(
-        path, mosaic_array(source), _SCALE, compression=compression, name=image_name(source), on_block=on_block
+        path,
+        mosaic_array(source),
+        mosaic_scale(source),
+        compression=compression,
+        name=image_name(source),
+        on_block=on_block,
     )
     return path
 
@@ -56,11 +60,15 @@ def write_mosaic_zarr(
 ) -> Path:
     """Write ``mosaic.ome.zarr``: see `write_ome_zarr`."""
     path = folder / MOSAIC_ZARR
-    write_ome_zarr(path, mosaic_array(source), _SCALE, version=version, name=image_name(source), on_block=on_block)
+    write_ome_zarr(
+        path, mosaic_array(source), mosaic_scale(source), version=version, name=image_name(source), on_block=on_block
+    )
     return path
 
 
-_SCALE = (PATCH_MPP, PATCH_MPP)
+def mosaic_scale(source: SlideFacts) -> tuple[float, float]:
+    """Scale of the mosaic along x and y, in µm/px."""
+    return source.patch.mpp, source.patch.mpp
 
 
 def image_name(source: SlideFacts) -> str:

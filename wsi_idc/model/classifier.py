@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsi_idc.errors import ModelError
+from wsi_idc.geometry import PatchSpec
 from wsi_idc.model.config import DEFAULT_BATCH, ModelConfig, file_sha256, read_config
 from wsi_idc.model.network import Network
 
@@ -51,6 +52,18 @@ def bundled_model() -> Path:
     return Path(str(resources.files("wsi_idc.model").joinpath("cancernet.keras")))
 
 
+def model_patch(path: str | Path | None = None) -> PatchSpec:
+    """Size and scale of the patches that a model takes, from its ``.json``: see `load_model`."""
+    return read_config(_checked_path(path).with_suffix(".json")).patch
+
+
+def _checked_path(path: str | Path | None) -> Path:
+    path = bundled_model() if path is None else Path(path)
+    if not path.is_file() or path.suffix != ".keras":
+        raise ModelError(f"There is no model at {path}: name a .keras file with its .json beside it.")
+    return path
+
+
 def load_model(path: str | Path | None = None) -> Classifier:
     """Load a model.
 
@@ -68,9 +81,7 @@ def load_model(path: str | Path | None = None) -> Classifier:
         Where the file is missing, is no Keras model, carries code, has another input or output than 48x48x3 and
         two classes, has weights that are not finite, or does not belong to the ``.json``.
     """
-    path = bundled_model() if path is None else Path(path)
-    if not path.is_file() or path.suffix != ".keras":
-        raise ModelError(f"There is no model at {path}: name a .keras file with its .json beside it.")
+    path = _checked_path(path)
     config = read_config(path.with_suffix(".json"))
     if config.sha256 != file_sha256(path):
         raise ModelError(f"{path} is not the model that {path.with_suffix('.json').name} describes (SHA-256 differs).")

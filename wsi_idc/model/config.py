@@ -11,7 +11,7 @@ from typing import Any
 
 from wsi_idc._util.files import write_json
 from wsi_idc.errors import ModelError, printable
-from wsi_idc.geometry import INPUT_PX, PATCH_MPP, PATCH_PX
+from wsi_idc.geometry import IDC_PATCH, INPUT_PX, PATCH_PX, PatchSpec, plausible_mpp
 from wsi_idc.model.calibration import Calibration
 
 CLASS_NAMES = ("no_idc", "idc")
@@ -35,6 +35,8 @@ class ModelConfig:
         Of the ``.keras`` file that this belongs to.
     threshold : float
         A patch is called IDC where its probability is at least this.
+    patch : PatchSpec
+        Size and scale of the patches that it was trained on, and takes.
     calibration : Calibration or None
         What the network's probability goes through before it is compared or written.
     training : dict
@@ -46,6 +48,7 @@ class ModelConfig:
     threshold: float
     version: str = ""
     architecture: str = "cancernet"
+    patch: PatchSpec = IDC_PATCH
     calibration: Calibration | None = None
     training: dict[str, Any] = field(default_factory=dict)
 
@@ -66,8 +69,8 @@ class ModelConfig:
             "architecture": self.architecture,
             "num_classes": len(CLASS_NAMES),
             "class_names": list(CLASS_NAMES),
-            "patch_size_pixels": PATCH_PX,
-            "spacing_um_px": PATCH_MPP,
+            "patch_size_pixels": self.patch.size_px,
+            "spacing_um_px": self.patch.mpp,
             "transform": [{"name": "CenterCrop", "arguments": {"size": INPUT_PX}}, {"name": "ToTensor"}],
             "name": self.name,
             "version": self.version,
@@ -92,6 +95,7 @@ def read_config(path: Path) -> ModelConfig:
             threshold=_number(raw["threshold"], "threshold"),
             version=_text(raw.get("version", ""), "version"),
             architecture=_text(raw["architecture"], "architecture"),
+            patch=_read_patch(raw),
             calibration=_read_calibration(raw.get("calibration")),
             training=raw.get("training", {}),
         )
@@ -101,14 +105,14 @@ def read_config(path: Path) -> ModelConfig:
             cases = config.training.get(part, [])
             if not isinstance(cases, list) or not all(isinstance(case, str) for case in cases):
                 raise TypeError(f"{part} is no list of case numbers")
-        described = raw["class_names"], raw.get("num_classes", 2), raw["patch_size_pixels"], raw["spacing_um_px"]
-        fits = described == (list(CLASS_NAMES), len(CLASS_NAMES), PATCH_PX, PATCH_MPP)
+        described = raw["class_names"], raw.get("num_classes", 2), config.patch.size_px
+        fits = described == (list(CLASS_NAMES), len(CLASS_NAMES), PATCH_PX)
     except FileNotFoundError as error:
         raise ModelError(f"{path} is missing: a model is a .keras file and the .json beside it.") from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise ModelError(f"{path} does not describe a model ({error!r}): write it with `wsi-idc train`.") from error
     if not fits:
-        raise ModelError(f"{path} describes a model of other classes, patch size or scale than IDC patches have.")
+        raise ModelError(f"{path} describes a model of other classes or patch size than IDC patches have.")
     if not 0 <= config.threshold <= 1:
         raise ModelError(f"{path} has the threshold {config.threshold}, which is not between 0 and 1.")
     return config
@@ -131,6 +135,13 @@ def _number(value: object, name: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{name} is no number")
     return float(value)
+
+
+def _read_patch(raw: dict[str, Any]) -> PatchSpec:
+    size, mpp = _number(raw["patch_size_pixels"], "patch_size_pixels"), _number(raw["spacing_um_px"], "spacing_um_px")
+    if not (plausible_mpp(mpp) and size == int(size) > 0):
+        raise ValueError(f"patches of {size:g} pixels at {mpp:g} µm/px cannot be")
+    return PatchSpec(int(size), mpp)
 
 
 def _read_calibration(raw: dict[str, Any] | None) -> Calibration | None:

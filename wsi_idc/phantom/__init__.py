@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from wsi_idc.datasets.case import LoadedCase, pad_patch
 from wsi_idc.datasets.packing import PackForm, write_patches
 from wsi_idc.errors import OptionError
-from wsi_idc.geometry import PATCH_MPP, PATCH_PX
+from wsi_idc.geometry import IDC_PATCH
 from wsi_idc.naming import PHANTOM_CASES, PatchName
 from wsi_idc.phantom.frame import Frame
 from wsi_idc.phantom.paint import paint_tissue
@@ -31,7 +31,7 @@ TISSUE_SHARE = 0.35
 
 @dataclass(frozen=True)
 class PhantomSlide:
-    """A painted slide at 4 µm/px.
+    """A painted slide at the scale of the IDC set.
 
     Attributes
     ----------
@@ -61,18 +61,18 @@ def paint_slide(case: str, seed: int, width_px: int = 1542, height_px: int = 143
     seed : int
         Not negative.
     width_px, height_px : int
-        Size at 4 µm/px. The default is no multiple of 50, so that patches at the right and bottom are smaller.
+        Size at that scale. The default is no multiple of 50, so that patches at the right and bottom are smaller.
     """
-    painting = paint_tissue(np.random.default_rng([seed, int(case)]), Frame(width_px, height_px, PATCH_MPP))
+    painting = paint_tissue(np.random.default_rng([seed, int(case)]), Frame(width_px, height_px, IDC_PATCH.mpp))
     return PhantomSlide(case, painting.pixels, painting.tumour, painting.tissue)
 
 
 def cut_patches(slide: PhantomSlide) -> Iterator[tuple[PatchName, NDArray[np.uint8]]]:
     """Cut a slide into named, labelled patches in row-major order; those of mostly fat or glass are left out."""
-    height, width = slide.tumour.shape
-    for y in range(0, height, PATCH_PX):
-        for x in range(0, width, PATCH_PX):
-            box = (slice(y, y + PATCH_PX), slice(x, x + PATCH_PX))
+    (height, width), size = slide.tumour.shape, IDC_PATCH.size_px
+    for y in range(0, height, size):
+        for x in range(0, width, size):
+            box = (slice(y, y + size), slice(x, x + size))
             if slide.tissue[box].mean() >= TISSUE_SHARE:
                 label = int(slide.tumour[box].mean() >= LABEL_SHARE)
                 yield PatchName(slide.case, x + 1, y + 1, label), slide.pixels[box]

@@ -1,4 +1,4 @@
-"""The fine picture behind a coarse one: tissue painted at 4 µm/px as a scanner would have seen it at 0.5 µm/px.
+"""The fine picture behind a coarse one: tissue painted at 8 µm/px as a scanner would have seen it at 1 µm/px.
 
 Painting at the fine scale outright would need the memory of the whole slide, so the fine picture is made cell by cell,
 wherever it is looked at. Reduced by area averaging it is the coarse picture again: see `Spline`.

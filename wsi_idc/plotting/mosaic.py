@@ -9,7 +9,6 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from wsi_idc.geometry import PATCH_MPP, PATCH_PX
 from wsi_idc.source import Patch, PatchSource
 
 MAX_SIDE_PX = 8192
@@ -57,14 +56,14 @@ def rebuild_mosaic(source: PatchSource, max_side_px: int = MAX_SIDE_PX) -> Mosai
     source : PatchSource
     max_side_px : int
         No side of the mosaic is longer; the factor is the smallest whole one that achieves it. Where level 0 is
-        finer than the patches (4 µm/px), the factor is at least that ratio, rounded down: no detail exists beyond.
+        finer than the patches, the factor is at least that ratio, rounded down: no detail exists beyond.
     """
     width_l0, height_l0 = source.size_px
-    finest = max(1, int(PATCH_MPP / max(source.mpp) + 1e-9))
+    finest = max(1, int(source.patch.mpp / max(source.mpp) + 1e-9))
     factor = max(finest, -(-max(width_l0, height_l0) // max_side_px))
     shape = (max(1, -(-height_l0 // factor)), max(1, -(-width_l0 // factor)), 3)
     picture = source.picture(factor)
-    direct = factor == 1 and source.mpp == (PATCH_MPP, PATCH_MPP)
+    direct = factor == 1 and source.mpp == (source.patch.mpp, source.patch.mpp)
     if picture is not None:
         pixels = picture
     elif direct:
@@ -81,15 +80,15 @@ def rebuild_mosaic(source: PatchSource, max_side_px: int = MAX_SIDE_PX) -> Mosai
 
 
 def _contents(source: PatchSource) -> Iterator[tuple[Patch, NDArray[np.uint8]]]:
-    """Each readable patch with its pixels, without the white that pads it to 50x50."""
-    mpp_x, mpp_y = source.mpp
+    """Each readable patch with its pixels, without the white that pads it."""
+    (mpp_x, mpp_y), size, mpp = source.mpp, source.patch.size_px, source.patch.mpp
     for start in range(0, len(source.patches), _BLOCK):
         patches = source.patches[start : start + _BLOCK]
         block = source.read(start, start + len(patches))
         for patch, pixels, readable in zip(patches, block.pixels, block.readable, strict=True):
             if readable:
-                height = min(PATCH_PX, max(1, round(patch.height * mpp_y / PATCH_MPP)))
-                width = min(PATCH_PX, max(1, round(patch.width * mpp_x / PATCH_MPP)))
+                height = min(size, max(1, round(patch.height * mpp_y / mpp)))
+                width = min(size, max(1, round(patch.width * mpp_x / mpp)))
                 yield patch, pixels[:height, :width]
 
 

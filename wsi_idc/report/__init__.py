@@ -155,6 +155,8 @@ def _tell(results: SlideResults) -> dict[str, Any]:
     return told | {
         "kind": run.kind,
         "mpp": run.mpp,
+        "patchUm": run.patch.um,
+        "unitUm": run.patch.mpp,
         "nominal": run.nominal,
         "trainedOnIt": run.trained_on_it,
         "model": f"{run.model} {run.sha256[:8]}",

@@ -16,7 +16,7 @@ import numpy as np
 from wsi_idc._util.lock import LOCK_FILE
 from wsi_idc.errors import DataNotFoundError, printable
 from wsi_idc.evaluation.cohort_metrics import SUMMARY_FILE, SlideSummary, failed, summarise
-from wsi_idc.geometry import plausible_mpp
+from wsi_idc.geometry import PatchSpec, plausible_mpp
 from wsi_idc.scoring.results import RUN_FILE, SCORES_FILE, UNSOUND, read_run
 from wsi_idc.scoring.scores import Scores, checked_context, checked_threshold, read_scores
 from wsi_idc.source import UNKNOWN, Problem
@@ -41,6 +41,8 @@ class Run:
         Whether that scale is the set's, not the file's.
     size_px : tuple of int
         Width and height of level 0.
+    patch : PatchSpec
+        Size and scale of its patches.
     model, sha256 : str
     trained_on_it : bool
         Whether this very slide trained the model.
@@ -53,6 +55,7 @@ class Run:
     mpp: tuple[float, float]
     nominal: bool
     size_px: tuple[int, int]
+    patch: PatchSpec
     model: str
     sha256: str
     trained_on_it: bool
@@ -225,6 +228,7 @@ def _as_run(written: dict[str, Any], name: str) -> Run:
         mpp=(mpp_x, mpp_y),
         nominal=source["mpp_source"] == "nominal",
         size_px=(int(source["size_px"][0]), int(source["size_px"][1])),
+        patch=_as_patch(model),
         model=_shown(str(model["name"])),
         sha256=_shown(str(model["sha256"])),
         trained_on_it=name in model["trained_on"],
@@ -233,6 +237,13 @@ def _as_run(written: dict[str, Any], name: str) -> Run:
         oddities=_problems(written, "source"),
         unreadable=_problems(written, "unreadable"),
     )
+
+
+def _as_patch(model: dict[str, Any]) -> PatchSpec:
+    patch = PatchSpec(int(model["patch_size_pixels"]), float(model["spacing_um_px"]))
+    if not (patch.size_px > 0 and plausible_mpp(patch.mpp)):
+        raise ValueError("patches of a size or scale that cannot be")
+    return patch
 
 
 def _problems(written: dict[str, Any], which: str) -> tuple[Problem, ...]:

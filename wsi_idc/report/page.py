@@ -20,7 +20,6 @@ from markupsafe import Markup
 
 from wsi_idc import __version__
 from wsi_idc.evaluation.cohort_metrics import SlideSummary
-from wsi_idc.geometry import PATCH_MPP, PATCH_UM
 from wsi_idc.plotting.caption import PHANTOM, RESEARCH_USE, threshold_text
 from wsi_idc.plotting.error_map import OUTCOMES
 from wsi_idc.plotting.overlay import LINE_RGB, UNREADABLE_LINE_RGB, UNREADABLE_RGB
@@ -185,8 +184,6 @@ def _told(slides: Sequence[Shown], pooled: Pooled | None, thresholds: Sequence[f
         "outcomes": {key: rgb for key, (_, rgb) in OUTCOMES.items()},
         "line": LINE_RGB,
         "unreadable": [UNREADABLE_RGB, UNREADABLE_LINE_RGB],
-        "patchUm": PATCH_UM,
-        "unitUm": PATCH_MPP,
         "steps": STEPS,
         "researchUse": RESEARCH_USE,
         "phantom": PHANTOM,

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from wsi_idc.geometry import PATCH_MPP
 from wsi_idc.plotting.image_ops import Boxes, place_boxes
 from wsi_idc.plotting.mosaic import MAX_SIDE_PX
 from wsi_idc.plotting.overlay import mean_grey, paint_probability
@@ -94,10 +93,10 @@ def find_tissue(folder: Path, run: Run) -> tuple[TissueImage | None, str]:
 def mosaic_factor(size_px: tuple[int, int], run: Run) -> int | None:
     """Level-0 pixels per pixel of a mosaic of this size; None where it is not this slide's.
 
-    `rebuild_mosaic` takes the smallest whole factor, from that of 4 µm/px on, at which the slide fits into
+    `rebuild_mosaic` takes the smallest whole factor, from that of the patches on, at which the slide fits into
     `MAX_SIDE_PX`.
     """
-    finest = max(1, int(PATCH_MPP / max(run.mpp) + 1e-9))
+    finest = max(1, int(run.patch.mpp / max(run.mpp) + 1e-9))
     factor = max(finest, -(-max(run.size_px) // MAX_SIDE_PX))
     return factor if tuple(-(-side // factor) for side in run.size_px) == size_px else None
 

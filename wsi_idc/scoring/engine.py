@@ -31,7 +31,7 @@ from wsi_idc.errors import ModelError, OptionError, WsiIdcError
 from wsi_idc.model.config import DEFAULT_BATCH, ModelConfig
 from wsi_idc.scoring.handles import SlideRef
 from wsi_idc.scoring.results import RUN_FILE, SlideResult, SlideRun
-from wsi_idc.scoring.score import Scored, block_size, classify
+from wsi_idc.scoring.score import Scored, block_size, check_patch, classify
 from wsi_idc.scoring.scores import make_scores
 from wsi_idc.source import Described, PatchSource, Problem, SourceKind, describe
 
@@ -137,6 +137,7 @@ def describe_task(
     """
     classifier = _loaded(model, sha256)
     source, first = _opened(ref), None
+    check_patch(source, classifier.config)
     if batch_size is not None and len(source.patches):
         with suppress(Exception):
             first = classify_task(ref, model, sha256, 0, block_size(batch_size), batch_size)

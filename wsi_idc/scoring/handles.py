@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from wsi_idc.datasets.dataset import Dataset
 from wsi_idc.datasets.opening import open_dataset
+from wsi_idc.geometry import IDC_PATCH, PatchSpec
 from wsi_idc.source import PatchSource
+
+if TYPE_CHECKING:
+    from wsi_idc.slides.slide import Slide
 
 
 class SlideRef(Protocol):
@@ -67,6 +71,13 @@ class SlideOptions:
     tissue_mask: bool = True
     icc: bool = False
     allow_upsampling: bool = False
+    patch: PatchSpec = IDC_PATCH
+
+    def open(self, path: Path, **more: Any) -> Slide:
+        """Open a slide with these and more options of `Slide`."""
+        from wsi_idc.slides.slide import Slide
+
+        return Slide(path, **vars(self), **more)
 
 
 @dataclass(frozen=True)
@@ -80,6 +91,4 @@ class FileRef:
     labels: Path | None = None
 
     def open(self) -> AbstractContextManager[PatchSource]:
-        from wsi_idc.slides.slide import Slide
-
-        return Slide(self.path, name=self.name, labels=self.labels, **asdict(self.options))
+        return self.options.open(self.path, name=self.name, labels=self.labels)

@@ -103,6 +103,7 @@ def result_key(source: SlideFacts, model: Scorer) -> str:
         "patches": hashlib.sha256(source.patches.boxes.astype("<i8").tobytes()).hexdigest(),
         "fingerprint": source.fingerprint,
         "mpp": source.mpp,
+        "patch": asdict(source.patch),
         "details": dict(source.details),
         "model": model.config.sha256,
         "calibration": model.config.calibration and asdict(model.config.calibration),
@@ -328,6 +329,8 @@ def _provenance(source: SlideFacts, model: Scorer, result: SlideResult, key: str
         "model": {
             "name": model.config.name,
             "sha256": model.config.sha256,
+            "patch_size_pixels": source.patch.size_px,
+            "spacing_um_px": source.patch.mpp,
             "threshold": scores.threshold,
             "trained_on": list(model.config.trained_on),
         },

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsi_idc._util.cpu_count import processors
-from wsi_idc.model.config import CLASS_NAMES, DEFAULT_BATCH
+from wsi_idc.errors import ModelError
+from wsi_idc.model.config import CLASS_NAMES, DEFAULT_BATCH, ModelConfig
 from wsi_idc.scoring.scores import Scores, checked_threshold, make_scores
-from wsi_idc.source import Block, PatchSource, Problem
+from wsi_idc.source import Block, PatchSource, Problem, SlideFacts
 
 if TYPE_CHECKING:
     from wsi_idc.model.classifier import Classifier
@@ -35,6 +36,15 @@ class Scored:
 def block_size(batch_size: int) -> int:
     """Patches of a block: whole batches."""
     return max(BLOCK_PATCHES // batch_size, 1) * batch_size
+
+
+def check_patch(source: SlideFacts, config: ModelConfig) -> None:
+    """ModelError where a source's patches have another size or scale than the model takes."""
+    if source.patch != config.patch:
+        raise ModelError(
+            f"{source.path} holds patches of {source.patch.size_px} px at {source.patch.mpp:g} µm/px, where the model "
+            f"{config.name} takes {config.patch.size_px} px at {config.patch.mpp:g}: choose another --model."
+        )
 
 
 def classify(block: Block, model: Classifier, batch_size: int) -> NDArray[np.float32]:
@@ -82,11 +92,17 @@ def score(
     on_patches : callable, optional
         Told after each block how many patches it held.
 
+    Raises
+    ------
+    ModelError
+        Where the source's patches are not those that the model takes.
+
     Returns
     -------
     Scored
         Probabilities to 6 decimals, in row-major order; NaN for unreadable patches.
     """
+    check_patch(source, model.config)
     chosen = checked_threshold(threshold, model.config.threshold)
     patches = source.patches
     probs = np.full((len(patches), 2), np.nan, dtype=np.float32)

@@ -1,4 +1,4 @@
-"""A raw slide as a grid of tiles of 200 µm, of which those with tissue are scored."""
+"""A raw slide as a grid of tiles of one size in µm, of which those with tissue are scored."""
 
 from __future__ import annotations
 
@@ -18,13 +18,11 @@ from PIL import Image, ImageCms
 from wsi_idc._util.files import Closable
 from wsi_idc.errors import SlideError, WsiIdcError
 from wsi_idc.geometry import (
-    COARSEST_MPP,
+    IDC_PATCH,
     LARGEST_MM,
     MAX_MPP,
     MIN_MPP,
-    PATCH_MPP,
-    PATCH_PX,
-    PATCH_UM,
+    PatchSpec,
     plausible_mpp,
     plausible_size,
     tile_edges,
@@ -42,10 +40,10 @@ TISSUE_MPP = 16.0
 """Scale at which tissue is looked for, in µm/px."""
 
 READ_FINER = 4
-"""Tiles are averaged from a level at least so many times as fine as 4 µm/px, that is of 1 µm/px or finer.
+"""Tiles are averaged from a level at least so many times as fine as the patches, that is of 2 µm/px or finer.
 
-A slide's levels are compressed one by one. JPEG takes from a level of 4 µm/px what the network looks at, and raises
-its probabilities by 0.09 and more; averaged over 4x4 pixels the loss matters little. See docs/model.md.
+A slide's levels are compressed one by one. JPEG takes from a level at the scale of the patches what the network looks
+at, and raises its probabilities; averaged over 4x4 pixels the loss matters little. See docs/model.md.
 """
 
 _STRIP_PX = 4_000_000
@@ -82,7 +80,7 @@ class _Picture:
 
 @dataclass(frozen=True)
 class _Strip:
-    """Neighbouring tiles of a row at 4 µm/px.
+    """Neighbouring tiles of a row at the scale of the patches.
 
     Attributes
     ----------
@@ -113,14 +111,16 @@ class Slide(Closable):
     icc : bool
         Convert the colours to sRGB by the file's ICC profile.
     allow_upsampling : bool
-        Take a slide coarser than 4.4 µm/px, too.
+        Take a slide that is coarser than 1.1 times the scale of the patches, too.
     labels : path, optional
         GeoJSON with the outlines of IDC in pixels of level 0, as QuPath exports it: a tile is labelled 1 where at least
         80 % of it lie inside, else 0. Without it tiles have no label.
     name : str, optional
         What the slide is called; by default as its file.
+    patch : PatchSpec
+        Size and scale of the tiles: the model's.
     read_finer : float
-        How many times as fine as 4 µm/px the level is at least that tiles are averaged from, where the slide has one.
+        How many times as fine as the patches the level is at least that tiles are averaged from, where there is one.
 
     Raises
     ------
@@ -141,8 +141,10 @@ class Slide(Closable):
         allow_upsampling: bool = False,
         labels: str | Path | None = None,
         name: str | None = None,
+        patch: PatchSpec = IDC_PATCH,
         read_finer: float = READ_FINER,
     ) -> None:
+        self.patch = patch
         self._reader = open_reader(path)
         self.path = str(path)
         self.slide = name or self._reader.name
@@ -150,7 +152,7 @@ class Slide(Closable):
         self.mpp_source: MppSource = "file" if mpp is None else "option"
         self._min_tissue = min_tissue if tissue_mask else None
         try:
-            self.mpp = _checked_mpp(self.path, self._reader.mpp if mpp is None else (mpp, mpp), allow_upsampling)
+            self.mpp = _checked_mpp(self.path, self._reader.mpp if mpp is None else (mpp, mpp), patch, allow_upsampling)
             _check_size(self.path, self.size_px, self.mpp)
             self._convert = _srgb_converter(self.path, self._reader) if icc else None
             self._outlines = None if labels is None else read_outlines(labels)
@@ -214,7 +216,8 @@ class Slide(Closable):
 
     @cached_property
     def _edges(self) -> tuple[list[int], list[int]]:
-        return tile_edges(self.size_px[0], self.mpp[0]), tile_edges(self.size_px[1], self.mpp[1])
+        x, y = (tile_edges(length, mpp, self.patch.um) for length, mpp in zip(self.size_px, self.mpp, strict=True))
+        return x, y
 
     @cached_property
     def tissue(self) -> NDArray[np.bool_] | None:
@@ -314,32 +317,32 @@ class Slide(Closable):
 
     @property
     def tile_places(self) -> NDArray[np.int64]:
-        """Where each tile that is scored lies at 4 µm/px, shape (n, 4): left, top, width, height in pixels."""
-        across, down = self._edges
-        places = [
-            (*_lattice_px(across, i, self.mpp[0]), *_lattice_px(down, j, self.mpp[1])) for j, i in self._grid.tolist()
-        ]
+        """Left, top, width and height of each scored tile in pixels at the scale of the patches, shape (n, 4)."""
+        places = [(*self._lattice_px(0, i), *self._lattice_px(1, j)) for j, i in self._grid.tolist()]
         left, right, top, bottom = np.array(places, dtype=np.int64).reshape(-1, 4).T
         return np.column_stack([left, top, right - left, bottom - top])
 
     @property
     def mosaic_px(self) -> tuple[int, int]:
-        """Width and height at 4 µm/px."""
+        """Width and height at the scale of the patches."""
         across, down = self._edges
-        return _lattice_px(across, len(across) - 2, self.mpp[0])[1], _lattice_px(down, len(down) - 2, self.mpp[1])[1]
+        return self._lattice_px(0, len(across) - 2)[1], self._lattice_px(1, len(down) - 2)[1]
 
     def region(self, left: int, top: int, width: int, height: int) -> NDArray[np.uint8]:
-        """Part of the slide at 4 µm/px, shape (height, width, 3); what cannot be read has the background's colour."""
+        """Part of the slide at the scale of the patches, shape (height, width, 3).
+
+        What cannot be read has the background's colour.
+        """
         return self._picture(
-            np.arange(left, left + width + 1, dtype=np.float64) * (PATCH_MPP / self.mpp[0]),
-            np.arange(top, top + height + 1, dtype=np.float64) * (PATCH_MPP / self.mpp[1]),
+            np.arange(left, left + width + 1, dtype=np.float64) * (self.patch.mpp / self.mpp[0]),
+            np.arange(top, top + height + 1, dtype=np.float64) * (self.patch.mpp / self.mpp[1]),
             self._read_finer,
         ).pixels
 
     def read(self, start: int, stop: int) -> Block:
         """Read the tiles ``start`` to ``stop - 1``. Threads may call it."""
         grid = self._grid[start:stop]
-        pixels = np.full((len(grid), PATCH_PX, PATCH_PX, 3), 255, dtype=np.uint8)
+        pixels = np.full((len(grid), self.patch.size_px, self.patch.size_px, 3), 255, dtype=np.uint8)
         readable, problems = np.ones(len(grid), dtype=np.bool_), []
         for i, (row, column) in enumerate(grid.tolist()):
             try:
@@ -353,12 +356,12 @@ class Slide(Closable):
         return Block(pixels, readable, tuple(problems))
 
     def _tile(self, row: int, column: int) -> NDArray[np.uint8]:
-        """Pixels of a tile at 4 µm/px, smaller than 50x50 at the slide's right and bottom edge."""
+        """Pixels of a tile at the scale of the patches, smaller at the slide's right and bottom edge."""
         strip = self._strip_with(row, column)
         if strip is None:
             tile, opaque = self._read(*self._lattice_edges(row, column, column + 1), self._read_finer)
         else:
-            left, right = _lattice_px(self._edges[0], column, self.mpp[0])
+            left, right = self._lattice_px(0, column)
             mine = slice(left - strip.left, right - strip.left)
             tile, opaque = strip.pixels[:, mine], strip.opaque[:, mine]
         if not opaque.any():
@@ -374,7 +377,7 @@ class Slide(Closable):
             first, last = self._grid[mine, 1].min(), self._grid[mine, 1].max()
             try:
                 edges = self._lattice_edges(row, int(first), int(last) + 1)
-                strip = _Strip(int(first) * PATCH_PX, *self._read(*edges, self._read_finer))
+                strip = _Strip(int(first) * self.patch.size_px, *self._read(*edges, self._read_finer))
             except OSError:
                 strip = None
             held = self._of_thread.strip = (row, index, strip)
@@ -383,18 +386,26 @@ class Slide(Closable):
     @cached_property
     def _strip_tiles(self) -> int:
         """Tiles of a row that are read at once."""
-        wanted = PATCH_MPP / self._read_finer / self.mpp[0], PATCH_MPP / self._read_finer / self.mpp[1]
-        level = self._reader.levels[self._reader.level_for(wanted)]
-        tile_px = (PATCH_UM / self.mpp[0] / level.downsample[0]) * (PATCH_UM / self.mpp[1] / level.downsample[1])
+        x, y = (self.patch.mpp / self._read_finer / mpp for mpp in self.mpp)
+        level = self._reader.levels[self._reader.level_for((x, y))]
+        tile_px = (self.patch.um / self.mpp[0] / level.downsample[0]) * (
+            self.patch.um / self.mpp[1] / level.downsample[1]
+        )
         return max(1, int(_STRIP_PX / tile_px))
 
     def _lattice_edges(self, row: int, first: int, stop: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Edges of the pixels at 4 µm/px of some tiles of a row, in pixels of level 0."""
-        left = _lattice_px(self._edges[0], first, self.mpp[0])[0]
-        right = _lattice_px(self._edges[0], stop - 1, self.mpp[0])[1]
-        top, bottom = _lattice_px(self._edges[1], row, self.mpp[1])
+        """Edges of the pixels, at the scale of the patches, of some tiles of a row, in pixels of level 0."""
+        left = self._lattice_px(0, first)[0]
+        right = self._lattice_px(0, stop - 1)[1]
+        top, bottom = self._lattice_px(1, row)
         across, down = np.arange(left, right + 1, dtype=np.float64), np.arange(top, bottom + 1, dtype=np.float64)
-        return across * (PATCH_MPP / self.mpp[0]), down * (PATCH_MPP / self.mpp[1])
+        return across * (self.patch.mpp / self.mpp[0]), down * (self.patch.mpp / self.mpp[1])
+
+    def _lattice_px(self, axis: int, index: int) -> tuple[int, int]:
+        """First and last edge of a tile at the patches' scale along x (0) or y (1), from the slide's corner."""
+        edges, size = self._edges[axis], self.patch.size_px
+        length = (edges[index + 1] - edges[index]) * self.mpp[axis] / self.patch.mpp
+        return index * size, index * size + min(size, max(1, round(length)))
 
     def _read(
         self, across: NDArray[np.float64], down: NDArray[np.float64], finer: float
@@ -411,14 +422,9 @@ def _lattice(length_px: int, mpp: float) -> NDArray[np.float64]:
     return np.append(np.arange(int(np.ceil(length_px / step))) * step, length_px)
 
 
-def _lattice_px(edges: list[int], index: int, mpp: float) -> tuple[int, int]:
-    """First and last edge of a tile's pixels at 4 µm/px along one side, counted from the slide's corner."""
-    first = index * PATCH_PX
-    length = (edges[index + 1] - edges[index]) * mpp / PATCH_MPP
-    return first, first + min(PATCH_PX, max(1, round(length)))
-
-
-def _checked_mpp(path: str, mpp: tuple[float, float] | None, allow_upsampling: bool) -> tuple[float, float]:
+def _checked_mpp(
+    path: str, mpp: tuple[float, float] | None, patch: PatchSpec, allow_upsampling: bool
+) -> tuple[float, float]:
     if mpp is None:
         raise SlideError(f"{path} does not say its scale: give it in µm/px with --mpp.")
     if not all(map(plausible_mpp, mpp)):
@@ -427,9 +433,9 @@ def _checked_mpp(path: str, mpp: tuple[float, float] | None, allow_upsampling: b
             f"{path} has a scale of {told} µm/px, where {MIN_MPP:g} to {MAX_MPP:g} is plausible: give the true one "
             "with --mpp."
         )
-    if max(mpp) > COARSEST_MPP and not allow_upsampling:
+    if max(mpp) > patch.coarsest_mpp and not allow_upsampling:
         raise SlideError(
-            f"{path} has {max(mpp):.4g} µm/px at its finest, too coarse for patches of {PATCH_MPP:g}: give the true "
+            f"{path} has {max(mpp):.4g} µm/px at its finest, too coarse for patches of {patch.mpp:g}: give the true "
             "scale with --mpp, or take it all the same with --allow-upsampling."
         )
     return mpp

@@ -19,7 +19,7 @@ _NUMBERS = range(100_000, 1_000_000_000)
 
 
 class SlideTiles(Case):
-    """Tiles of a slide at 4 µm/px, each where the slide's own grid has it.
+    """Tiles of a slide at the scale of the patches, each where the slide's own grid has it.
 
     Parameters
     ----------

@@ -5,11 +5,11 @@ wsiIdc.outline = (() => {
   // More than the pixels of any slide along one side: Python leaves others out.
   const WIDEST = 2 ** 25;
 
-  /** Where patches lie in the grid, whose cells are 200 µm wide. */
+  /** Where patches lie in the grid, whose cells are a patch wide. */
   class Grid {
-    constructor(patches, mpp) {
+    constructor(patches, mpp, patchUm) {
       this.patches = patches;
-      this.pitch = mpp.map((of) => wsiIdc.data.patchUm / of);
+      this.pitch = mpp.map((of) => patchUm / of);
       const { minx, miny } = patches;
       const cells = minx.map((x, i) => [Math.round(x / this.pitch[0]), Math.round(miny[i] / this.pitch[1])]);
       this.cells = new Map(cells.map(([column, row], i) => [row * WIDEST + column, i]));

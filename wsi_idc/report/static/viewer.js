@@ -1,5 +1,5 @@
 "use strict";
-// One slide on a map that Leaflet zooms and pans; one unit of the map is a pixel of 4 µm.
+// One slide on a map that Leaflet zooms and pans; one unit of the map is a pixel at the scale of the patches.
 wsiIdc.viewer = (() => {
   const { data, byId, count, figure, showCounts, bindThreshold } = wsiIdc;
   const { Grid, outline } = wsiIdc.outline;
@@ -30,8 +30,8 @@ wsiIdc.viewer = (() => {
     constructor(slide, patches) {
       this.slide = slide;
       this.patches = patches;
-      this.grid = new Grid(patches, slide.mpp);
-      this.scale = slide.mpp.map((of) => of / data.unitUm);
+      this.grid = new Grid(patches, slide.mpp, slide.patchUm);
+      this.scale = slide.mpp.map((of) => of / slide.unitUm);
       this.labelled = patches.label.some((label, i) => label >= 0 && patches.prob[i] !== null);
       this.threshold = slide.threshold;
       this.map = this.makeMap();
@@ -81,7 +81,7 @@ wsiIdc.viewer = (() => {
       map.getPane("grey").style.mixBlendMode = "saturation";
       map.addControl(new FitControl({ position: "topleft", fit: () => this.fit() }));
       map.addControl(new UseNote({ position: "bottomleft", phantom: this.slide.kind === "phantom" }));
-      map.addControl(new ScaleBar({ position: "bottomright", nominal: this.slide.nominal }));
+      map.addControl(new ScaleBar({ position: "bottomright", nominal: this.slide.nominal, unitUm: this.slide.unitUm }));
       return map;
     }
 
@@ -158,7 +158,7 @@ wsiIdc.viewer = (() => {
     }
 
     isSmall() {
-      return (data.patchUm / data.unitUm) * 2 ** this.map.getZoom() < SMALL_PX;
+      return (this.slide.patchUm / this.slide.unitUm) * 2 ** this.map.getZoom() < SMALL_PX;
     }
 
     draw(lines, inside) {
@@ -343,7 +343,7 @@ wsiIdc.viewer = (() => {
       map.off("zoom move resize", this.update, this);
     },
     update() {
-      const pxPerMm = (1000 / data.unitUm) * 2 ** this._map.getZoom();
+      const pxPerMm = (1000 / this.options.unitUm) * 2 ** this._map.getZoom();
       const lengths = [0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50];
       // The note on its left needs the rest of a narrow screen.
       const room = Math.min(160, 0.3 * this._map.getSize().x);
