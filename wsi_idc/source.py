@@ -84,6 +84,22 @@ def _patch(row: list[int]) -> Patch:
 
 
 @dataclass(frozen=True)
+class ImageInfo:
+    """A picture that a file holds.
+
+    Attributes
+    ----------
+    name : str
+        As the file says it; its number among the file's images where it says nothing.
+    width_px, height_px : int
+    """
+
+    name: str
+    width_px: int
+    height_px: int
+
+
+@dataclass(frozen=True)
 class Problem:
     """Something in the data that the user should hear of: where, and what."""
 
@@ -147,6 +163,14 @@ class SlideFacts(Protocol):
         """Width and height of level 0."""
 
     @property
+    def origin_px(self) -> tuple[int, int]:
+        """Where QuPath counts pixels from, in pixels of level 0: the corner of what was scanned."""
+
+    @property
+    def images(self) -> Sequence[ImageInfo]:
+        """What else the file holds."""
+
+    @property
     def details(self) -> Mapping[str, object]:
         """What beside the data decides the patches and their pixels, by name."""
 
@@ -171,6 +195,8 @@ class Described:
     mpp_source: MppSource
     patch: PatchSpec
     size_px: tuple[int, int]
+    origin_px: tuple[int, int]
+    images: Sequence[ImageInfo]
     details: Mapping[str, object]
     patches: Patches
     problems: Sequence[Problem]
@@ -187,6 +213,8 @@ def describe(source: SlideFacts) -> Described:
         source.mpp_source,
         source.patch,
         source.size_px,
+        source.origin_px,
+        tuple(source.images),
         dict(source.details),
         source.patches,
         tuple(source.problems),

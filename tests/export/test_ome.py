@@ -27,7 +27,8 @@ from wsi_idc.errors import OutputError
 from wsi_idc.export.ome_tiff import write_ome_tiff, write_tiff
 from wsi_idc.export.ome_zarr import write_ome_zarr
 from wsi_idc.export.pyramid import OnBlock, halve, level_sizes
-from wsi_idc.io.reader import OpenSlideReader, open_reader
+from wsi_idc.io.opening import open_reader
+from wsi_idc.io.openslide_reader import OpenSlideReader
 from wsi_idc.slides.slide import Slide
 
 MPP = (4.0, 3.5)

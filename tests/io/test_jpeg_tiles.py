@@ -9,7 +9,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from wsi_idc.io.jpeg_tiles import NO_JPEG, JpegTiles
-from wsi_idc.io.reader import OpenSlideReader
+from wsi_idc.io.openslide_reader import OpenSlideReader
 from wsi_idc.phantom import paint_slide
 from wsi_idc.slides.slide import Slide
 

@@ -11,7 +11,7 @@ import pytest
 from tests.damage import tiff
 from tests.damage.tiff import Change
 from wsi_idc.errors import SlideError
-from wsi_idc.io.reader import dicom_identity
+from wsi_idc.io.dicom import dicom_identity
 from wsi_idc.slides.slide import Slide
 
 NO_SLIDE = r"cannot be read as a slide \(.+\): fetch it again"

@@ -12,7 +12,8 @@ from openslide import OpenSlide
 
 from tests.conftest import Ran
 from wsi_idc.export.ome_tiff import write_tiff
-from wsi_idc.io.reader import average_areas, open_reader
+from wsi_idc.io.areas import average_areas
+from wsi_idc.io.opening import open_reader
 from wsi_idc.model.classifier import load_model
 from wsi_idc.scoring.score import score
 from wsi_idc.scoring.scores import Scores

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from wsi_idc.errors import SlideError
 from wsi_idc.geometry import IDC_PATCH, tile_edges
-from wsi_idc.io.reader import average_areas, open_reader
+from wsi_idc.io.areas import average_areas
+from wsi_idc.io.opening import open_reader
 from wsi_idc.slides.slide import Slide
 
 

@@ -17,7 +17,7 @@ from wsi_idc.slides.tiles import SlideTiles, case_number
 
 @pytest.mark.parametrize("mpp", [1.0, 0.499, 3.1])
 def test_patches_hold_the_pixels_of_the_slides_own_tiles(tmp_path: Path, mpp: float) -> None:
-    path = write_slide(tmp_path / "a.tiff", smooth_tissue(900, 1_250), None)
+    path = write_slide(tmp_path / "a.tiff", smooth_tissue(960, 1_350), None)
     with Slide(path, mpp=mpp, tissue_mask=False) as slide:
         tiles = SlideTiles(slide, "700000")
         write_patches(tmp_path / "set", [tiles])
@@ -34,7 +34,7 @@ def test_patches_hold_the_pixels_of_the_slides_own_tiles(tmp_path: Path, mpp: fl
 
 
 def test_an_unreadable_tile_makes_no_patch(tmp_path: Path) -> None:
-    path = write_slide(tmp_path / "a.tiff", smooth_tissue(1_216, 1_216), 2.0, tile=400)
+    path = write_slide(tmp_path / "a.tiff", smooth_tissue(1_300, 1_300), 2.0, tile=400)
     damage(path, 5, b"\x00")
     with Slide(path, tissue_mask=False) as slide:
         tiles = SlideTiles(slide, "700000")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from wsi_idc.geometry import IDC_PATCH
 from wsi_idc.naming import PHANTOM_CASES
-from wsi_idc.source import Block, MppSource, Patch, Patches, Problem, SourceKind
+from wsi_idc.source import Block, ImageInfo, MppSource, Patch, Patches, Problem, SourceKind
 
 
 class Case(ABC):
@@ -35,6 +35,8 @@ class Case(ABC):
     mpp_source: MppSource = "nominal"
     details: Mapping[str, object] = MappingProxyType({})
     tissue = None
+    origin_px = (0, 0)
+    images: tuple[ImageInfo, ...] = ()
 
     def __init__(self, slide: str, path: str, patches: Sequence[Patch], problems: Sequence[Problem] = ()) -> None:
         self.slide = slide

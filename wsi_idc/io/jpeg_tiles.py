@@ -157,10 +157,26 @@ class JpegTiles:
         """A whole tile; None where it is missing or damaged."""
         if self._left_out[row, column]:
             return None
+        size = self._own_size(row, column)
+        # The last reduced pixel must not average what the encoder filled the tile up with.
+        cut = any(length % factor for length in size)
+
+        def decode() -> Region:
+            if not cut:
+                return self._decode(factor, row, column)
+            return _block_means(self._decode(1, row, column)[: size[0], : size[1]], factor)
+
         try:
-            return self._decoded[factor].get((row, column), lambda: self._decode(factor, row, column))
+            return self._decoded[factor].get((row, column), decode)
         except (OSError, ValueError):
             return None
+
+    def _own_size(self, row: int, column: int) -> tuple[int, int]:
+        """Height and width of what belongs to the level of a tile."""
+        return (
+            min(self._tile_height, self._height_px - row * self._tile_height),
+            min(self._tile_width, self._width_px - column * self._tile_width),
+        )
 
     def _decode(self, factor: int, row: int, column: int) -> Region:
         stored = self._file.read(int(self._offsets[row, column]), int(self._lengths[row, column]))
@@ -172,11 +188,17 @@ class JpegTiles:
 
     def _reduced(self, factor: int, row: int, column: int, instead: Callable[..., Region]) -> Region:
         left, top = column * self._tile_width, row * self._tile_height
-        width, height = min(self._tile_width, self._width_px - left), min(self._tile_height, self._height_px - top)
-        pixels = instead(left, top, width, height)
-        padded = np.pad(pixels, ((0, self._tile_height - height), (0, self._tile_width - width), (0, 0)), mode="edge")
-        blocks = padded.reshape(self._tile_height // factor, factor, self._tile_width // factor, factor, 4)
-        return cast(Region, np.rint(blocks.mean((1, 3))).astype(np.uint8))
+        height, width = self._own_size(row, column)
+        return _block_means(instead(left, top, width, height), factor)
+
+
+def _block_means(pixels: Region, factor: int) -> Region:
+    """Mean over each block of `factor` x `factor` pixels; the last blocks may be smaller."""
+    height, width = pixels.shape[:2]
+    rows, columns = np.arange(0, height, factor), np.arange(0, width, factor)
+    total = np.add.reduceat(np.add.reduceat(pixels, rows, axis=0, dtype=np.uint32), columns, axis=1)
+    counts = np.outer(np.minimum(factor, height - rows), np.minimum(factor, width - columns))
+    return cast(Region, np.rint(total / counts[..., None]).astype(np.uint8))
 
 
 def _is_jpeg_tiled(page: Any) -> bool:

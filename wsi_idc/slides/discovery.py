@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from wsi_idc.errors import DataNotFoundError, OptionError, SlideError
-from wsi_idc.io.reader import dicom_identity, has_dicom_magic
+from wsi_idc.io.dicom import dicom_identity, has_dicom_magic
 
 DICOM_ENDING = ".dcm"
 

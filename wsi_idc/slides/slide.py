@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,11 +26,13 @@ from wsi_idc.geometry import (
     plausible_size,
     tile_edges,
 )
-from wsi_idc.io.reader import SlideReader, open_reader
+from wsi_idc.io.choice import described
+from wsi_idc.io.opening import open_reader
+from wsi_idc.io.reader import SlideReader
 from wsi_idc.naming import PHANTOM_MARK
-from wsi_idc.slides.annotations import OUTLINE_SHARE, inside_share, read_outlines
+from wsi_idc.slides.annotations import OUTLINE_SHARE, Outlines, inside_share, read_outlines
 from wsi_idc.slides.tissue import find_tissue, tissue_share, unlike_he
-from wsi_idc.source import UNKNOWN, Block, MppSource, Patches, Problem, SourceKind
+from wsi_idc.source import UNKNOWN, Block, ImageInfo, MppSource, Patches, Problem, SourceKind
 
 MIN_TISSUE = 0.3
 """Share of a tile that must be tissue for it to be scored."""
@@ -45,6 +46,9 @@ READ_FINER = 4
 A slide's levels are compressed one by one. JPEG takes from a level at the scale of the patches what the network looks
 at, and raises its probabilities; averaged over 4x4 pixels the loss matters little. See docs/model.md.
 """
+
+LEAST_ON_SLIDE = 0.1
+"""Share of a whole tile that must lie on the slide, and within what was scanned of it, for it to be a tile at all."""
 
 _STRIP_PX = 4_000_000
 """Pixels read from a slide at once, about."""
@@ -101,7 +105,7 @@ class Slide(Closable):
     Parameters
     ----------
     path : path
-        A file that OpenSlide can read, or an OME-TIFF.
+        A file that OpenSlide can read, an OME-TIFF, or with `mpp` a JPEG, PNG or untiled TIFF of tissue.
     mpp : float, optional
         Scale of level 0 in µm/px; stands above the file's own.
     min_tissue : float
@@ -113,12 +117,15 @@ class Slide(Closable):
     allow_upsampling : bool
         Take a slide that is coarser than 1.1 times the scale of the patches, too.
     labels : path, optional
-        GeoJSON with the outlines of IDC in pixels of level 0, as QuPath exports it: a tile is labelled 1 where at least
-        80 % of it lie inside, else 0. Without it tiles have no label.
+        GeoJSON with the outlines of IDC in pixels of level 0, as QuPath exports it, counted from `origin_px`: a tile is
+        labelled 1 where at least 80 % of it lie inside, else 0. Without it tiles have no label.
     name : str, optional
         What the slide is called; by default as its file.
     patch : PatchSpec
         Size and scale of the tiles: the model's.
+    image : str, optional
+        Which of several images in the file, by name or number from 0; by default the largest that is no label, macro or
+        thumbnail.
     read_finer : float
         How many times as fine as the patches the level is at least that tiles are averaged from, where there is one.
 
@@ -127,7 +134,7 @@ class Slide(Closable):
     SlideError
         Where the file cannot be opened, has no usable scale, or holds too little detail.
     OptionError
-        Where the labels cannot be used.
+        Where the labels cannot be used, or the file holds no such image.
     """
 
     def __init__(
@@ -142,20 +149,27 @@ class Slide(Closable):
         labels: str | Path | None = None,
         name: str | None = None,
         patch: PatchSpec = IDC_PATCH,
+        image: str | None = None,
         read_finer: float = READ_FINER,
     ) -> None:
         self.patch = patch
-        self._reader = open_reader(path)
+        self._reader = open_reader(path, image)
         self.path = str(path)
         self.slide = name or self._reader.name
         self.kind: SourceKind = "phantom" if self.description.startswith(PHANTOM_MARK) else "slide"
         self.mpp_source: MppSource = "file" if mpp is None else "option"
         self._min_tissue = min_tissue if tissue_mask else None
         try:
-            self.mpp = _checked_mpp(self.path, self._reader.mpp if mpp is None else (mpp, mpp), patch, allow_upsampling)
+            self.mpp = _checked_mpp(
+                self.path,
+                self._reader.mpp if mpp is None else (mpp, mpp),
+                patch,
+                allow_upsampling,
+                self._reader.scale_note,
+            )
             _check_size(self.path, self.size_px, self.mpp)
             self._convert = _srgb_converter(self.path, self._reader) if icc else None
-            self._outlines = None if labels is None else read_outlines(labels)
+            self._outlines = None if labels is None else _moved(read_outlines(labels), self.origin_px)
         except WsiIdcError:
             self.close()
             raise
@@ -164,6 +178,7 @@ class Slide(Closable):
             "icc_profile": _profile_name(self._reader.icc_profile),
             "converted_to_srgb": self._convert is not None,
             "read_finer": read_finer,
+            "image": self._reader.image,
         }
         self._read_finer = read_finer
         self._lost: dict[tuple[float, float], Problem] = {}
@@ -180,6 +195,16 @@ class Slide(Closable):
         return finest.width_px, finest.height_px
 
     @property
+    def origin_px(self) -> tuple[int, int]:
+        """Where QuPath counts pixels from: the corner of what was scanned, in pixels of level 0."""
+        return (0, 0) if self._reader.bounds is None else self._reader.bounds[:2]
+
+    @property
+    def images(self) -> tuple[ImageInfo, ...]:
+        """What else the file holds."""
+        return self._reader.images
+
+    @property
     def description(self) -> str:
         """What the file says of itself in free text."""
         return self._reader.description
@@ -188,6 +213,10 @@ class Slide(Closable):
     def problems(self) -> tuple[Problem, ...]:
         """What is odd about the slide and its labels. Looks for tissue first."""
         found = []
+        if self._reader.image is not None:
+            others = "; ".join(map(described, self.images))
+            reason = f"of its images {self._reader.image} is scored, and not {others}: --image picks another"
+            found.append(Problem(self.path, reason))
         if unlike_he(self.thumbnail):
             reason = "its colours are unlike haematoxylin and eosin, which the model was trained on: do not rely on it"
             found.append(Problem(self.path, reason))
@@ -208,11 +237,8 @@ class Slide(Closable):
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over the file, and what OpenSlide knows of the files beside it."""
-        with Path(self.path).open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256")
-        digest.update(self._reader.identity.encode())
-        return digest.hexdigest()
+        """SHA-256 over all files of the slide."""
+        return self._reader.fingerprint()
 
     @cached_property
     def _edges(self) -> tuple[list[int], list[int]]:
@@ -293,7 +319,7 @@ class Slide(Closable):
     def _grid(self) -> NDArray[np.int64]:
         """Row and column of each tile that is scored, shape (n, 2), in row-major order."""
         across, down = (np.array(edges, dtype=np.float64) for edges in self._edges)
-        row, column = (axis.ravel() for axis in np.mgrid[: len(down) - 1, : len(across) - 1])
+        row, column = np.nonzero(self._on_slide(across, down))
         if self.tissue is not None and self._min_tissue is not None:
             x, y = across * (self.mpp[0] / TISSUE_MPP), down * (self.mpp[1] / TISSUE_MPP)
             # What cannot be seen may be tissue: it is scored from a level that can be read, or told as unreadable.
@@ -302,6 +328,13 @@ class Slide(Closable):
             kept = share >= self._min_tissue
             row, column = row[kept], column[kept]
         return np.column_stack([row, column])
+
+    def _on_slide(self, across: NDArray[np.float64], down: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Which tiles lie on the slide, and within what was scanned of it, shape (rows, columns)."""
+        x, y, width, height = self._reader.bounds or (0, 0, *self.size_px)
+        wide, high = PATCH_UM / self.mpp[0], PATCH_UM / self.mpp[1]
+        share = np.outer(np.diff(down.clip(y, y + height)) / high, np.diff(across.clip(x, x + width)) / wide)
+        return share >= LEAST_ON_SLIDE
 
     @cached_property
     def patches(self) -> Patches:
@@ -422,9 +455,17 @@ def _lattice(length_px: int, mpp: float) -> NDArray[np.float64]:
     return np.append(np.arange(int(np.ceil(length_px / step))) * step, length_px)
 
 
+def _moved(outlines: Outlines, origin_px: tuple[int, int]) -> Outlines:
+    """Outlines counted from a corner in pixels of level 0."""
+    moved = tuple(tuple(ring + np.array(origin_px) for ring in polygon) for polygon in outlines.polygons)
+    return replace(outlines, polygons=moved)
+
+
 def _checked_mpp(
-    path: str, mpp: tuple[float, float] | None, patch: PatchSpec, allow_upsampling: bool
+    path: str, mpp: tuple[float, float] | None, patch: PatchSpec, allow_upsampling: bool, note: str = ""
 ) -> tuple[float, float]:
+    if mpp is None and note:
+        raise SlideError(f"{path} does not say its scale in a way that is understood ({note}): give it with --mpp.")
     if mpp is None:
         raise SlideError(f"{path} does not say its scale: give it in µm/px with --mpp.")
     if not all(map(plausible_mpp, mpp)):
