@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from wsi_idc import __version__
-from wsi_idc._util.files import make_folder, remove, remove_unfinished, write_json
+from wsi_idc._util.files import make_folder, remove, remove_unfinished, sync, write_json
 from wsi_idc._util.lock import wait_lock
 from wsi_idc.model.config import DEFAULT_BATCH, ModelConfig
 from wsi_idc.scoring.score import Scored, score
@@ -213,7 +213,9 @@ class SlideRun:
         sealed = (self.folder / RUN_FILE).is_file() and ran.keys() <= self._run.keys()
         if sealed and all(self._run.get(name) == value for name, value in provenance.items()):
             return
-        write_json(self.folder / RUN_FILE, provenance | ran)
+        # After a power cut, a run.json must not stand beside files that are empty.
+        sync(self.folder / name for name in (SCORES_FILE, METRICS_FILE, *VIEWS, *MOSAICS))
+        write_json(self.folder / RUN_FILE, provenance | ran, durable=True)
         self._run = provenance | ran
 
 
