@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from wsi_idc._util.instruction_set import instruction_set
 from wsi_idc.errors import ModelError
 from wsi_idc.model.config import DEFAULT_BATCH, ModelConfig, file_sha256, read_config
 from wsi_idc.model.network import Network
@@ -44,6 +45,11 @@ class Classifier:
     def device(self) -> str:
         """``cpu`` or ``gpu``."""
         return self.network.device
+
+    @property
+    def instruction_set(self) -> str:
+        """What the processor computes with, like ``x86_64 avx512``."""
+        return instruction_set()
 
 
 def bundled_model() -> Path:

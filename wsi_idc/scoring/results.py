@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 import platform
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -58,6 +59,9 @@ UNSOUND = (OSError, ValueError, LookupError, TypeError, AttributeError, Overflow
 LONGEST_RUN_BYTES = 64 * 2**20
 """A ``run.json`` names each unreadable patch; one beyond this was not written by this package."""
 
+ACROSS_PROCESSORS = 2e-6
+"""Probabilities of one key differ by at most so much between processors of different instruction sets."""
+
 SOFTWARE = ("keras", "numpy", "imagecodecs", "matplotlib")
 
 
@@ -95,6 +99,9 @@ class Scorer(Protocol):
 
     @property
     def device(self) -> str: ...
+
+    @property
+    def instruction_set(self) -> str: ...
 
 
 def result_key(source: SlideFacts, model: Scorer) -> str:
@@ -162,6 +169,16 @@ class SlideRun:
         self._other_pixels = _has_other_pixels(self.folder, source)
         self._key = result_key(source, model)
         self.finished, self._run = (None, {}) if restart else _finished(self.folder, source.slide, self._key)
+        # Not part of the key: see docs/reliability.md.
+        self._instruction_set = model.instruction_set
+        if self.finished is not None:
+            self._instruction_set = str(self._run["software"].get("instruction_set", model.instruction_set))
+        if self._instruction_set != model.instruction_set:
+            warnings.warn(
+                f"Slides in {out} were scored on a processor of {self._instruction_set} and are kept; this one is "
+                f"{model.instruction_set}, whose probabilities can differ from theirs by {ACROSS_PROCESSORS:g}.",
+                stacklevel=2,
+            )
 
     def tidy(self) -> None:
         """Remove what was killed in the middle of a write."""
@@ -202,7 +219,7 @@ class SlideRun:
 
     def seal(self, result: SlideResult) -> None:
         """Write ``run.json``, if there is none that says the same."""
-        provenance = _provenance(self._source, self._model, result, self._key)
+        provenance = _provenance(self._source, self._model, result, self._key, self._instruction_set)
         ended = datetime.now(UTC)
         ran = {
             "command": self._command,
@@ -294,7 +311,8 @@ def _finished(folder: Path, slide: str, key: str) -> tuple[Scored | None, dict[s
             return None, {}
         scores = read_scores(folder / SCORES_FILE, slide, float(run["model"]["threshold"]), run["context"])
         problems = tuple(Problem(**problem) for problem in run["problems"]["unreadable"])
-        if len(scores) != run["patches"]["total"] or not math.isfinite(run["seconds"]):
+        known = math.isfinite(run["seconds"]) and isinstance(run["software"], dict)
+        if len(scores) != run["patches"]["total"] or not known:
             return None, {}
         if scores.metrics is not None:
             metrics = json.loads((folder / METRICS_FILE).read_text(encoding="utf-8"))
@@ -311,7 +329,9 @@ def _software() -> dict[str, str]:
     return {"python": platform.python_version(), **{name: metadata.version(name) for name in SOFTWARE}}
 
 
-def _provenance(source: SlideFacts, model: Scorer, result: SlideResult, key: str) -> dict[str, Any]:
+def _provenance(
+    source: SlideFacts, model: Scorer, result: SlideResult, key: str, instruction_set: str
+) -> dict[str, Any]:
     """What ``run.json`` says but for what was run when."""
     scores = result.scores
     readable = int(scores.readable.sum())
@@ -340,7 +360,7 @@ def _provenance(source: SlideFacts, model: Scorer, result: SlideResult, key: str
             "source": [asdict(problem) for problem in result.oddities],
             "unreadable": [asdict(problem) for problem in result.unreadable],
         },
-        "software": _software(),
+        "software": _software() | {"instruction_set": instruction_set},
         "runtime": model.runtime,
         "device": model.device,
         "key": key,
