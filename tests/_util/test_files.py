@@ -71,9 +71,7 @@ def test_the_umask_holds_and_is_never_touched(tmp_path: Path, monkeypatch: pytes
     assert (tmp_path / "a.json").stat().st_mode & 0o777 == 0o640
 
 
-def test_what_is_durable_is_on_the_disk_before_it_has_its_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_durable_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     steps: list[str] = []
     fsync, rename = os.fsync, Path.replace
     monkeypatch.setattr(os, "fsync", lambda handle: steps.append(_name_of(handle)) or fsync(handle))
