@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,13 +23,22 @@ _GPUS = ("/dev/nvidiactl", "/dev/dxg")
 
 @dataclass(frozen=True)
 class Classifier:
-    """CancerNet, or a network of the same input and output, with its configuration."""
+    """CancerNet, or a network of the same input and output, with its configuration.
+
+    It works in the process that loaded it: the threads of a network do not survive a fork.
+    """
 
     network: Network
     config: ModelConfig
+    process: int = field(default_factory=os.getpid, repr=False, compare=False)
 
     def predict(self, patches: NDArray[np.uint8], batch_size: int = DEFAULT_BATCH) -> NDArray[np.float32]:
         """Probabilities ``(n, 2)`` of (no IDC, IDC) for uint8 patches ``(n, 50, 50, 3)``, calibrated."""
+        if os.getpid() != self.process:
+            raise ModelError(
+                "A model that was loaded before a fork cannot run in the child: load it there with load_model, or have "
+                "multiprocessing start processes by spawn."
+            )
         raw = self.network.predict(patches, batch_size)
         if self.config.calibration is None:
             return raw
