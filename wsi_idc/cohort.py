@@ -142,8 +142,7 @@ def score_cohort(
     workers : int, optional
         Threads that read; by default as many as processors.
     scheduler : str, optional
-        Address of a running dask scheduler, ``tcp://host:8786``. With it or `outputs`, a program calls this below
-        ``if __name__ == "__main__":``, since other processes import it.
+        Address of a running dask scheduler, ``tcp://host:8786``.
     command : sequence of str
         For ``run.json``.
     watch : Watcher, optional

@@ -35,6 +35,24 @@ class OptionError(WsiIdcError, ValueError):
     """An option has a value that cannot be used."""
 
 
+class WorkerError(WsiIdcError, RuntimeError):
+    """A worker on another machine lacks something that all tasks need, or has another than was asked for.
+
+    Parameters
+    ----------
+    message : str
+    path : str
+        What it does not see; empty where it is not about a file.
+    """
+
+    def __init__(self, message: str, path: str = "") -> None:
+        super().__init__(message, path)
+        self.path = path
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
 class TrainingError(WsiIdcError, ValueError):
     """The data or options given cannot train a network."""
 

@@ -106,8 +106,13 @@ def _of_group(group: int) -> Iterator[psutil.Process]:
 
 
 @contextmanager
-def dask_cluster(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """A scheduler and a worker in processes of their own: its address, and the scheduler's process."""
+def dask_cluster(
+    folder: Path, within: tuple[str, ...] = (), **environ: str
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """A scheduler and a worker in processes of their own: its address, and the scheduler's process.
+
+    The worker is started by the command `within`, if there is one, and has other variables of its environment.
+    """
     address = folder / "scheduler.json"
     local = ["--host", "127.0.0.1", "--no-dashboard"]
     env = os.environ | {"DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False"}
@@ -116,7 +121,9 @@ def dask_cluster(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     scheduler, worker = ([sys.executable, "-m", f"distributed.cli.dask_{name}"] for name in ("scheduler", "worker"))
     servers = [
         subprocess.Popen([*scheduler, *local, "--port", "0", *file], **quiet),
-        subprocess.Popen([*worker, *file, "--no-nanny", *local, "--nthreads", "1"], **quiet),
+        subprocess.Popen(
+            [*within, *worker, *file, "--no-nanny", *local, "--nthreads", "1"], **quiet | {"env": env | environ}
+        ),
     ]
     try:
         wait_until(lambda: address.exists() and bool(address.read_text()))

@@ -145,7 +145,7 @@ def test_training(run: Run, small_cohort: Path, tmp_path: Path) -> None:
     assert_whole(out)
     kill_when(lambda: len((out / "history.csv").read_text().splitlines()) > 2, *args, out, "--resume")
     assert_whole(out)
-    (out / ".x-cancernet.keras").write_bytes(b"as if killed in the middle of a write")
+    (out / ".wsi-idc-x-cancernet.keras").write_bytes(b"as if killed in the middle of a write")
     assert run(*args, out, "--resume").code == 0
     assert content(out) == content(tmp_path / "whole")
     assert leftovers(out) == []

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import errno
+import glob
 import json
 import os
+import secrets
 import shutil
+import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TextIO
+
+from platformdirs import user_cache_path
 
 from wsi_idc.errors import OutputError
 
@@ -23,13 +28,41 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 """No room on the disk, or none left of the user's share of it."""
 
 
+TEMPORARY = ".wsi-idc-"
+"""Beginning of the names of files and folders that are being written."""
+
+
 def cache_folder() -> Path:
-    """``$XDG_CACHE_HOME/wsi-idc``, by default ``~/.cache/wsi-idc``; OutputError where there is no home folder."""
+    """``$XDG_CACHE_HOME/wsi-idc``, by default where the system keeps caches: ``~/.cache/wsi-idc`` on Linux.
+
+    OutputError where there is no home folder.
+    """
     named = os.environ.get("XDG_CACHE_HOME")
-    try:
-        return (Path(named) if named else Path.home() / ".cache") / "wsi-idc"
-    except RuntimeError as error:
-        raise OutputError("There is no home folder to keep files in: set XDG_CACHE_HOME to a folder.") from error
+    folder = Path(named) / "wsi-idc" if named else user_cache_path("wsi-idc", appauthor=False)
+    if not named and not folder.is_absolute():
+        raise OutputError("There is no home folder to keep files in: set XDG_CACHE_HOME to a folder.")
+    return folder
+
+
+def make_private(folder: Path) -> Path:
+    """Make a folder that only this user can enter, and those above it that are not there.
+
+    PermissionError where it is another user's, or where others can write into it.
+    """
+    for missing in reversed([folder, *folder.parents]):
+        with suppress(FileExistsError):
+            missing.mkdir(mode=0o700)
+    if not is_private(folder):
+        raise PermissionError(errno.EACCES, "another user can write there", str(folder))
+    return folder
+
+
+def is_private(path: Path) -> bool:
+    """Whether a file or folder is this user's, and nobody else can write it; on Windows, whether it is no link."""
+    found = path.lstat()
+    if stat.S_ISLNK(found.st_mode):
+        return False
+    return not hasattr(os, "getuid") or (found.st_uid == os.getuid() and not found.st_mode & 0o022)
 
 
 class Closable:
@@ -55,10 +88,9 @@ def replacing(path: Path) -> Iterator[Path]:
     cannot be written.
     """
     with _making_room(path.parent):
-        handle, name = tempfile.mkstemp(prefix=".", suffix=f"-{path.name}", dir=path.parent)
-        os.fchmod(handle, 0o666 & ~_umask())
-        os.close(handle)
-    temporary = Path(name)
+        temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(6)}-{path.name}")
+        # Made here and not by tempfile, so that others may read it as far as the umask lets them.
+        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
     try:
         yield temporary
         temporary.replace(path)
@@ -76,7 +108,7 @@ def remove(path: Path) -> None:
 
 def remove_unfinished(path: Path) -> None:
     """Remove what `replacing` left beside `path` where a run was killed. Nobody must be writing it."""
-    for left in path.parent.glob(f".*-{path.name}"):
+    for left in path.parent.glob(f"{TEMPORARY}*-{glob.escape(path.name)}"):
         remove(left)
 
 
@@ -118,7 +150,7 @@ def temporary_folder(path: Path) -> Iterator[Path]:
     """Give a folder beside `path` that is removed in the end."""
     with _making_room(path.parent):
         beside = tempfile.TemporaryDirectory(
-            prefix=".", suffix=f"-{path.name}", dir=path.parent, ignore_cleanup_errors=True
+            prefix=TEMPORARY, suffix=f"-{path.name}", dir=path.parent, ignore_cleanup_errors=True
         )
     with beside as folder:
         yield Path(folder)
@@ -148,12 +180,6 @@ def _making_room(folder: Path) -> Iterator[None]:
         raise OutputError(f"{folder} cannot be written ({error.strerror}): choose another place.") from error
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
 @contextmanager
 def replacing_text(path: Path) -> Iterator[TextIO]:
     """Give a file to write UTF-8 text with bare newlines into, whole or not at all: see `replacing`."""
@@ -161,11 +187,42 @@ def replacing_text(path: Path) -> Iterator[TextIO]:
         yield file
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON, indented, whole or not at all; NaN and infinity are refused."""
+def write_json(path: Path, value: Any, *, durable: bool = False) -> None:
+    """Write JSON, indented, whole or not at all; NaN and infinity are refused.
+
+    Where it is to be `durable`, it is on the disk when this returns, power cut or not.
+    """
     text = json.dumps(value, indent=2, allow_nan=False) + "\n"
     with replacing_text(path) as file:
         file.write(text)
+        if durable:
+            file.flush()
+            os.fsync(file.fileno())
+    if durable:
+        _sync(path.parent)
+
+
+def sync(paths: Iterable[Path]) -> None:
+    """Wait until the disk holds these files, and the files of these folders; those that are not there are left out."""
+    for path in paths:
+        if path.is_dir():
+            sync(sorted(path.iterdir()))
+        with suppress(FileNotFoundError):
+            _sync(path)
+
+
+def _sync(path: Path) -> None:
+    # Windows lets nothing be flushed that is open for reading only, and no folder.
+    if os.name != "posix":
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # Some file systems know no such thing of folders.
+            raise
+    finally:
+        os.close(handle)
 
 
 def make_folder(path: Path) -> Path:

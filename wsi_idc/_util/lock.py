@@ -1,10 +1,11 @@
 """One run at a time in a results folder, on one machine or on several that share a file system.
 
-The lock is a file, ``.lock``, that only one process can make. A stale one is never removed by that name, for by then
-another run may have broken it and made its own: it is renamed to ``.lock-<random>``, *set aside*, and judged again
-under that name, which nobody makes anew. What is set aside goes on being a lock until it is found stale or its holder
-removes it, so a run that made ``.lock`` has the folder only if nothing live is set aside. A live lock that was set
-aside by mistake is not put back, since a third run can make its own ``.lock`` before that.
+The lock is the file ``.lock``, locked with filelock for as long as its holder lives: the system lets go of it when a
+process ends, however it ends. Where that lock is free, the note in the file is what its last holder left. One of this
+machine has ended, so the folder is free. Of one on another machine the system may not know, since not every shared file
+system carries locks from machine to machine; so a holder writes its note again every minute, and a note that was
+written within five minutes keeps the folder. Its age is taken from a file made just now in the same folder, for the
+clocks of two machines may differ.
 """
 
 from __future__ import annotations
@@ -12,105 +13,128 @@ from __future__ import annotations
 import errno
 import json
 import os
+import platform
+import random
 import secrets
+import stat
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
+from weakref import WeakSet
 
-from wsi_idc._util.files import DISK_FULL, Closable
+from filelock import lock_descriptor
+
+from wsi_idc._util.files import DISK_FULL, TEMPORARY, Closable
 from wsi_idc.errors import OutputError, printable
 
 LOCK_FILE = ".lock"
 
 STALE_S = 300.0
-"""A lock that nobody touched for so long is stale, where its process cannot be asked for.
-
-Five beats: the clocks of two machines may differ by minutes, and a file server may be away for a while.
-"""
+"""A note of another machine that was not written for so long is stale: five beats."""
 
 BEAT_S = 60.0
-"""How often a lock is touched by its holder."""
+"""How often a holder writes its note again."""
+
+_FIRST_BEAT_S = 1.0
 
 HALF_WRITTEN_S = 5.0
 """An empty lock is one that is about to be written, until it is so old."""
 
-ASIDE = LOCK_FILE + "-"
-LONGEST = 4096
-PROC = Path("/proc")
+_BEING_MADE_S = 0.25
+"""How long `try_lock` waits for another process that has just made its lock."""
+
+_SETTLE_S = 1.0
+"""After a note of another machine is replaced: whether a third machine did the same is seen after so long."""
+
+_NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
+_RELEASED = b"released\n"
+_LONGEST = 4096
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class FolderLock(Closable):
     """A folder that is locked for its holder until `close`; see `try_lock` and `wait_lock`."""
 
-    def __init__(self, folder: Path, token: str) -> None:
+    def __init__(self, folder: Path, handle: int, note: _Note) -> None:
         self.folder = folder
-        self._token = token
-        self._process = os.getpid()
+        self._handle, self._note = handle, note
+        self._using = threading.Lock()
         self._closed = threading.Event()
-        self._removed = False
         self._heart: threading.Thread | None = None
+        _held.add(self)
 
     def close(self) -> None:
-        """Unlock the folder; nothing happens the second time, or where the lock is gone or another's."""
-        # A forked child has a copy of this object, but the lock is its parent's.
-        if self._removed or self._process != os.getpid():
-            return
-        self._closed.set()
-        # One that cannot be removed is stale when this process ends; that must not hide why a run failed.
-        with suppress(OSError):
-            try:
-                self._remove()
-            except BaseException:
-                # Interrupted on the way: this process may live on, and the lock with it.
-                self._remove()
-                raise
-        self._removed = True
-        if self._heart:
+        """Unlock the folder; nothing happens the second time, or in a forked child."""
+        with self._using:
+            if self._handle < 0:
+                return
+            self._closed.set()
+            # A file that cannot be removed is no lock without its holder.
+            with suppress(OSError):
+                try:
+                    _remove(self.folder / LOCK_FILE, self._handle, self._note)
+                except BaseException:
+                    # Interrupted on the way: this process may live on, and the lock with it.
+                    _remove(self.folder / LOCK_FILE, self._handle, self._note)
+                    raise
+                finally:
+                    handle, self._handle = self._handle, -1
+                    os.close(handle)
+        if self._heart and self._heart is not threading.current_thread():
             self._heart.join(timeout=1)
 
-    def _remove(self) -> None:
-        path = self.folder / LOCK_FILE
-        # Set aside first: between a look at the file and its removal, this name can become another's.
-        if _token(path) == self._token:
-            _set_aside(path)
-        for aside in _all_aside(self.folder):
-            if _token(aside) == self._token:
-                aside.unlink(missing_ok=True)
-
-    def _path(self) -> Path | None:
-        """Where the lock is now."""
-        path = self.folder / LOCK_FILE
-        # In this order: a lock that is not there any more is aside, and never comes back.
-        if _token(path) == self._token:
-            return path
-        return next((aside for aside in _all_aside(self.folder) if _token(aside) == self._token), None)
-
     def _start(self) -> None:
-        """Begin to touch the lock."""
+        """Write the note, and go on doing so."""
+        _write(self._handle, self._note)
         heart = threading.Thread(target=self._beat, name=f"lock of {self.folder.name}", daemon=True)
         heart.start()
         self._heart = heart
 
     def _beat(self) -> None:
         missed = 0
+        # What is open is not yet on the file server; few locks live so long that it matters.
+        pause = min(_FIRST_BEAT_S, BEAT_S)
         # Gone, or another's: looked for twice, as a file server may be away for a moment.
-        while missed < 2 and not self._closed.wait(BEAT_S):
-            path = None
-            with suppress(OSError):
-                path = self._path()
-                if path:
-                    os.utime(path)
-            missed = 0 if path else missed + 1
+        while missed < 2 and not self._closed.wait(pause):
+            pause, missed = BEAT_S, missed + 1
+            with suppress(OSError), self._using:
+                if self._handle < 0:
+                    return
+                if _Note.read(_content(self.folder / LOCK_FILE)) == self._note:
+                    _write(self._handle, self._note)
+                    os.fsync(self._handle)
+                    missed = 0
+
+    def _forget(self) -> None:
+        """In a forked child: the lock is the parent's, and must not outlive it."""
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
+        self._using = threading.Lock()
+        self._closed.set()
+
+
+_held: WeakSet[FolderLock] = WeakSet()
+"""Locks whose handles a forked child has to let go."""
+
+
+def _forget_all() -> None:
+    for lock in list(_held):
+        lock._forget()
+    _held.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_all)
 
 
 def try_lock(folder: Path) -> FolderLock | None:
     """Lock a folder; None where a live run holds it.
-
-    A lock is stale, and broken, where its process on this machine has ended or, for one of another machine or without
-    readable content, where nobody touched it for `STALE_S`.
 
     Parameters
     ----------
@@ -120,7 +144,7 @@ def try_lock(folder: Path) -> FolderLock | None:
     Raises
     ------
     OutputError
-        The folder is gone or cannot be written.
+        The folder is gone, cannot be written, or its file system has no locks.
     OSError
         The disk is full.
     """
@@ -136,7 +160,7 @@ def wait_lock(folder: Path, on_wait: Callable[[str], None] | None = None, poll_s
     folder : Path
         As in `try_lock`, and so are the errors.
     on_wait : callable, optional
-        Told once, if there is anything to wait for, who holds the folder: ``process 123 on host``.
+        Called once, if there is anything to wait for, with who holds the folder: ``process 123 on host``.
     poll_s : float
         Seconds between two looks.
     """
@@ -151,96 +175,145 @@ def wait_lock(folder: Path, on_wait: Callable[[str], None] | None = None, poll_s
 
 def _take(folder: Path) -> FolderLock | str:
     """Lock a folder, or say who holds it."""
-    path = folder / LOCK_FILE
-    with _told_of(folder):
+    made_here: set[int] = set()
+    patient_until = time.monotonic() + _BEING_MADE_S
+    with _lock_errors(folder):
         while True:
-            taken = _taken_at_once(folder)
+            taken = _take_once(folder, made_here)
             if taken is not None:
                 return taken
-            try:
-                holder = _holder(path)
-            except FileNotFoundError:
-                continue  # Released meanwhile.
-            if holder is not None:
-                return holder
-            _set_aside(path)
+            if time.monotonic() > patient_until:
+                return "another run"
+            # Another process has just made its lock, or removed it.
+            time.sleep(random.uniform(0, 0.02))
 
 
-def _taken_at_once(folder: Path) -> FolderLock | str | None:
-    """Lock a folder that has no ``.lock``, or say who holds it all the same; None where to try again."""
-    note = _Note.of_this_process()
-    # Closed on any way out, Ctrl-C included: a lock of this process is live as long as the process is.
-    with ExitStack() as undo:
-        lock = undo.enter_context(FolderLock(folder, note.token))
-        if not _made(folder / LOCK_FILE, note):
+def _take_once(folder: Path, made_here: set[int]) -> FolderLock | str | None:
+    """Lock a folder, or say who holds it; None where to try again. `made_here`: files that this call made."""
+    path = folder / LOCK_FILE
+    handle, writable, made = _open(path)
+    lock: FolderLock | None = None
+    try:
+        state = os.fstat(handle)
+        if not stat.S_ISREG(state.st_mode):
+            raise OSError(errno.EINVAL, "it is no file")
+        if made:
+            made_here.add(state.st_ino)
+        if not _locked(handle):
+            content = _content(path)
+            return None if not content else _named(_Note.read(content))
+        if not _is_at(path, handle):
             return None
-        holder = _live_aside(folder, but=note.token)
-        if holder is not None or lock._path() is None:
-            return holder
+        content = os.pread(handle, _LONGEST, 0) if hasattr(os, "pread") else os.read(handle, _LONGEST)
+        note = _Note.read(content)
+        if content or state.st_ino not in made_here:
+            holder = _live_elsewhere(folder, handle, content, note)
+            if holder is not None:
+                return holder or None
+        if not writable:
+            path.unlink()  # Another user's, and stale. Nobody can lock it meanwhile.
+            return None
+        own = _Note.of_this_process()
+        lock = FolderLock(folder, handle, own)
         lock._start()
-        undo.pop_all()
-        return lock
+        if note is not None and not note.is_of_here:
+            time.sleep(_SETTLE_S)
+            now = _Note.read(_content(path))
+            if now != own:
+                return _named(now)
+        taken, lock = lock, None
+        handle = -1
+        return taken
+    finally:
+        # On any way out, Ctrl-C included: a lock of this process is live as long as the process is.
+        if lock is not None:
+            lock.close()
+        elif handle >= 0:
+            os.close(handle)
 
 
-def _made(path: Path, note: _Note) -> bool:
-    """Make a lock file, or find that there is one."""
-    began = time.monotonic()
+def _open(path: Path) -> tuple[int, bool, bool]:
+    """Open a lock file, or make it: its descriptor, whether it can be written, and whether it was made."""
+    flags = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    while True:
+        with suppress(FileExistsError):
+            return os.open(path, flags | os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666), True, True
+        with suppress(FileNotFoundError):
+            try:
+                return os.open(path, flags | os.O_RDWR), True, False
+            except PermissionError:
+                return os.open(path, flags | os.O_RDONLY), False, False
+
+
+def _locked(handle: int) -> bool:
+    """Have the system lock a file, if no other process has."""
     try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-    except FileExistsError:
-        return False
-    try:
-        _write(handle, note)
-    except BaseException:
-        with suppress(OSError):
-            _set_aside(path)
-            _live_aside(path.parent)
+        return lock_descriptor(handle, blocking=False)
+    except OSError as error:
+        if error.errno in _NO_LOCKS:
+            raise OSError(error.errno, "its file system has no file locks, as where it is mounted without") from error
         raise
-    # Held up for long, this run may be taken for dead by one that saw the file empty.
-    return time.monotonic() - began < HALF_WRITTEN_S / 2
+
+
+def _live_elsewhere(folder: Path, handle: int, content: bytes, note: _Note | None) -> str | None:
+    """Who on another machine holds a lock that is free on this one; empty where it is being made, None where nobody."""
+    if content.startswith(_RELEASED) or (note is not None and note.is_of_here):
+        return None
+    age = _age(folder, handle)
+    if not content:
+        return "" if abs(age) < HALF_WRITTEN_S else None
+    # What a live holder writes is never dated ahead: the file server dates it, like the file it is compared with.
+    if abs(age) >= STALE_S:
+        return None
+    return f"{_named(note)}, which is taken over when it has been silent for {STALE_S / 60:.0f} minutes"
+
+
+def _age(folder: Path, handle: int) -> float:
+    """How long ago a file was written, in seconds, by the clock of the file system it lies on."""
+    made, name = tempfile.mkstemp(prefix=TEMPORARY, suffix="-clock", dir=folder)
+    try:
+        os.write(made, b"0")
+        os.fsync(made)
+        return os.fstat(made).st_mtime - os.fstat(handle).st_mtime
+    finally:
+        os.close(made)
+        Path(name).unlink(missing_ok=True)
+
+
+def _is_at(path: Path, handle: int) -> bool:
+    """Whether a file that is open is the one of this name."""
+    try:
+        return os.path.samestat(path.lstat(), os.fstat(handle))
+    except FileNotFoundError:
+        return False
 
 
 def _write(handle: int, note: _Note) -> None:
-    """Write a lock file and close it, which is when other machines see what is in it."""
-    line = json.dumps(asdict(note)).encode() + b"\n"
+    """Write a note, so that other machines see it."""
+    # Windows keeps others from reading the first byte of what is locked.
+    line = b" " + json.dumps(asdict(note)).encode() + b"\n"
+    os.lseek(handle, 0, os.SEEK_SET)
+    if os.write(handle, line) != len(line):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    os.ftruncate(handle, len(line))
+
+
+def _remove(path: Path, handle: int, own: _Note) -> None:
+    """Remove a lock file that this process holds, and no other of that name."""
+    if not _is_at(path, handle) or _Note.read(_content(path)) not in (None, own):
+        return
     try:
-        if os.write(handle, line) != len(line):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    except BaseException:
-        # What is half there has no token to be known and removed by, but it can be made stale.
-        os.utime(handle, (0, 0))
-        raise
-    finally:
-        os.close(handle)
-
-
-def _set_aside(path: Path) -> None:
-    """Rename the lock file, whosever it is, to a name of its own."""
-    with suppress(FileNotFoundError):
-        path.rename(path.with_name(ASIDE + secrets.token_hex(8)))
-
-
-def _all_aside(folder: Path) -> list[Path]:
-    return [path for path in folder.iterdir() if path.name.startswith(ASIDE)]
-
-
-def _live_aside(folder: Path, but: str | None = None) -> str | None:
-    """Who holds a lock that was set aside, but for the one of this token; those that are stale are removed."""
-    found = None
-    for path in _all_aside(folder):
-        with suppress(FileNotFoundError):
-            if but is not None and _token(path) == but:
-                continue
-            holder = _holder(path)
-            if holder is None:
-                path.unlink()
-            found = found or holder
-    return found
+        path.unlink()
+    except OSError:
+        # Windows removes no file that is open. Whoever comes next sees that nobody holds it.
+        os.lseek(handle, 0, os.SEEK_SET)
+        os.write(handle, _RELEASED)
+        os.ftruncate(handle, len(_RELEASED))
 
 
 @contextmanager
-def _told_of(folder: Path) -> Iterator[None]:
-    """Turn what the system says against a lock in this folder into an OutputError, but for a full disk."""
+def _lock_errors(folder: Path) -> Iterator[None]:
+    """Turn the system's errors about a lock in this folder into an OutputError, but for a full disk."""
     try:
         yield
     except OSError as error:
@@ -255,102 +328,62 @@ class _Note:
 
     Attributes
     ----------
-    host, boot, space : str or None
-        Where `pid` means something. Many containers have the same host name, often that of the machine: the kernel's
-        boot id tells apart those of different machines, and the process namespace those of one machine.
-    started : int, optional
-        When the process started, in ticks since the machine did: another number is another process.
+    host : str
+    boot : str or None
+        The kernel's boot id, where there is one: machines, unlike containers of one machine, never share it.
+    pid : int
     token : str
         Of this lock alone.
     """
 
     host: str
     boot: str | None
-    space: str | None
     pid: int
-    started: int | None
     token: str
 
     @classmethod
     def of_this_process(cls) -> _Note:
         """A new note."""
-        pid = os.getpid()
-        _, started = _state_of(pid)
-        return cls(*_here(), pid, started, secrets.token_hex(16))
+        return cls(*_here(), os.getpid(), secrets.token_hex(16))
 
     @classmethod
     def read(cls, content: bytes | None) -> _Note | None:
         """The note in a lock file, if it is whole."""
         try:
-            note = cls(**json.loads(content or b""))
-        except (ValueError, TypeError, RecursionError):
+            raw = json.loads(content or b"")
+            note = cls(raw["host"], raw["boot"], raw["pid"], raw["token"])
+        except (ValueError, TypeError, LookupError, RecursionError):
             return None
         whole = type(note.host) is str and type(note.token) is str and type(note.pid) is int
         return note if whole and 0 < note.pid < 2**31 else None
 
     @property
     def is_of_here(self) -> bool:
-        """Whether the process can be asked for."""
-        return (self.host, self.boot, self.space) == _here()
-
-    @property
-    def lives(self) -> bool | None:
-        """Whether the process is still there; None where the system does not tell which process it is."""
-        try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return False
-        except PermissionError:
-            pass  # It is there, and another user's.
-        state, started = _state_of(self.pid)
-        if started is None or self.started is None:
-            return None
-        # A killed process stays as a zombie until its parent asks for it, which some never do.
-        return started == self.started and state not in ("Z", "X")
+        """Whether it is of a process of this machine, in whatever container."""
+        host, boot = _here()
+        return self.boot == boot if boot is not None else (self.boot is None and self.host == host)
 
 
-def _here() -> tuple[str, str | None, str | None]:
-    boot = space = None
+@cache
+def _here() -> tuple[str, str | None]:
+    """Host name and boot id of this machine."""
+    boot = None
     with suppress(OSError):
-        boot = (PROC / "sys/kernel/random/boot_id").read_text().strip()
-    with suppress(OSError):
-        space = str((PROC / "self/ns/pid").readlink())
-    return os.uname().nodename, boot, space
+        boot = _BOOT_ID.read_text().strip() or None
+    return platform.node(), boot
 
 
-def _state_of(pid: int) -> tuple[str | None, int | None]:
-    """State and start time of a process, fields 3 and 22 of its ``stat`` (see ``man 5 proc``)."""
-    try:
-        stat = (PROC / str(pid) / "stat").read_bytes()
-        # The name, field 2, stands in brackets and may hold brackets and spaces.
-        fields = stat.rpartition(b")")[2].split()
-        return fields[0].decode(), int(fields[19])
-    except (OSError, ValueError, IndexError):
-        return None, None
+def _named(note: _Note | None) -> str:
+    return printable(f"process {note.pid} on {note.host}") if note else "another run"
 
 
 def _content(path: Path) -> bytes | None:
     """What a lock file holds; None where it cannot be read."""
     try:
         with path.open("rb") as file:
-            return file.read(LONGEST)
+            with suppress(PermissionError):
+                return file.read(_LONGEST)
+            file.seek(1)
+            return file.read(_LONGEST)
     except OSError:
         return None
-
-
-def _token(path: Path) -> str | None:
-    note = _Note.read(_content(path))
-    return note.token if note else None
-
-
-def _holder(path: Path) -> str | None:
-    """Who holds a lock, None where it is stale; FileNotFoundError where there is none."""
-    touched = path.lstat().st_mtime
-    content = _content(path)
-    note = _Note.read(content)
-    lives = note.lives if note and note.is_of_here else None
-    if lives is None:
-        lives = time.time() - touched < (HALF_WRITTEN_S if content == b"" else STALE_S)
-    if not lives:
-        return None
-    return printable(f"process {note.pid} on {note.host}") if note else "another run"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import warnings
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ import click
 from wsi_idc import __version__
 from wsi_idc._util.files import DISK_FULL
 from wsi_idc.cli.interrupts import Interrupts
+from wsi_idc.cli.streams import lost_output, settle
 from wsi_idc.errors import WsiIdcError, printable
 
 COMMANDS = {
@@ -29,6 +31,8 @@ COMMANDS = {
     "info": "Show versions, devices, model and data.",
 }
 """Each command's module in this package, and what ``--help`` says of it without loading it."""
+
+NO_THREADS = "no further process or thread can be started: allow more of them (ulimit -u), or give --workers 1."
 
 DONE, INCOMPLETE, UNUSABLE, INTERRUPTED = 0, 1, 2, 130
 
@@ -61,7 +65,11 @@ def cli() -> None:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command line and give its exit code: 0 done, 1 incomplete, 2 unusable input, 130 interrupted."""
+    if args is None:
+        settle()
     warnings.showwarning = _show_warning
+    # Notices of caches and fonts.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     # Zarr's reads that an error cuts off are none of the user's business.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     interrupts = Interrupts("Interrupted: finished slides are kept; run the same command again (train: with --resume).")
@@ -78,13 +86,27 @@ def main(args: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         interrupts.say()
         return INTERRUPTED
+    except MemoryError:
+        _say("Error: the memory is not enough: allow more (ulimit -v, or the job's limit), or ask for less at once.")
+        return UNUSABLE
+    except RuntimeError as error:
+        if "can't start new thread" not in str(error):
+            raise
+        _say(f"Error: {NO_THREADS}")
+        return UNUSABLE
     except OSError as error:
-        if error.errno in DISK_FULL:
+        if error.errno == errno.EAGAIN:
+            _say(f"Error: {NO_THREADS}")
+        elif error.errno in DISK_FULL:
             _say("Error: the disk is full; finished slides are whole, so make room and run the same command again.")
         else:
             _say(f"Error: {error.filename or 'a file'} cannot be used: {error.strerror or error}.")
         return UNUSABLE
-    return status if isinstance(status, int) else DONE
+    lost = lost_output()
+    if lost is not None:
+        _say(f"Warning: what is printed could not be written ({lost.strerror}); the files are whole.")
+    ended = status if isinstance(status, int) else DONE
+    return ended if lost is None or ended != DONE else INCOMPLETE
 
 
 def _say(line: str) -> None:

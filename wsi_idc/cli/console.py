@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from tempfile import TemporaryFile
+from typing import IO
 
 from rich.console import Console
 from rich.markup import escape
@@ -110,6 +111,11 @@ def progress_bar(
         yield Bar(progress, description, total)
 
 
+def _memory_file() -> IO[bytes]:
+    """A file that needs no disk, where the system has such a thing: the one of temporary files may be full."""
+    return os.fdopen(os.memfd_create("stderr"), "w+b") if hasattr(os, "memfd_create") else TemporaryFile()
+
+
 @contextmanager
 def loading(quiet: bool) -> Iterator[None]:
     """Keep what TensorFlow's libraries write to stderr while they load from the user, unless loading fails.
@@ -120,7 +126,7 @@ def loading(quiet: bool) -> Iterator[None]:
         yield
         return
     sys.stderr.flush()
-    with os.fdopen(os.dup(2), "w") as stderr, TemporaryFile() as kept:
+    with os.fdopen(os.dup(2), "w") as stderr, _memory_file() as kept:
         os.dup2(kept.fileno(), 2)
         try:
             with progress_bar("Loading the model", None, quiet, to=Console(file=stderr)):

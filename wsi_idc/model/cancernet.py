@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from wsi_idc.geometry import INPUT_PX
-from wsi_idc.model.backend import keras
+from wsi_idc.model.backend import keras, own_settings
 
 layers = keras.layers
 
 
+@own_settings()
 def build_cancernet() -> keras.Model:
     """Build CancerNet with fresh weights.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from wsi_idc._util.instruction_set import instruction_set
 from wsi_idc.errors import ModelError
 from wsi_idc.geometry import PatchSpec
 from wsi_idc.model.config import DEFAULT_BATCH, ModelConfig, file_sha256, read_config
@@ -23,13 +24,22 @@ _GPUS = ("/dev/nvidiactl", "/dev/dxg")
 
 @dataclass(frozen=True)
 class Classifier:
-    """CancerNet, or a network of the same input and output, with its configuration."""
+    """CancerNet, or a network of the same input and output, with its configuration.
+
+    It works in the process that loaded it: the threads of a network do not survive a fork.
+    """
 
     network: Network
     config: ModelConfig
+    process: int = field(default_factory=os.getpid, repr=False, compare=False)
 
     def predict(self, patches: NDArray[np.uint8], batch_size: int = DEFAULT_BATCH) -> NDArray[np.float32]:
         """Probabilities ``(n, 2)`` of (no IDC, IDC) for uint8 patches ``(n, 50, 50, 3)``, calibrated."""
+        if os.getpid() != self.process:
+            raise ModelError(
+                "A model that was loaded before a fork cannot run in the child: load it there with load_model, or have "
+                "multiprocessing start processes by spawn."
+            )
         raw = self.network.predict(patches, batch_size)
         if self.config.calibration is None:
             return raw
@@ -45,6 +55,11 @@ class Classifier:
     def device(self) -> str:
         """``cpu`` or ``gpu``."""
         return self.network.device
+
+    @property
+    def instruction_set(self) -> str:
+        """What the processor computes with, like ``x86_64 avx512``."""
+        return instruction_set()
 
 
 def bundled_model() -> Path:

@@ -62,6 +62,11 @@ class ModelConfig:
         """Cases that the weights were fitted to, or the epoch and the threshold chosen on."""
         return frozenset((*self.trained_on, *self.training.get("cases_val", ())))
 
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all that stands in the ``.json``, calibration and threshold among it."""
+        return hashlib.sha256(json.dumps(self.as_dict(), sort_keys=True).encode()).hexdigest()
+
     def as_dict(self) -> dict[str, Any]:
         """The configuration in the shape of wsinfer's, with what is our own behind it."""
         return {

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import zipfile
+from collections.abc import Iterator
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
@@ -15,7 +17,7 @@ from numpy.typing import NDArray
 
 from wsi_idc.errors import ModelError, printable
 from wsi_idc.geometry import INPUT_PX
-from wsi_idc.model.backend import keras
+from wsi_idc.model.backend import keras, own_settings
 from wsi_idc.model.config import CLASS_NAMES, DEFAULT_BATCH
 from wsi_idc.model.network import preprocess
 
@@ -28,6 +30,12 @@ _MOST_PACKED = 4
 
 _LEAST_BYTES = 2
 """Of a weight: half precision."""
+
+_MOST_LAYERS = 1_000
+"""Before any is looked at, which takes about ten milliseconds each. EfficientNet-B7 has 813."""
+
+_MOST_ACTIVATIONS = 1 << 21
+"""Numbers that a layer may give for one patch: 2 GB for a batch of 256. CancerNet gives 74 thousand at most."""
 
 MIN_BATCH = 8
 """A batch of fewer takes other code in TensorFlow and differs in the last bit."""
@@ -55,6 +63,7 @@ class KerasNetwork:
         return "cpu" if "cpu" in str(self.model.weights[0].value.device).lower() else "gpu"
 
 
+@own_settings()
 def predict(model: keras.Model, patches: NDArray[np.uint8], batch_size: int = DEFAULT_BATCH) -> NDArray[np.float32]:
     """Probabilities ``(n, 2)`` of uint8 patches ``(n, 50, 50, 3)``, in batches padded to one fixed shape."""
     size = max(batch_size, MIN_BATCH)
@@ -67,6 +76,7 @@ def predict(model: keras.Model, patches: NDArray[np.uint8], batch_size: int = DE
     return probs
 
 
+@own_settings()
 def load_keras(path: Path) -> keras.Model:
     """Load a ``.keras`` file; ModelError where it cannot be loaded safely, or is no network for IDC patches."""
     try:
@@ -88,7 +98,8 @@ def load_keras(path: Path) -> keras.Model:
 def _check_archive(path: Path) -> None:
     """ValueError where a ``.keras`` file wants more memory, or more files, than its weights need.
 
-    The network is described before any of its weights is made: to look at what a layer declares costs nothing.
+    The network is described before any of its weights is made: to look at what a layer declares costs nothing. So is
+    what its layers give, which needs memory only when it runs.
     """
     with zipfile.ZipFile(path) as archive:
         sizes = {info.filename: info.file_size for info in archive.infolist()}
@@ -98,10 +109,46 @@ def _check_archive(path: Path) -> None:
         if sum(sizes.values()) > _MOST_PACKED * path.stat().st_size:
             raise ValueError(f"it unpacks to {sum(sizes.values()):,} bytes")
         config = json.loads(archive.read(_CONFIG), object_hook=_without_optimizer)
+        layers = _count_layers(config)
+        if layers > _MOST_LAYERS:
+            raise ValueError(f"it has {layers:,} layers, more than {_MOST_LAYERS:,}")
         with keras.StatelessScope(initialize_variables=False):
             sketch = keras.saving.deserialize_keras_object(config, safe_mode=True)
         if sketch.count_params() * _LEAST_BYTES > sizes.get(_WEIGHTS, 0):
             raise ValueError(f"it declares {sketch.count_params():,} weights, more than it holds")
+
+    largest, name = max(_activations(sketch), default=(0, ""))
+    if largest > _MOST_ACTIVATIONS:
+        raise ValueError(f"its layer {printable(name)} gives {largest:,} numbers a patch, over {_MOST_ACTIVATIONS:,}")
+
+
+def _count_layers(config: object) -> int:
+    """Objects that a network's description names."""
+    count, left = 0, [config]
+    while left:
+        part = left.pop()
+        if isinstance(part, dict):
+            count += "class_name" in part and "config" in part
+            left.extend(part.values())
+        elif isinstance(part, list):
+            left.extend(part)
+    return count
+
+
+def _activations(network: keras.Model) -> Iterator[tuple[int, str]]:
+    """How many numbers each layer or operation gives for one patch, of those within others, too."""
+    left: list[Any] = [network]
+    while left:
+        part = left.pop()
+        for inner in (*getattr(part, "operations", ()), *getattr(part, "layers", ()), getattr(part, "layer", None)):
+            if inner is not None and inner is not part:
+                left.append(inner)
+        for node in getattr(part, "_inbound_nodes", ()):
+            for tensor in node.output_tensors:
+                sizes = tensor.shape[1:]
+                if None in sizes:
+                    raise ValueError(f"its layer {printable(part.name)} gives {tensor.shape}, of no certain size")
+                yield math.prod(sizes), part.name
 
 
 def _without_optimizer(config: dict[str, Any]) -> dict[str, Any]:

@@ -6,20 +6,24 @@ The translation is kept in the cache, by the hash of the model, so that only its
 from __future__ import annotations
 
 import json
+import os
 import sys
+import warnings
 from collections import deque
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wsi_idc._util.cpu_count import processors
-from wsi_idc._util.files import cache_folder, replacing_folder, write_json
+from wsi_idc._util.files import DISK_FULL, cache_folder, is_private, make_private, replacing_folder, write_json
+from wsi_idc.errors import OutputError
 from wsi_idc.geometry import INPUT_PX
 from wsi_idc.model.config import CLASS_NAMES, DEFAULT_BATCH, file_sha256
 from wsi_idc.model.network import preprocess
@@ -103,22 +107,40 @@ class OpenVinoNetwork:
 def _translated(model: Path, sha256: str, stack: ExitStack) -> Path:
     """The network as OpenVINO reads it: from the cache, or translated now.
 
-    Where the cache cannot be written, the files are gone when `stack` is closed.
+    Where the cache cannot be written, or others can write there, the files are gone when `stack` is closed.
+
+    Raises
+    ------
+    ModelError
+        As `load_keras`.
+    OutputError
+        Where there is room for them neither in the cache nor in the folder of temporary files.
     """
+    cache = cache_folder()
     try:
-        folder = cache_folder() / "openvino" / f"{sha256}-{metadata.version('openvino')}"
+        folder = make_private(cache / "openvino") / f"{sha256}-{metadata.version('openvino')}"
         if not _is_whole(folder):
-            folder.parent.mkdir(parents=True, exist_ok=True)
             _translate(model, folder)
-    except OSError:
+        return folder / "network.xml"
+    except OSError as error:
+        reason = error.strerror
+    warnings.warn(f"The translated model cannot be kept in {cache} ({reason}): each run translates it.", stacklevel=5)
+    try:
         folder = Path(stack.enter_context(TemporaryDirectory())) / "network"
         _translate(model, folder)
+    except OSError as error:
+        raise OutputError(
+            f"The model cannot be translated in {cache} ({reason}) or {gettempdir()} ({error.strerror}): make room of "
+            "about 50 MB, or set XDG_CACHE_HOME or TMPDIR to another folder."
+        ) from error
     return folder / "network.xml"
 
 
 def _is_whole(folder: Path) -> bool:
-    """Whether a translation is there as it was written."""
+    """Whether a translation is there as it was written, by this user and nobody else."""
     with suppress(OSError, ValueError, AttributeError):
+        if not all(is_private(path) for path in (folder, *folder.iterdir())):
+            return False
         sums = json.loads((folder / _SUMS_FILE).read_text(encoding="utf-8"))
         return len(sums) == 2 and all(file_sha256(folder / name) == sha256 for name, sha256 in sums.items())
     return False
@@ -129,7 +151,27 @@ def _translate(model: Path, folder: Path) -> None:
     from wsi_idc.model.keras_network import load_keras
 
     network = load_keras(model)
-    with replacing_folder(folder) as made, TemporaryDirectory() as saved:
+    with replacing_folder(folder) as made, _disk_errors():
+        # Beside the outcome, and with it removed: the folder of temporary files may have no room.
+        saved = made.with_name("saved")
         network.export(saved, format="tf_saved_model", verbose=False)
         openvino.serialize(openvino.Core().read_model(saved), made / "network.xml")
+        for path in made.iterdir():
+            path.chmod(0o600)
         write_json(made / _SUMS_FILE, {path.name: file_sha256(path) for path in sorted(made.iterdir())})
+        (made / _SUMS_FILE).chmod(0o600)
+        made.chmod(0o700)
+
+
+@contextmanager
+def _disk_errors() -> Iterator[None]:
+    """Make an OSError of what TensorFlow and OpenVINO raise where a disk is full."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        for number in DISK_FULL:
+            if os.strerror(number) in str(error):
+                raise OSError(number, os.strerror(number)) from error
+        raise

@@ -16,7 +16,7 @@ from wsi_idc.evaluation.bootstrap import Intervals
 from wsi_idc.evaluation.reliability import ReliabilityBins, expected_calibration_error, reliability_bins
 from wsi_idc.metrics import Metrics
 from wsi_idc.plotting.caption import RESEARCH_USE, threshold_text
-from wsi_idc.plotting.page import FONT, FRAME, INK, QUIET, Page
+from wsi_idc.plotting.page import FONT, FRAME, INK, QUIET, Page, house_style
 
 _Key = list[tuple[dict[str, Any] | None, str]]
 """Rows of what stands for what: how its line or sign is drawn, None where the row belongs to the one above."""
@@ -101,6 +101,7 @@ class Judged:
         return f"{value:.3f} (95 % {low:.{decimals}f}\N{EN DASH}{high:.{decimals}f}{scope})"
 
 
+@house_style()
 def build_roc(judged: Judged) -> Page:
     """Sensitivity over 1 - specificity, with the threshold's point and the area under the curve."""
     metrics = judged.metrics
@@ -125,6 +126,7 @@ def build_roc(judged: Judged) -> Page:
     return page
 
 
+@house_style()
 def build_precision_recall(judged: Judged) -> Page:
     """Precision over sensitivity, with the threshold's point, the average precision and the share of IDC.
 
@@ -159,6 +161,7 @@ def build_precision_recall(judged: Judged) -> Page:
     return page
 
 
+@house_style()
 def build_reliability(judged: Judged) -> Page:
     """Share of IDC over mean probability in ten bins of equal width, above a histogram of the probabilities."""
     both = judged.both_classes

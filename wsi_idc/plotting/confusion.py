@@ -11,7 +11,7 @@ from matplotlib.colors import LinearSegmentedColormap
 
 from wsi_idc.metrics import Metrics
 from wsi_idc.plotting.caption import RESEARCH_USE, threshold_text
-from wsi_idc.plotting.page import FONT, FRAME, INK, QUIET, Page, save_page
+from wsi_idc.plotting.page import FONT, FRAME, INK, QUIET, Page, house_style, save_page
 
 _FILL = LinearSegmentedColormap.from_list("share", ["#ffffff", "#3a6ea5"])
 """White to blue by row share; dark text stays readable on the lower half, white text on the upper."""
@@ -53,6 +53,7 @@ def draw_confusion(ax: Axes, metrics: Metrics, size: float = 8) -> None:
         spine.set(color=FRAME, linewidth=0.8)
 
 
+@house_style()
 def build_confusion(metrics: Metrics, heading: str, model: str, *, dpi: int, phantom: bool = False) -> Page:
     """The matrix on a page of its own, under what it is of and the model, with the research-use line."""
     page = Page(_WIDTH_IN, _HEIGHT_IN, dpi)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from wsi_idc.plotting.caption import RESEARCH_USE
 from wsi_idc.plotting.error_map import OUTCOMES
-from wsi_idc.plotting.page import FRAME, QUIET, Page, save_page
+from wsi_idc.plotting.page import FRAME, QUIET, Page, house_style, save_page
 
 MOST = 24
 """Tiles shown of each kind."""
@@ -54,6 +54,7 @@ class Tile:
             raise ValueError(f"a tile is uint8 of shape (50, 50, 3), not {self.pixels.dtype} {self.pixels.shape}")
 
 
+@house_style()
 def build_contact_sheet(
     false_positives: Sequence[Tile],
     false_negatives: Sequence[Tile],

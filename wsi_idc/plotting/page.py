@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -25,6 +28,17 @@ QUIET = "#595959"
 FRAME = "#bdbdbd"
 WARNING = "#b00020"
 FONT = "DejaVu Sans"
+
+
+@contextmanager
+def house_style() -> Iterator[None]:
+    """Draw by Matplotlib's own settings, whatever the user's matplotlibrc says; also a decorator.
+
+    A setting counts when a line or a text is made, and some again when it is drawn.
+    """
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        yield
 
 
 class Page:
@@ -108,6 +122,7 @@ class Page:
         self.rectangle(left, y, width + 0.24, height + 0.14, facecolor=WARNING)
         return left
 
+    @house_style()
     def pixels(self) -> NDArray[np.uint8]:
         """The page as drawn, shape (h, w, 3)."""
         self.canvas.draw()  # type: ignore[no-untyped-call]

@@ -13,7 +13,7 @@ from wsi_idc.plotting.image_ops import place_boxes, resize
 from wsi_idc.plotting.layout import MARGIN, PAGE_H, PAGE_W, Layout, plan_sheet
 from wsi_idc.plotting.mosaic import Mosaic
 from wsi_idc.plotting.overlay import mean_grey, paint_probability
-from wsi_idc.plotting.page import QUIET, WARNING, Page, save_page
+from wsi_idc.plotting.page import QUIET, WARNING, Page, house_style, save_page
 from wsi_idc.plotting.style import Style
 from wsi_idc.plotting.tissue_map import outline_tissue
 from wsi_idc.scoring.scores import Scores
@@ -49,6 +49,7 @@ def build_sheet(mosaic: Mosaic, scores: Scores, caption: Caption, style: Style) 
     return compose_sheet(mosaic, scores, caption, style).figure
 
 
+@house_style()
 def compose_sheet(mosaic: Mosaic, scores: Scores, caption: Caption, style: Style) -> Page:
     """Put the sheet together: header, panels at one scale, key, confusion matrix, figures and footer."""
     page = Page(PAGE_W, PAGE_H, style.dpi)

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from wsi_idc.plotting.page import FONT, FRAME, INK, QUIET, Page, save_page
+from wsi_idc.plotting.page import FONT, FRAME, INK, QUIET, Page, house_style, save_page
 
 if TYPE_CHECKING:
     from wsi_idc.training.fitting import Epoch
@@ -21,6 +21,7 @@ _TRAIN, _VALIDATION = "#E69F00", "#0072B2"
 _DPI = 150
 
 
+@house_style()
 def build_history(history: Sequence[Epoch]) -> Page:
     """Loss and AUC over the epochs, training and validation, with the epoch of highest validation AUC marked.
 

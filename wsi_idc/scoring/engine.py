@@ -27,12 +27,13 @@ from numpy.typing import NDArray
 from wsi_idc._util.cache import Latest
 from wsi_idc._util.files import DISK_FULL, make_folder
 from wsi_idc._util.lock import FolderLock, try_lock, wait_lock
-from wsi_idc.errors import ModelError, OptionError, WsiIdcError
+from wsi_idc.errors import OptionError, WorkerError, WsiIdcError
 from wsi_idc.model.config import DEFAULT_BATCH, ModelConfig
 from wsi_idc.scoring.handles import SlideRef
 from wsi_idc.scoring.results import RUN_FILE, SlideResult, SlideRun
 from wsi_idc.scoring.score import Scored, block_size, check_patch, classify
 from wsi_idc.scoring.scores import make_scores
+from wsi_idc.scoring.workers import AskedModel, open_source
 from wsi_idc.source import Described, PatchSource, Problem, SourceKind, describe
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class ScorerFacts:
     config: ModelConfig
     runtime: str
     device: str
+    instruction_set: str
 
 
 @dataclass(frozen=True)
@@ -105,22 +107,14 @@ _loading = Lock()
 """A worker's threads share what it has open, and one of them loads the model."""
 
 
-def _opened(ref: SlideRef) -> PatchSource:
+def _opened(ref: SlideRef, model: AskedModel) -> PatchSource:
     # Not closed: other threads may read it still. Files close with the last that holds them.
-    return _sources.get(ref, lambda: ref.open().__enter__())
+    return _sources.get(ref, lambda: open_source(ref, model.process))
 
 
-def _loaded(model: Path | None, sha256: str) -> Classifier:
-    def load() -> Classifier:
-        from wsi_idc.model.classifier import load_model
-
-        return load_model(model)
-
+def _loaded(model: AskedModel) -> Classifier:
     with _loading:
-        classifier = _models.get((model, sha256), load)
-    if classifier.config.sha256 != sha256:
-        raise ModelError("A worker has another model than the one asked for: install the same version there.")
-    return classifier
+        return _models.get(model, model.load)
 
 
 Classified = tuple[NDArray[np.float32], tuple[Problem, ...]]
@@ -128,26 +122,30 @@ Classified = tuple[NDArray[np.float32], tuple[Problem, ...]]
 
 
 def describe_task(
-    ref: SlideRef, model: Path | None, sha256: str, batch_size: int | None
+    ref: SlideRef, model: AskedModel, batch_size: int | None
 ) -> tuple[Described, ScorerFacts, Classified | None]:
     """Open a slide, and tell of it and of the classifier; with a batch size, classify its first block as well.
 
     Most cases are one block, and a task costs more than describing a case. An error in that block is left to the task
     that is made for it then.
     """
-    classifier = _loaded(model, sha256)
-    source, first = _opened(ref), None
+    classifier = _loaded(model)
+    source, first = _opened(ref, model), None
     check_patch(source, classifier.config)
     if batch_size is not None and len(source.patches):
         with suppress(Exception):
-            first = classify_task(ref, model, sha256, 0, block_size(batch_size), batch_size)
-    return describe(source), ScorerFacts(classifier.config, classifier.runtime, classifier.device), first
+            first = classify_task(ref, model, 0, block_size(batch_size), batch_size)
+    return describe(source), _facts(classifier), first
 
 
-def classify_task(ref: SlideRef, model: Path | None, sha256: str, start: int, stop: int, batch_size: int) -> Classified:
+def _facts(classifier: Classifier) -> ScorerFacts:
+    return ScorerFacts(classifier.config, classifier.runtime, classifier.device, classifier.instruction_set)
+
+
+def classify_task(ref: SlideRef, model: AskedModel, start: int, stop: int, batch_size: int) -> Classified:
     """Read and classify the patches ``start`` to ``stop - 1``."""
-    block = _opened(ref).read(start, stop)
-    return classify(block, _loaded(model, sha256), batch_size), block.problems
+    block = _opened(ref, model).read(start, stop)
+    return classify(block, _loaded(model), batch_size), block.problems
 
 
 @contextmanager
@@ -218,7 +216,7 @@ class Cohort:
         watch: Watch = Watch(),
         **run_options: Any,
     ) -> None:
-        self._model = model, classifier.config.sha256
+        self._model = AskedModel.of(model, classifier)
         _models.get(self._model, lambda: classifier)
         self._client, self._out, self._watch = client, out, watch
         self._draw, self._stop_drawing = draw, stop_drawing
@@ -299,7 +297,7 @@ class Cohort:
             if slide.failed:
                 continue
             future: Future[Any] = self._client.submit(
-                classify_task, slide.ref, *self._model, start, stop, self._batch_size, pure=False, retries=_RETRIES
+                classify_task, slide.ref, self._model, start, stop, self._batch_size, pure=False, retries=_RETRIES
             )
             self._classifying[future] = slide, start
             future.add_done_callback(done.put)  # type: ignore[no-untyped-call]
@@ -307,9 +305,7 @@ class Cohort:
         while self._refs and max(map(len, (self._blocks, self._describing, self._drawing))) < most:
             ref = self._refs.popleft()
             new = not (self._out / ref.name / RUN_FILE).exists()
-            future = self._client.submit(
-                describe_task, ref, *self._model, self._batch_size if new else None, pure=False
-            )
+            future = self._client.submit(describe_task, ref, self._model, self._batch_size if new else None, pure=False)
             self._describing[future] = ref, monotonic()
             future.add_done_callback(done.put)  # type: ignore[no-untyped-call]
 
@@ -411,6 +407,9 @@ class Cohort:
             raise error
         if isinstance(error, CancelledError):
             raise _gone() from error
+        # One worker's fault would be that of slides by chance. What nobody sees any more is the slide's own.
+        if isinstance(error, WorkerError) and (not error.path or Path(error.path).exists()):
+            raise error
         told = str(error) if isinstance(error, WsiIdcError) else f"{type(error).__name__}: {error}"
         self._end(Outcome(ref.name, error=told, seconds=monotonic() - began))
 

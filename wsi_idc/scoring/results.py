@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 import platform
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from wsi_idc import __version__
-from wsi_idc._util.files import make_folder, remove, remove_unfinished, write_json
+from wsi_idc._util.files import make_folder, remove, remove_unfinished, sync, write_json
 from wsi_idc._util.lock import wait_lock
 from wsi_idc.model.config import DEFAULT_BATCH, ModelConfig
 from wsi_idc.scoring.score import Scored, score
@@ -58,6 +59,9 @@ UNSOUND = (OSError, ValueError, LookupError, TypeError, AttributeError, Overflow
 LONGEST_RUN_BYTES = 64 * 2**20
 """A ``run.json`` names each unreadable patch; one beyond this was not written by this package."""
 
+ACROSS_PROCESSORS = 2e-6
+"""Probabilities of one key differ by at most so much between processors of different instruction sets."""
+
 SOFTWARE = ("keras", "numpy", "imagecodecs", "matplotlib")
 
 
@@ -95,6 +99,9 @@ class Scorer(Protocol):
 
     @property
     def device(self) -> str: ...
+
+    @property
+    def instruction_set(self) -> str: ...
 
 
 def result_key(source: SlideFacts, model: Scorer) -> str:
@@ -163,6 +170,16 @@ class SlideRun:
         self._other_pixels = _has_other_pixels(self.folder, source)
         self._key = result_key(source, model)
         self.finished, self._run = (None, {}) if restart else _finished(self.folder, source.slide, self._key)
+        # Not part of the key: see docs/reliability.md.
+        self._instruction_set = model.instruction_set
+        if self.finished is not None:
+            self._instruction_set = str(self._run["software"].get("instruction_set", model.instruction_set))
+        if self._instruction_set != model.instruction_set:
+            warnings.warn(
+                f"Slides in {out} were scored on a processor of {self._instruction_set} and are kept; this one is "
+                f"{model.instruction_set}, whose probabilities can differ from theirs by {ACROSS_PROCESSORS:g}.",
+                stacklevel=2,
+            )
 
     def tidy(self) -> None:
         """Remove what was killed in the middle of a write."""
@@ -203,7 +220,7 @@ class SlideRun:
 
     def seal(self, result: SlideResult) -> None:
         """Write ``run.json``, if there is none that says the same."""
-        provenance = _provenance(self._source, self._model, result, self._key)
+        provenance = _provenance(self._source, self._model, result, self._key, self._instruction_set)
         ended = datetime.now(UTC)
         ran = {
             "command": self._command,
@@ -214,7 +231,9 @@ class SlideRun:
         sealed = (self.folder / RUN_FILE).is_file() and ran.keys() <= self._run.keys()
         if sealed and all(self._run.get(name) == value for name, value in provenance.items()):
             return
-        write_json(self.folder / RUN_FILE, provenance | ran)
+        # After a power cut, a run.json must not stand beside files that are empty.
+        sync(self.folder / name for name in (SCORES_FILE, METRICS_FILE, *VIEWS, *MOSAICS))
+        write_json(self.folder / RUN_FILE, provenance | ran, durable=True)
         self._run = provenance | ran
 
 
@@ -293,7 +312,8 @@ def _finished(folder: Path, slide: str, key: str) -> tuple[Scored | None, dict[s
             return None, {}
         scores = read_scores(folder / SCORES_FILE, slide, float(run["model"]["threshold"]), run["context"])
         problems = tuple(Problem(**problem) for problem in run["problems"]["unreadable"])
-        if len(scores) != run["patches"]["total"] or not math.isfinite(run["seconds"]):
+        known = math.isfinite(run["seconds"]) and isinstance(run["software"], dict)
+        if len(scores) != run["patches"]["total"] or not known:
             return None, {}
         if scores.metrics is not None:
             metrics = json.loads((folder / METRICS_FILE).read_text(encoding="utf-8"))
@@ -310,7 +330,9 @@ def _software() -> dict[str, str]:
     return {"python": platform.python_version(), **{name: metadata.version(name) for name in SOFTWARE}}
 
 
-def _provenance(source: SlideFacts, model: Scorer, result: SlideResult, key: str) -> dict[str, Any]:
+def _provenance(
+    source: SlideFacts, model: Scorer, result: SlideResult, key: str, instruction_set: str
+) -> dict[str, Any]:
     """What ``run.json`` says but for what was run when."""
     scores = result.scores
     readable = int(scores.readable.sum())
@@ -341,7 +363,7 @@ def _provenance(source: SlideFacts, model: Scorer, result: SlideResult, key: str
             "source": [asdict(problem) for problem in result.oddities],
             "unreadable": [asdict(problem) for problem in result.unreadable],
         },
-        "software": _software(),
+        "software": _software() | {"instruction_set": instruction_set},
         "runtime": model.runtime,
         "device": model.device,
         "key": key,

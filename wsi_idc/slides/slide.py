@@ -332,7 +332,7 @@ class Slide(Closable):
     def _on_slide(self, across: NDArray[np.float64], down: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Which tiles lie on the slide, and within what was scanned of it, shape (rows, columns)."""
         x, y, width, height = self._reader.bounds or (0, 0, *self.size_px)
-        wide, high = PATCH_UM / self.mpp[0], PATCH_UM / self.mpp[1]
+        wide, high = self.patch.um / self.mpp[0], self.patch.um / self.mpp[1]
         share = np.outer(np.diff(down.clip(y, y + height)) / high, np.diff(across.clip(x, x + width)) / wide)
         return share >= LEAST_ON_SLIDE
 

@@ -21,7 +21,7 @@ from wsi_idc.datasets.labelled import LabelledPatches
 from wsi_idc.errors import TrainingError
 from wsi_idc.geometry import PATCH_PX
 from wsi_idc.metrics import Metrics, compute_metrics
-from wsi_idc.model.backend import keras
+from wsi_idc.model.backend import keras, own_settings
 from wsi_idc.model.calibration import Decision, decide
 from wsi_idc.model.cancernet import build_cancernet
 from wsi_idc.model.config import ModelConfig, file_sha256
@@ -100,6 +100,7 @@ OnBatch = Callable[[int, int, int], None]
 OnEpoch = Callable[[Epoch], None]
 
 
+@own_settings()
 def train(
     data: LabelledPatches,
     recipe: Recipe,
@@ -152,6 +153,7 @@ def train(
     return trained
 
 
+@own_settings()
 def fit(
     data: LabelledPatches,
     recipe: Recipe,
