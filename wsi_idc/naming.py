@@ -15,7 +15,8 @@ PHANTOM_MARK = "wsi-idc phantom"
 """What the description of a synthetic slide begins with."""
 
 _CASE = re.compile(r"\d{1,9}", re.ASCII)
-_NAME = re.compile(r"(\d{1,9})_idx5_x([1-9]\d{0,6})_y([1-9]\d{0,6})(?:_class([01]))?\.png", re.ASCII)
+_NAME = re.compile(r"(\d{1,9})_idx5_x([1-9]\d{0,6})_y([1-9]\d{0,6})(?:_class([01]))?\.(?i:png|jpg|jpeg)", re.ASCII)
+_JPEG_ENDINGS = (".jpg", ".jpeg")
 _ALMOST = re.compile(r"\d+_idx\d|_x-?\d+_y-?\d+", re.ASCII | re.IGNORECASE)
 
 
@@ -44,7 +45,10 @@ class PatchName:
 
 
 def parse_patch_name(name: str) -> PatchName | None:
-    """Read a file name (no folders); None where it is not exactly a patch's name."""
+    """Read a file name (no folders); None where it is not exactly a patch's name.
+
+    Its ending is ``.png``, or ``.jpg`` or ``.jpeg`` as some make of them, in small letters or capitals.
+    """
     match = _NAME.fullmatch(name)
     if match is None:
         return None
@@ -52,6 +56,11 @@ def parse_patch_name(name: str) -> PatchName | None:
     if max(int(x), int(y)) > MAX_COORDINATE_PX:
         return None
     return PatchName(case, int(x), int(y), None if label is None else int(label))
+
+
+def is_jpeg_name(name: str) -> bool:
+    """Whether a file name ends as JPEGs do."""
+    return name.lower().endswith(_JPEG_ENDINGS)
 
 
 def is_case_number(text: str) -> bool:
