@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import lzma
-import os
 import stat
 import tarfile
 import zipfile
@@ -12,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from wsi_idc._util.walking import kind_of, walk
 from wsi_idc.errors import NotIdcDataError
 from wsi_idc.geometry import PATCH_PX
 
@@ -65,50 +65,18 @@ class Folder(Container):
     """Files under a folder and the folders linked below it; a folder that is reached twice counts once."""
 
     def files(self) -> Iterator[str]:
-        seen: set[tuple[int, int]] = set()
-        waiting = [""]
-        # What lies here comes before what is linked: a link back into the tree then finds it seen.
-        while waiting:
-            linked: list[str] = []
-            for prefix in waiting:
-                yield from self._walk(prefix, seen, linked)
-            waiting = linked
-
-    def _walk(self, prefix: str, seen: set[tuple[int, int]], linked: list[str]) -> Iterator[str]:
-        """Files of a folder and the real folders below it; linked folders are added to `linked`."""
-        found = (self.path / prefix).stat()
-        if (found.st_dev, found.st_ino) in seen:
-            return
-        seen.add((found.st_dev, found.st_ino))
-        with os.scandir(self.path / prefix) as entries:
-            listed = sorted(entries, key=lambda entry: entry.name)
-        for entry in listed:
-            path = prefix + entry.name
-            if entry.is_dir(follow_symlinks=False):
-                yield from self._walk(f"{path}/", seen, linked)
-            elif entry.is_symlink():
-                kind = _kind_behind(entry)
-                if kind == stat.S_IFDIR:
-                    linked.append(f"{path}/")
-                # A link that leads nowhere is a patch that cannot be read, and is reported as one.
-                elif kind in (stat.S_IFREG, None):
-                    yield path
-            elif entry.is_file(follow_symlinks=False):
-                yield path
+        for prefix, entries in walk(self.path):
+            for entry in entries:
+                # A link that leads nowhere is a patch that cannot be read, and is reported as one. A pipe would be
+                # waited for.
+                if kind_of(entry) in (stat.S_IFREG, None):
+                    yield prefix + entry.name
 
     def read(self, path: str) -> bytes:
         with (self.path / path).open("rb") as file:
             data = file.read(MAX_PATCH_BYTES + 1)
         _refuse_large(len(data))
         return data
-
-
-def _kind_behind(link: os.DirEntry[str]) -> int | None:
-    """File type that a link leads to; None where it leads nowhere."""
-    try:
-        return stat.S_IFMT(link.stat().st_mode)
-    except OSError:
-        return None
 
 
 class Zip(Container):

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from wsi_idc.datasets.dataset import Dataset
 from wsi_idc.datasets.opening import open_dataset
+from wsi_idc.errors import SlideError
 from wsi_idc.source import PatchSource
 
 
@@ -83,3 +84,14 @@ class FileRef:
         from wsi_idc.slides.slide import Slide
 
         return Slide(self.path, name=self.name, labels=self.labels, **asdict(self.options))
+
+
+@dataclass(frozen=True)
+class RefusedRef:
+    """What a list names as a slide, but cannot be one: it fails with the reason, and costs no other slide."""
+
+    name: str
+    reason: str
+
+    def open(self) -> AbstractContextManager[PatchSource]:
+        raise SlideError(self.reason)
