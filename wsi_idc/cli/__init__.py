@@ -13,6 +13,7 @@ import click
 from wsi_idc import __version__
 from wsi_idc._util.files import DISK_FULL
 from wsi_idc.cli.interrupts import Interrupts
+from wsi_idc.cli.suggestions import SuggestingGroup
 from wsi_idc.errors import WsiIdcError, printable
 
 COMMANDS = {
@@ -33,7 +34,7 @@ COMMANDS = {
 DONE, INCOMPLETE, UNUSABLE, INTERRUPTED = 0, 1, 2, 130
 
 
-class LateGroup(click.Group):
+class LateGroup(SuggestingGroup):
     """A group whose commands are imported when they are called, not when they are listed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
