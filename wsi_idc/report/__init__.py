@@ -139,6 +139,12 @@ def _tell_tissue(tissue: TissueImage, url: str, embedded: bool) -> dict[str, Any
     return {"src": source, "width": tissue.width * tissue.factor, "height": tissue.height * tissue.factor}
 
 
+def _counts(results: SlideResults) -> list[int] | None:
+    """True and false negatives and positives at the slide's own threshold, as tn, fp, fn, tp; None without labels."""
+    metrics = results.summary.metrics
+    return None if metrics is None else [metrics.tn, metrics.fp, metrics.fn, metrics.tp]
+
+
 def _tell(results: SlideResults) -> dict[str, Any]:
     """What the script is told of any slide."""
     run, scores = results.run, results.scores
@@ -148,6 +154,7 @@ def _tell(results: SlideResults) -> dict[str, Any]:
         "state": results.state,
         "error": results.error,
         "figures": figures_of(results.summary),
+        "counts": _counts(results),
         "view": None,
     }
     if run is None or scores is None:
