@@ -18,7 +18,7 @@ from wsi_idc._util.files import DEFAULT_OUT, DISK_FULL, make_folder, remove_unfi
 from wsi_idc._util.worker_pool import Helpers
 from wsi_idc.errors import OptionError, WsiIdcError
 from wsi_idc.model.config import DEFAULT_BATCH, ModelConfig
-from wsi_idc.scoring.handles import CaseRef, FileRef, SlideOptions, SlideRef
+from wsi_idc.scoring.handles import CaseRef, FileRef, RefusedRef, SlideOptions, SlideRef
 from wsi_idc.source import Problem
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def score_cohort(
     slides : path, optional
         Score the raw slides under this folder.
     manifest : path, optional
-        Score the slides of this CSV: ``path``, and where wanted ``mpp`` and ``labels``.
+        Score the slides of this CSV: ``path``, and where wanted ``name``, ``mpp`` and ``labels``.
     reading : SlideOptions, optional
         How raw slides are read.
     model : path, optional
@@ -228,7 +228,8 @@ def find_refs(
     """Everything that is to be scored, and how many patches the cases among it have."""
     from wsi_idc.datasets.opening import locate_data
     from wsi_idc.scoring.handles import dataset_of_run
-    from wsi_idc.slides.discovery import find_slides, read_manifest
+    from wsi_idc.slides.discovery import find_slides
+    from wsi_idc.slides.manifest import read_manifest
 
     run = uuid4().hex
     refs: list[SlideRef] = []
@@ -245,7 +246,9 @@ def find_refs(
         refs += [FileRef(slide.path.resolve(), slide.name, reading, run) for slide in found.slides]
     if manifest is not None:
         refs += [
-            FileRef(
+            RefusedRef(row.name, row.wrong)
+            if row.wrong
+            else FileRef(
                 row.path.resolve(),
                 row.name,
                 reading if row.mpp is None else replace(reading, mpp=row.mpp),

@@ -189,6 +189,17 @@ def test_a_manifest_gives_scale_and_labels(run: Run, tmp_path: Path) -> None:
     assert rows["absent.tiff"]["status"] == "failed"
 
 
+def test_a_row_of_a_manifest_that_cannot_be_used_costs_itself(run: Run, tmp_path: Path) -> None:
+    write_slide(tmp_path / "a.tiff", smooth_tissue(400, 400), None)
+    (tmp_path / "list.csv").write_text("Path;MPP;Name\r\na.tiff;1,0;first\r\na.tiff;half;second\r\n;;\r\n")
+    ran = run("score", "all", "--manifest", tmp_path / "list.csv", "--out", tmp_path / "out", "--no-tissue-mask")
+    assert ran.code == 1
+    assert "line 3: Line 3 of" in ran.err
+    rows = summary(tmp_path / "out")
+    assert (rows["first"]["status"], rows["line 3"]["status"]) == ("ok", "failed")
+    assert "half" in rows["line 3"]["error"]
+
+
 def test_all_are_drawn(run: Run, cohort: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     ran = run("heatmap", "all", "--data", cohort, "--out", out, "--dpi", 72)

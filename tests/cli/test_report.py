@@ -361,6 +361,83 @@ def test_keys_are_enough(browser: Browser, cohort: Path) -> None:
 
 
 @needs_browser
+def test_next_and_previous_keep_what_was_set(browser: Browser, cohort: Path) -> None:
+    browser.open(cohort / "report.html")
+    browser.show("8863")
+    browser.set_threshold("#slide-threshold", 0.75)
+    browser.run("document.getElementById('layer-tissue').click()")
+    browser.run("const f = document.getElementById('fade-heat'); f.value = 0.3; f.dispatchEvent(new Event('input'))")
+    for _ in range(3):  # The third is not labelled: it has no layer of labels to keep.
+        browser.run("document.getElementById('next').click()")
+        browser.wait("wsiIdc.viewer.view() !== null")
+        browser.settle()
+    assert browser.run("return wsiIdc.viewer.view().threshold") == 0.75
+    assert not browser.run("return document.getElementById('layer-tissue').checked")
+    assert browser.run("return document.getElementById('fade-heat').value") == "0.3"
+    browser.run("document.getElementById('previous').click()")
+    browser.wait("wsiIdc.viewer.view()?.labelled")
+    browser.settle()
+    assert browser.run("return document.getElementById('layer-labels').checked")
+    browser.run("location.hash = ''")
+    browser.wait("!document.getElementById('cohort').hidden")
+    browser.show("9022")
+    assert browser.run("return document.getElementById('layer-tissue').checked")
+    assert browser.run("return wsiIdc.viewer.view().threshold === wsiIdc.viewer.view().slide.threshold")
+
+
+@needs_browser
+def test_a_click_draws_no_frame_of_the_keyboard(browser: Browser, cohort: Path) -> None:
+    from selenium.webdriver.common.by import By
+
+    browser.open(cohort / "report.html")
+    browser.driver.find_element(By.CSS_SELECTOR, "#gallery-table tbody img").click()
+    browser.wait("wsiIdc.viewer.view() !== null")
+    frame = "return getComputedStyle(document.getElementById('map'), '::after').content"
+    assert browser.run(frame) == "none"
+    browser.press("\ue014")  # The right arrow.
+    browser.settle()
+    assert browser.run(frame) != "none"
+
+
+@needs_browser
+def test_the_pooled_figures_are_of_the_slides_in_the_list(
+    browser: Browser, cohort: Path, scores: dict[str, Scores]
+) -> None:
+    browser.open(cohort / "report.html")
+    everything = browser.matrix("#cohort-figures")
+    browser.run("const s = document.getElementById('search'); s.value = '9022'; s.dispatchEvent(new Event('input'))")
+    browser.settle()
+    assert browser.matrix("#cohort-figures") == counts_of(scores["9022"], scores["9022"].threshold)
+    assert "of 1 slide in the list below" in browser.text("#cohort-of")
+    browser.run("document.getElementById('show-all').click()")
+    browser.settle()
+    assert browser.matrix("#cohort-figures") == everything
+
+
+@needs_browser
+def test_a_slide_is_printed_whole(browser: Browser, cohort: Path, tmp_path: Path) -> None:
+    browser.open(cohort / "report.html")
+    browser.show("8863")
+    browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    browser.size(720, 1000)
+    browser.run("dispatchEvent(new Event('beforeprint'))")
+    browser.settle()
+    try:
+        for name in ("map", "layers", "slide-matrix", "colour-bar"):
+            box = browser.run(
+                "const box = document.getElementById(arguments[0]).getBoundingClientRect();"
+                "return [box.width, box.height, box.right]",
+                name,
+            )
+            assert box[0] > 100 and box[1] > 5 and box[2] <= 721, (name, box)
+        assert browser.run("return getComputedStyle(document.body).overflow") == "visible"
+        assert browser.run("return getComputedStyle(document.querySelector('nav')).display") == "none"
+    finally:
+        browser.run("dispatchEvent(new Event('afterprint'))")
+        browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+
+
+@needs_browser
 def test_a_hostile_name_is_only_text(browser: Browser, cohort: Path) -> None:
     browser.open(cohort / "report.html")
     url = browser.run("return wsiIdc.data.slides.find((of) => of.name === arguments[0]).url", HOSTILE)

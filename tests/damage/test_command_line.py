@@ -68,7 +68,7 @@ def test_any_words(tmp_path_factory: pytest.TempPathFactory, args: list[str]) ->
         (b"path\n", "lists no slide"),
         (b"path\n\n\n", "lists no slide"),
         (b"path,mpp\na.svs,half\n", "no number"),
-        (b"path\na.svs\na.svs\n", "both name the slide"),
+        (b"path\nb/../a.svs\n/a.svs\n", "names the slide a.svs as line 2 does"),
         (b"path\n..\n", "is a folder"),
         (b'path\n"a.svs', "a.svs"),
         (b"path\n" + b"x" * 200_000 + b"\n", "is no CSV"),

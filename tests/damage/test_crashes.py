@@ -100,7 +100,7 @@ def test_drawing_a_cohort(run: Run, small_cohort: Path, tmp_path: Path) -> None:
 def test_packing(run: Run, tmp_path: Path) -> None:
     """Killed as it begins, after each file of patches, and as the whole is read back."""
     cohort = make_patch_set(tmp_path / "idc", CASES, columns=32, rows=32)
-    part, out = tmp_path / "packed" / ".a.zarr.part", tmp_path / "packed" / "a.zarr"
+    part, out = tmp_path / "packed" / ".a.zarr.part" / "store", tmp_path / "packed" / "a.zarr"
     assert run("ingest", cohort, tmp_path / "whole.zarr").code == 0
     moments = [there(part, "pixels/zarr.json"), *(there(part, f"pixels/c/{i}") for i in range(3))]
     for moment in moments:

@@ -22,7 +22,8 @@ from tests.conftest import Ran, make_patch_set, tissue_like
 from tests.damage import tiff
 from tests.damage.tiff import Change
 from wsi_idc.datasets.case import Case
-from wsi_idc.datasets.idc import MAX_PATCH_BYTES, IdcDataset, Zip, read_files
+from wsi_idc.datasets.containers import MAX_PATCH_BYTES, Zip, read_files
+from wsi_idc.datasets.idc import IdcDataset
 from wsi_idc.errors import DataNotFoundError, NotIdcDataError, UnknownCaseError, WsiIdcError
 from wsi_idc.source import Block
 
@@ -140,7 +141,8 @@ def test_an_odd_patch_is_read(tmp_path: Path, content: bytes, pixels: np.ndarray
     [
         ("8863/1/copy/8863_idx5_x1_y1_class1.png", False, "at the same place"),
         ("8863/0/8863_idx5_x901_y1_class1.png", True, "class folder 0"),
-        ("8863/1/9022_idx5_x901_y1_class1.png", False, "folder of case 8863"),
+        ("8863/1/9022_idx5_x901_y1_class1.png", False, ""),
+        ("2021/8863_idx5_x901_y1_class1.png", True, ""),
         ("8863/1/8863_idx5_x1000001_y1_class1.png", False, "almost"),
         ("8863/1/8863_idx5_x99999999999_y1_class1.png", False, "almost"),
         ("8863/1/8863_idx5_x-49_y1_class1.png", False, "almost"),
@@ -174,13 +176,17 @@ def test_many_foreign_files_are_counted(patch_set: Path) -> None:
         assert dataset.problems == []
 
 
-def test_nothing_is_read_through_links_and_pipes(patch_set: Path, tmp_path: Path) -> None:
+def test_links_are_followed_once_and_pipes_are_not_read(patch_set: Path, tmp_path: Path) -> None:
     outside = add(tmp_path / "outside", "8863_idx5_x951_y1_class0.png")
-    (patch_set / "8863" / "0" / outside.name).symlink_to(outside)
     (patch_set / "8863" / "2").symlink_to(outside.parent)
     (patch_set / "8863" / "up").symlink_to("..")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
     os.mkfifo(patch_set / "8863" / "0" / "8863_idx5_x1001_y1_class0.png")
-    assert len(read(patch_set)[0].patches) == 12
+    (patch_set / "8863" / "0" / "8863_idx5_x1051_y1_class0.png").symlink_to(pipe)
+    case, block = read(patch_set)
+    assert len(case.patches) == 13
+    assert (block.readable.all(), case.problems) == (True, ())
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read anything")

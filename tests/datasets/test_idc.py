@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from imagecodecs import jpeg_encode, png_decode, png_encode
 
 from tests.conftest import make_patch_set, tissue_like, write_patch, zip_folder
 from wsi_idc.datasets.idc import NESTED_COPY, IdcCase, IdcDataset, index_files
@@ -79,19 +81,15 @@ def test_oddities_are_reported_with_their_path_and_survived(patch_set: Path, tmp
     almost.write_bytes(b"x")
     write_patch(patch_set, PatchName("8863", 1, 1, 0), tissue_like(1))
     write_patch(patch_set, PatchName("8863", 501, 1, 1), tissue_like(2), label_folder=0)
-    stray = write_patch(patch_set, PatchName("9022", 551, 1, 1), tissue_like(3))
-    stray.rename(patch_set / "8863" / "1" / stray.name)
     case = open_case(patch_set if layout == "folder" else zip_folder(patch_set, tmp_path / "a.zip"))
     told = {problem.path: problem.reason for problem in case.problems}
     assert set(told) == {
         "8863/0/8863_idx5_x1_y1_class7.png",
         "8863/1/8863_idx5_x1_y1_class1.png",
         "8863/0/8863_idx5_x501_y1_class1.png",
-        "8863/1/9022_idx5_x551_y1_class1.png",
     }
     assert "same place as 8863/0/8863_idx5_x1_y1_class0.png" in told["8863/1/8863_idx5_x1_y1_class1.png"]
     assert "class folder 0" in told["8863/0/8863_idx5_x501_y1_class1.png"]
-    assert "folder of case 8863" in told["8863/1/9022_idx5_x551_y1_class1.png"]
     assert len(case.patches) == 13
     assert case.patches[0].label == 0
 
@@ -122,13 +120,188 @@ def test_unreadable_patch_keeps_its_row(
     assert reason in block.problems[0].reason
 
 
-def test_link_out_of_the_folder_is_not_followed(patch_set: Path, tmp_path: Path) -> None:
-    outside = make_patch_set(tmp_path / "outside", cases=("9999",))
-    name = "9999_idx5_x1_y1_class1.png"
+def test_links_below_the_folder_are_followed(patch_set: Path, tmp_path: Path) -> None:
+    outside = make_patch_set(tmp_path / "outside", cases=("9999", "10000"))
+    name = "10000_idx5_x1_y1_class1.png"
     (patch_set / "9999").symlink_to(outside / "9999")
-    (patch_set / name).symlink_to(outside / "9999" / "1" / name)
+    (patch_set / name).symlink_to(outside / "10000" / "1" / name)
     with IdcDataset(patch_set) as dataset:
+        assert dataset.cases == ["8863", "9022", "9999", "10000"]
+        assert [len(dataset.labels(case)) for case in dataset.cases] == [12, 12, 12, 1]
+        assert dataset.case("9999").fingerprint == open_case(outside, "9999").fingerprint
+    assert len(open_case(patch_set, "9999").patches) == 12
+
+
+def test_a_folder_that_is_reached_twice_counts_once(patch_set: Path) -> None:
+    (patch_set / "8863" / "up").symlink_to("..")
+    (patch_set / "self").symlink_to("self")
+    (patch_set / "aside").symlink_to(patch_set / "9022")
+    for loop in ("one", "two"):
+        (patch_set / loop).mkdir()
+    (patch_set / "one" / "two").symlink_to("../two")
+    (patch_set / "two" / "one").symlink_to("../one")
+    with IdcDataset(patch_set) as dataset:
+        assert (dataset.cases, dataset.problems) == (["8863", "9022"], [])
+        assert dataset.passed_over == (0, 1)
+        assert len(dataset.case("9022").patches) == 12
+
+
+def test_a_link_that_leads_nowhere_is_an_unreadable_patch(patch_set: Path) -> None:
+    (patch_set / "8863" / "0" / "8863_idx5_x901_y1_class0.png").symlink_to("absent.png")
+    case = open_case(patch_set)
+    block = case.read(0, 13)
+    assert block.readable.sum() == 12
+    assert [str(problem) for problem in block.problems] == [
+        "8863/0/8863_idx5_x901_y1_class0.png: unreadable: No such file or directory"
+    ]
+
+
+@pytest.mark.parametrize("folders", ["2", "2021", "1/2/3", "fold/2", "9022", "train/8863/10"])
+@pytest.mark.parametrize("layout", ["folder", "zip"])
+def test_folders_of_digits_above_the_patches_mean_nothing(tmp_path: Path, folders: str, layout: str) -> None:
+    root = make_patch_set(tmp_path / "set" / folders, cases=("8863",)).parents[folders.count("/")]
+    loose = tmp_path / "loose" / folders
+    loose.mkdir(parents=True)
+    for file in root.rglob("*.png"):
+        (loose / file.name).write_bytes(file.read_bytes())
+    for path in (root, tmp_path / "loose"):
+        case = open_case(path if layout == "folder" else zip_folder(path, tmp_path / f"{path.name}.zip"))
+        assert (len(case.patches), case.problems) == (12, ())
+
+
+def test_a_patch_below_another_case_is_found_by_its_name(patch_set: Path, tmp_path: Path) -> None:
+    stray = write_patch(patch_set, PatchName("9022", 551, 1, 1), tissue_like(3))
+    stray.rename(patch_set / "8863" / "1" / stray.name)
+    for path in (patch_set, zip_folder(patch_set, tmp_path / "a.zip")):
+        assert len(open_case(path, "9022").patches) == 13
+        with IdcDataset(path) as dataset:
+            assert (dataset.cases, dataset.problems) == (["8863", "9022"], [])
+            assert len(dataset.case("9022").patches) == 13
+
+
+@pytest.mark.parametrize("layout", ["folder", "zip"])
+def test_paths_parted_by_backslashes(patch_set: Path, tmp_path: Path, layout: str) -> None:
+    """As .NET writes zips, and as some tools unpack those."""
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    for file in patch_set.rglob("*.png"):
+        name = file.relative_to(patch_set).as_posix()
+        for copy in (name, f"{NESTED_COPY}/{name}"):
+            (flat / copy.replace("/", "\\")).write_bytes(file.read_bytes())
+    with IdcDataset(flat if layout == "folder" else zip_folder(flat, tmp_path / "a.zip")) as dataset:
         assert dataset.cases == ["8863", "9022"]
+        assert (dataset.passed_over, dataset.problems) == ((24, 0), [])
+        assert dataset.case("8863").fingerprint == open_case(patch_set).fingerprint
+
+
+def test_folders_in_a_zip_parted_by_backslashes_are_no_files(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("8863\\", b"")
+        archive.writestr("8863\\8863_idx5_x1_y1.png", bytes(png_encode(tissue_like(0))))
+    with IdcDataset(tmp_path / "a.zip") as dataset:
+        assert (dataset.cases, dataset.passed_over) == (["8863"], (0, 0))
+
+
+def test_endings_in_capitals(patch_set: Path) -> None:
+    before = open_case(patch_set)
+    for file in patch_set.rglob("*.png"):
+        file.rename(file.with_suffix(".PNG"))
+    case = open_case(patch_set)
+    assert (case.patches, case.fingerprint, case.problems) == (before.patches, before.fingerprint, ())
+
+
+@pytest.mark.parametrize("ending", [".jpg", ".JPG", ".jpeg"])
+def test_jpegs_are_read_and_cost_a_warning(patch_set: Path, ending: str) -> None:
+    whole = open_case(patch_set)
+    pixels = whole.read(0, 12).pixels
+    for patch in list((patch_set / "8863").rglob("*_y1_*.png")):
+        patch.with_suffix(ending).write_bytes(jpeg_encode(png_decode(patch.read_bytes()), level=95))
+        patch.unlink()
+    case = open_case(patch_set)
+    block = case.read(0, 12)
+    assert (case.patches, block.readable.all()) == (whole.patches, True)
+    assert 0 < np.abs(block.pixels[:4].astype(int) - pixels[:4]).mean() < 20
+    np.testing.assert_array_equal(block.pixels[4:], pixels[4:])
+    (problem,) = case.problems
+    assert "JPEG, as are 4 of the 12 patches of case 8863" in problem.reason
+    assert case.fingerprint != whole.fingerprint
+
+
+def test_a_png_is_taken_before_its_jpeg(patch_set: Path) -> None:
+    patch = patch_set / "8863" / "1" / "8863_idx5_x1_y1_class1.png"
+    (patch_set / patch.with_suffix(".jpg").name).write_bytes(jpeg_encode(tissue_like(1)))
+    case = open_case(patch_set)
+    np.testing.assert_array_equal(case.read(0, 1).pixels[0], png_decode(patch.read_bytes()))
+    assert [problem.path for problem in case.problems] == ["8863_idx5_x1_y1_class1.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "the file is empty"),
+        (b"<html>", "not a JPEG"),
+        (bytes(jpeg_encode(tissue_like(0)))[:900], "damaged JPEG"),
+        (bytes(jpeg_encode(tissue_like(0)))[:12], "damaged JPEG"),
+        (bytes(jpeg_encode(tissue_like(0, 50, 51))), "51x50 px"),
+        (bytes(png_encode(tissue_like(0))), "not a JPEG"),
+    ],
+)
+def test_a_damaged_jpeg_costs_itself(patch_set: Path, content: bytes, reason: str) -> None:
+    (patch_set / "8863" / "0" / "8863_idx5_x901_y1_class0.jpg").write_bytes(content)
+    case = open_case(patch_set)
+    block = case.read(0, 13)
+    assert block.readable.sum() == 12
+    assert reason in block.problems[0].reason
+
+
+def test_a_link_in_a_zip_is_not_followed(patch_set: Path, tmp_path: Path) -> None:
+    secret = write_patch(tmp_path / "outside", PatchName("8863", 1, 1, 1), tissue_like(0))
+    path = zip_folder(patch_set, tmp_path / "a.zip")
+    link = zipfile.ZipInfo("8863/0/8863_idx5_x901_y1_class0.png")
+    link.create_system, link.external_attr = 3, 0o120777 << 16
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(link, str(secret))
+    block = open_case(path).read(0, 13)
+    assert block.readable.sum() == 12
+    assert "a link in the zip, which is not followed" in block.problems[0].reason
+
+
+@pytest.mark.parametrize("ending", [".tar", ".tar.gz", ".tar.bz2", ".tar.xz"])
+def test_a_tar_is_answered_with_what_to_do(patch_set: Path, tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"idc{ending}"
+    with tarfile.open(path, f"w:{ending.removeprefix('.tar').removeprefix('.')}") as archive:
+        archive.add(patch_set, "idc")
+    with pytest.raises(NotIdcDataError, match=r"is a tar archive.*unpack it \(tar -xf\) and name the folder\.$"):
+        IdcDataset(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"\x93NUMPY\x01\0", "is a NumPy array, which says neither case nor position"),
+        (b"\x89HDF\r\n\x1a\n", "is an HDF5 file, which says neither case nor position"),
+        (b"7z\xbc\xaf\x27\x1c\0", "is a 7z archive, which is not read in place: unpack it"),
+        (b"Rar!\x1a\x07\x00", "is a RAR archive, which is not read in place: unpack it"),
+        (b"\x1f\x8b\x08 no tar", "is a gzip file, which is not read in place: unpack it"),
+        (bytes(png_encode(tissue_like(0))), "is one picture: name the folder"),
+    ],
+)
+def test_other_files_are_answered_with_what_to_do(tmp_path: Path, content: bytes, told: str) -> None:
+    (tmp_path / "X").write_bytes(content)
+    with pytest.raises(NotIdcDataError, match=told):
+        IdcDataset(tmp_path / "X")
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("X.npy", r"arrays \(X\.npy\)"), ("archive.zip", "holds no patches but archive.zip: name that")],
+)
+def test_a_folder_of_such_files(tmp_path: Path, name: str, told: str) -> None:
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / name).write_bytes(b"x")
+    for path in (tmp_path / "set", zip_folder(tmp_path / "set", tmp_path / "a.zip")):
+        with IdcDataset(path) as dataset, pytest.raises(NotIdcDataError, match=told):
+            dataset.case("8863")
 
 
 def test_unknown_case_counts_the_cases_and_names_the_nearest(patch_set: Path) -> None:

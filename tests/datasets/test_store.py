@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import zarr
 
-from tests.conftest import make_patch_set, tissue_like, write_patch
+from tests.conftest import Ran, make_patch_set, tissue_like, write_patch
 from wsi_idc.datasets import store
 from wsi_idc.datasets.dataset import Dataset
+from wsi_idc.datasets.ingest import check_store_free, ingest
 from wsi_idc.datasets.opening import open_dataset
 from wsi_idc.datasets.packing import PackForm, write_patches
 from wsi_idc.errors import NotIdcDataError, OutputError, UnknownCaseError
@@ -168,7 +170,7 @@ def ingest_interrupted(dataset: Dataset, out: Path, after: int) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        store.ingest(dataset, out, stop)
+        ingest(dataset, out, stop)
     assert not out.exists()
 
 
@@ -184,7 +186,7 @@ def test_ingest_goes_on_where_it_stopped(
     with open_dataset(patch_set) as dataset:
         ingest_interrupted(dataset, tmp_path / "a.zarr", after)
         told: list[int] = []
-        problems = store.ingest(dataset, tmp_path / "a.zarr", told.append)
+        problems = ingest(dataset, tmp_path / "a.zarr", told.append)
         assert sum(told) == 48
         assert [problem.path for problem in problems] == [str(broken.relative_to(patch_set))]
         with open_dataset(tmp_path / "a.zarr") as packed:
@@ -201,9 +203,85 @@ def test_ingest_begins_anew_with_other_data(patch_set: Path, tmp_path: Path, mon
         ingest_interrupted(dataset, tmp_path / "a.zarr", 24)
     write_patch(patch_set, PatchName("8863", 501, 1), tissue_like(3))
     with open_dataset(patch_set) as dataset:
-        store.ingest(dataset, tmp_path / "a.zarr")
+        ingest(dataset, tmp_path / "a.zarr")
         with open_dataset(tmp_path / "a.zarr") as packed:
             assert_same(packed.case("8863"), dataset.case("8863"))
+
+
+@pytest.mark.parametrize("change", ["pixels", "label", "case before"])
+def test_ingest_begins_anew_where_counts_are_the_same(
+    patch_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    monkeypatch.setattr(store, "_SHARD", 8)
+    monkeypatch.setattr(store, "_CHUNK", 4)
+    with open_dataset(patch_set) as dataset:
+        ingest_interrupted(dataset, tmp_path / "a.zarr", 24)
+    if change == "case before":
+        make_patch_set(patch_set, ("700",))
+    else:
+        write_patch(patch_set, PatchName("8863", 1, 1, 1), tissue_like(99))
+    if change == "label":
+        patch = patch_set / "8863" / "1" / "8863_idx5_x1_y1_class1.png"
+        patch.rename(patch_set / "8863" / "0" / "8863_idx5_x1_y1_class0.png")
+    with open_dataset(patch_set) as dataset:
+        ingest(dataset, tmp_path / "a.zarr")
+        with open_dataset(tmp_path / "a.zarr") as packed:
+            for case in dataset.cases:
+                assert_same(packed.case(case), dataset.case(case))
+                assert packed.case(case).fingerprint == dataset.case(case).fingerprint
+    group = zarr.open_group(tmp_path / "a.zarr", mode="r")
+    assert (np.diff(np.asarray(group["case"][:])) >= 0).all()
+
+
+def test_one_process_makes_a_store(patch_set: Path, tmp_path: Path, run: Callable[..., Ran]) -> None:
+    told: list[Ran] = []
+
+    def second(_: int) -> None:
+        told.append(run("ingest", patch_set, tmp_path / "a.zarr"))
+
+    with open_dataset(patch_set) as dataset:
+        ingest(dataset, tmp_path / "a.zarr", second)
+        assert [(ran.code, ran.err) for ran in told] == 2 * [
+            (2, f"Error: Another process is making {tmp_path}/a.zarr: wait for its end, or choose another name.")
+        ]
+        with open_dataset(tmp_path / "a.zarr") as packed:
+            assert packed.cases == dataset.cases
+    ran = run("ingest", patch_set, tmp_path / "a.zarr")
+    assert (ran.code, "is there already" in ran.err) == (2, True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zarr", "idc"]
+
+
+@pytest.mark.parametrize("emptied", ["*", "zarr.json", "pixels/c/*/*/*/*", "x/c/*"])
+def test_a_store_that_a_power_cut_emptied_is_made_again(
+    patch_set: Path, tmp_path: Path, run: Callable[..., Ran], emptied: str
+) -> None:
+    out = tmp_path / "a.zarr"
+    with open_dataset(patch_set) as dataset:
+        ingest(dataset, out)
+        for file in out.rglob("*") if emptied == "*" else out.glob(emptied):
+            if file.is_file():
+                file.write_bytes(b"")
+        with pytest.raises(NotIdcDataError, match="make it again with wsi-idc ingest"), open_dataset(out) as packed:
+            packed.case("8863")
+        assert run("ingest", patch_set, out).code == 0
+        with open_dataset(out) as packed:
+            for case in dataset.cases:
+                assert_same(packed.case(case), dataset.case(case))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zarr", "idc"]
+
+
+def test_ingest_replaces_nothing_but_damaged_stores(patch_set: Path, tmp_path: Path) -> None:
+    zarr.create_group(tmp_path / "other.zarr")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    with open_dataset(patch_set) as dataset:
+        ingest(dataset, tmp_path / "mixed.zarr")
+    (tmp_path / "mixed.zarr" / "zarr.json").write_bytes(b"")
+    (tmp_path / "mixed.zarr" / "notes.txt").write_text("mine")
+    for name in ("other.zarr", "empty", "file", "link", "mixed.zarr"):
+        with pytest.raises(OutputError, match="is there already"):
+            check_store_free(tmp_path / name)
 
 
 def test_ingest_reads_back_what_it_wrote(patch_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,7 +292,7 @@ def test_ingest_reads_back_what_it_wrote(patch_set: Path, tmp_path: Path, monkey
 
     monkeypatch.setattr(store, "_put", spoil)
     with open_dataset(patch_set) as dataset, pytest.raises(NotIdcDataError, match="not what was written"):
-        store.ingest(dataset, tmp_path / "a.zarr")
+        ingest(dataset, tmp_path / "a.zarr")
     assert [path.name for path in tmp_path.iterdir()] == ["idc"]
 
 
@@ -225,7 +303,7 @@ def test_ingest_survives_a_note_that_was_cut_off(
     monkeypatch.setattr(store, "_CHUNK", 4)
     with open_dataset(patch_set) as dataset:
         ingest_interrupted(dataset, tmp_path / "a.zarr", 24)
-        (tmp_path / ".a.zarr.part" / "zarr.json").write_text('{"attributes": {')
-        store.ingest(dataset, tmp_path / "a.zarr")
+        (tmp_path / ".a.zarr.part" / "store" / "zarr.json").write_text('{"attributes": {')
+        ingest(dataset, tmp_path / "a.zarr")
         with open_dataset(tmp_path / "a.zarr") as packed:
             assert packed.cases == dataset.cases

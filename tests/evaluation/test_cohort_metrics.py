@@ -20,6 +20,7 @@ from wsi_idc.evaluation.cohort_metrics import (
 )
 from wsi_idc.evaluation.reliability import expected_calibration_error
 from wsi_idc.metrics import compute_metrics
+from wsi_idc.naming import cell_text
 from wsi_idc.scoring.scores import Scores, make_scores
 from wsi_idc.source import Patch, Problem
 
@@ -50,6 +51,21 @@ def written(path: Path, *rows: SlideSummary) -> list[dict[str, str]]:
     write_summary(path, rows)
     with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("sign", ["=", "+", "-", "@", "\t"])
+def test_no_cell_is_a_formula(tmp_path: Path, sign: str) -> None:
+    name = f"{sign}HYPERLINK(0).svs"
+    (row,) = written(tmp_path / "summary.csv", failed(name, f"{sign}cmd|' /C calc'!A0 is not there."))
+    assert row["slide"] == f"'{name}"
+    assert cell_text(row["slide"]) == name
+    assert row["error"].startswith("'=" if sign == "=" else ("'" + sign, " "))
+
+
+def test_no_cell_turns_the_direction_of_text(tmp_path: Path) -> None:
+    (row,) = written(tmp_path / "summary.csv", failed("a\u202egvs.exe", "a\u2066b is not there."))
+    assert row["slide"] == "a\\u202egvs.exe"
+    assert "\u2066" not in row["error"]
 
 
 def test_areas_count_readable_patches_with_the_scale_of_each_axis() -> None:

@@ -212,7 +212,7 @@ def test_a_region_with_a_hole(tmp_path: Path) -> None:
     ]
     assert ring["properties"] | {"measurements": None} == {
         "objectType": "annotation",
-        "isLocked": True,
+        "isLocked": False,
         "name": "IDC 1",
         "classification": {"name": "IDC", "color": [213, 94, 0]},
         "measurements": None,

@@ -16,6 +16,7 @@ from PIL import Image
 from tests.plotting.conftest import make_source
 from tests.plotting.results import HOSTILE, SCRIPT, THRESHOLD, add_slide, make_results
 from wsi_idc.errors import DataNotFoundError, OptionError
+from wsi_idc.evaluation.cohort_metrics import failed, summarise, write_summary
 from wsi_idc.metrics import compute_metrics
 from wsi_idc.report import write_report
 from wsi_idc.report.gather import find_results, read_results, read_summary
@@ -113,6 +114,18 @@ def test_a_slide_is_named_by_its_folder(page: Page, cohort: Path) -> None:
     _, stamp, patches = patches_of(cohort / HOSTILE / "report.js")
     assert stamp == slide(page, HOSTILE)["view"]["stamp"]
     assert len(patches["minx"]) == 120
+
+
+def test_a_name_that_a_table_guards_or_escapes_is_one_slide(tmp_path: Path) -> None:
+    names = ["=1+1.svs", "a\u202egvs.exe"]
+    for name in names:
+        add_slide(tmp_path, make_source(3, 3), name, draw=False)
+    rows = [summarise(make_scores(name, [], np.empty((0, 2)), 0.5), (1, 1), 1.0) for name in names]
+    write_summary(tmp_path / "summary.csv", [*rows, failed("@gone.svs", "=is not there.")])
+    page = Page(write_report(tmp_path))
+    states = {of["name"]: of["state"] for of in page.told["slides"]}
+    assert states == {"=1+1.svs": "ok", "@gone.svs": "failed", "a\\u202egvs.exe": "ok"}
+    assert "\u202e" not in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
 def test_nothing_of_a_name_or_a_reason_becomes_markup(page: Page) -> None:

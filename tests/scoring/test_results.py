@@ -9,6 +9,7 @@ import pytest
 from tests.conftest import make_patch_set
 from wsi_idc.datasets.idc import IdcCase, IdcDataset
 from wsi_idc.model.classifier import Classifier, load_model
+from wsi_idc.scoring import results
 from wsi_idc.scoring.results import SlideResult, score_into
 
 
@@ -57,6 +58,18 @@ def test_a_finished_slide_is_taken_as_it_is(case: IdcCase, model: Classifier, tm
     np.testing.assert_array_equal(again.scores.prob_idc, first.scores.prob_idc)
     score_into(case, model, tmp_path, restart=True)
     assert stamp(first.scores_path) > before[first.scores_path]
+
+
+def test_results_of_code_that_read_pixels_otherwise_are_made_again(
+    case: IdcCase, model: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(results, "PIXELS_VERSION", results.PIXELS_VERSION - 1)
+    first = score_into(case, model, tmp_path)
+    old, key = stamp(first.scores_path), json.loads((first.folder / "run.json").read_text())["key"]
+    monkeypatch.undo()
+    again = score_into(case, model, tmp_path)
+    assert stamp(again.scores_path) > old
+    assert json.loads((again.folder / "run.json").read_text())["key"] != key
 
 
 def test_another_threshold_calls_again_and_drops_stale_pictures(

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from wsi_idc.errors import DataNotFoundError, OptionError, SlideError
+from wsi_idc.errors import SlideError
 from wsi_idc.slides import discovery as find
-from wsi_idc.slides.discovery import FoundSlide, find_slides, read_manifest
+from wsi_idc.slides.discovery import FoundSlide, find_slides
 
 DICOM = bytes(128) + b"DICM" + bytes(40)
 
@@ -58,16 +58,31 @@ def test_names_are_relative_however_the_folder_is_named(
     assert slide.path == Path(folder, "a/b.svs")
 
 
-def test_dot_files_and_linked_folders_are_left_out_and_linked_files_are_not(tmp_path: Path) -> None:
-    put(tmp_path / "cohort", ".a.svs", ".trash/b.svs", "c.svs")
-    put(tmp_path / "elsewhere", "d.svs")
+def test_dot_files_are_left_out_and_links_followed_once(tmp_path: Path) -> None:
+    put(tmp_path / "cohort", ".a.svs", ".trash/b.svs", "c.svs", "p/e.svs")
+    put(tmp_path / "elsewhere", "d.svs", "below/f.svs", "notes.txt")
     (tmp_path / "cohort" / "folder").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "cohort" / "again").symlink_to(tmp_path / "cohort" / "p")
     (tmp_path / "cohort" / "round").symlink_to(tmp_path / "cohort")
+    (tmp_path / "elsewhere" / "below" / "up").symlink_to("..")
     (tmp_path / "cohort" / "file.svs").symlink_to(tmp_path / "elsewhere" / "d.svs")
     (tmp_path / "cohort" / "lost.svs").symlink_to(tmp_path / "nowhere.svs")
     found = find_slides(tmp_path / "cohort")
-    assert [slide.name for slide in found.slides] == ["c.svs", "file.svs", "lost.svs"]
-    assert found.others == 0
+    assert [slide.name for slide in found.slides] == [
+        *("c.svs", "file.svs", "folder/below/f.svs", "folder/d.svs", "lost.svs", "p/e.svs")
+    ]
+    assert found.others == 1
+
+
+def test_results_beside_the_slides_are_looked_at(tmp_path: Path) -> None:
+    put(tmp_path, "a.svs", "a/b.svs")
+    assert [slide.name for slide in find_slides(tmp_path, leave_out=tmp_path).slides] == ["a.svs", "a/b.svs"]
+
+
+def test_the_directory_of_a_disc_is_no_slide(tmp_path: Path, asked: list[str]) -> None:
+    put(tmp_path, "DICOMDIR", "IM1/one_1", content=DICOM)
+    found = find_slides(tmp_path)
+    assert ([slide.name for slide in found.slides], found.others) == (["IM1/one_1"], 1)
 
 
 def test_the_folder_of_results_is_not_looked_into(tmp_path: Path) -> None:
@@ -158,67 +173,3 @@ def test_a_folder_that_cannot_be_listed_is_not_passed_over(tmp_path: Path, monke
     monkeypatch.setattr(os, "scandir", scandir)
     with pytest.raises(SlideError, match=r"shut cannot be listed \(Permission denied\): "):
         find_slides(tmp_path)
-
-
-def manifest(folder: Path, text: str, encoding: str = "utf-8") -> Path:
-    path = folder / "cohort.csv"
-    path.write_bytes(text.encode(encoding))
-    return path
-
-
-def test_the_rows_of_a_manifest(tmp_path: Path) -> None:
-    path = manifest(
-        tmp_path,
-        "site,labels,mpp,path\nA,,0.5,b/y.svs\n\nB,truth/x.geojson, ,./a/x.svs\n"
-        'C,/gold/z.geojson,0.2525,"/data/z, second.svs"\nD,,,../up/w.svs\n',
-    )
-    assert read_manifest(path) == (
-        FoundSlide("b/y.svs", tmp_path / "b/y.svs", 0.5),
-        FoundSlide("a/x.svs", tmp_path / "a/x.svs", None, tmp_path / "truth/x.geojson"),
-        FoundSlide("z, second.svs", Path("/data/z, second.svs"), 0.2525, Path("/gold/z.geojson")),
-        FoundSlide("w.svs", tmp_path / "../up/w.svs"),
-    )
-
-
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
-@pytest.mark.parametrize("end", ["\n", "\r\n"])
-def test_a_manifest_as_editors_save_it(encoding: str, end: str, tmp_path: Path) -> None:
-    path = manifest(tmp_path, f"mpp, path{end}0.25, Größe.svs{end}", encoding)
-    assert read_manifest(path) == (FoundSlide("Größe.svs", tmp_path / "Größe.svs", 0.25),)
-
-
-def test_a_row_may_end_early(tmp_path: Path) -> None:
-    assert read_manifest(manifest(tmp_path, "path,mpp,labels\na.svs\n")) == (FoundSlide("a.svs", tmp_path / "a.svs"),)
-
-
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [
-        ("", "Line 1 of .* names no column path"),
-        ("file,mpp\na.svs,\n", "Line 1 of .* names no column path"),
-        ("path;mpp\na.svs;0.5\n", "Line 1 of .* parted by commas"),
-        ("path,mpp\na.svs,\n ,0.5\n", "Line 3 of .* empty path"),
-        ("mpp,path\n0.5\n", "Line 2 of .* empty path"),
-        ('path,mpp\n\na.svs,"0,5"\n', "Line 3 of .* mpp '0,5', which is no number"),
-        ("path\na.svs\nb.svs\n./a.svs\n", "Lines 2 and 4 of .* a.svs"),
-        ("path\n/one/a.svs\n/two/a.svs\n", "Lines 2 and 3 of .* a.svs"),
-        ("path,mpp\n", "lists no slide"),
-        *((f"path\n{name}\n", "Line 2 of .* is a folder") for name in ("..", "a/..", ".", "/", "/..")),
-        (f"path\n{'a' * 200_000}.svs\n", "Line 2 of .* is no CSV"),
-    ],
-)
-def test_manifests_that_cannot_be_used(text: str, told: str, tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match=told) as caught:
-        read_manifest(manifest(tmp_path, text))
-    assert str(caught.value).endswith(".")
-    assert "\n" not in str(caught.value)
-
-
-def test_manifests_that_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(DataNotFoundError, match=r"There is no manifest .*cohort\.csv"):
-        read_manifest(tmp_path / "cohort.csv")
-    with pytest.raises(DataNotFoundError, match="cannot be read"):
-        read_manifest(tmp_path)
-    for encoding in ("latin-1", "utf-16"):
-        with pytest.raises(OptionError, match="UTF-8"):
-            read_manifest(manifest(tmp_path, "path\nGröße.svs\n", encoding))

@@ -15,6 +15,7 @@ from wsi_idc import __version__
 from wsi_idc._util.files import DISK_FULL
 from wsi_idc.cli.interrupts import Interrupts
 from wsi_idc.cli.streams import lost_output, settle
+from wsi_idc.cli.suggestions import SuggestingGroup
 from wsi_idc.errors import WsiIdcError, printable
 
 COMMANDS = {
@@ -37,7 +38,7 @@ NO_THREADS = "no further process or thread can be started: allow more of them (u
 DONE, INCOMPLETE, UNUSABLE, INTERRUPTED = 0, 1, 2, 130
 
 
-class LateGroup(click.Group):
+class LateGroup(SuggestingGroup):
     """A group whose commands are imported when they are called, not when they are listed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from time import monotonic
@@ -104,7 +104,10 @@ class _Shown(Watcher):
             speed = self._patches / max(monotonic() - self._started, 1e-3)
             _say(f"{text}: {outcome.error or 'done'} ({self._patches:,} patches so far, {speed:,.0f}/s)")
         if outcome.result is not None:
-            click.echo(outcome.result.folder / "heatmap.png" if self._drawn else outcome.result.scores_path)
+            made = outcome.result.folder / "heatmap.png" if self._drawn else outcome.result.scores_path
+            # The bar ends without a newline, and both may go to one terminal.
+            with self._bar.away() if self._bar and sys.stdout.isatty() else nullcontext():
+                click.echo(made)
 
     def wait(self, holder: str) -> None:
         if self._bar:

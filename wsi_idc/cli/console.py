@@ -79,6 +79,18 @@ class Bar:
         """Say what is under way."""
         self._progress.update(self._task, description=_shown(description))
 
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Take the bar off the terminal for as long as something else is printed there, through stdout or stderr."""
+        shown = not self._progress.disable
+        if shown:
+            self._progress.stop()
+        try:
+            yield
+        finally:
+            if shown:
+                self._progress.start()
+
     def move_to(self, done: int) -> None:
         """Say how many are done in all."""
         self._progress.update(self._task, completed=done)

@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from wsi_idc.cli import DONE, options
 from wsi_idc.splits import PARTS, SPLIT_NAMES, SplitName
+
+if TYPE_CHECKING:
+    from wsi_idc.evaluation.evaluate import Evaluation
+
+SHOWN = (
+    ("balanced_accuracy", "balanced accuracy"),
+    ("sensitivity", "sensitivity"),
+    ("specificity", "specificity"),
+    ("f1", "F1"),
+    ("auc", "AUC"),
+)
+"""Metrics that are printed at the end, and what they are called."""
 
 NAMES = {"train": "Training", "val": "Validation", "test": "Test"}
 
@@ -39,7 +52,7 @@ def command(
 ) -> int:
     """Score a part of a split; make OUT/evaluate-SUBSET/ with figures, intervals over cases and curves."""
     from wsi_idc._util.files import make_folder
-    from wsi_idc.cli.console import list_problems, loading, progress_bar, warn
+    from wsi_idc.cli.console import console, list_problems, loading, progress_bar, warn
     from wsi_idc.datasets.opening import open_dataset
 
     with open_dataset(data) as dataset:
@@ -78,4 +91,21 @@ def command(
         draw_evaluation(scored, patches, members, NAMES[subset], named, context, folder)
     click.echo(folder)
     list_problems(patches.problems)
+    if not quiet:
+        console.print(_summary(scored), markup=False)
+        console.print(
+            f"Curves and the worst errors are in {folder}; to see a case: wsi-idc heatmap patient {scored.cases[0]}",
+            markup=False,
+        )
     return DONE
+
+
+def _summary(scored: Evaluation) -> str:
+    """One line of metrics, with their intervals over cases where there are any."""
+    known = scored.metrics.as_dict()
+    parts = []
+    for name, label in SHOWN:
+        value, ends = known[name], scored.intervals.get(name)
+        text = "undefined" if value is None else f"{value:.3f}"
+        parts.append(f"{label} {text}" + (f" ({ends[0]:.3f}-{ends[1]:.3f})" if ends else ""))
+    return f"{len(scored.label):,} patches of {len(scored.cases):,} cases: " + ", ".join(parts)

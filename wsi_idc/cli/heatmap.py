@@ -8,9 +8,10 @@ from typing import Any
 import click
 
 from wsi_idc.cli import options
+from wsi_idc.cli.suggestions import SuggestingGroup
 
 
-@click.group("heatmap")
+@click.group("heatmap", cls=SuggestingGroup)
 def command() -> None:
     """Score slides where that is still to do, and draw OUT/<slide>/heatmap.png."""
 

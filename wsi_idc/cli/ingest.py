@@ -17,11 +17,10 @@ def command(source: Path, store: Path, quiet: bool) -> int:
     """Pack a folder or zip of small PNGs into one patch store, which is read many times faster."""
     from wsi_idc._util.files import make_folder
     from wsi_idc.cli.console import list_problems, progress_bar
+    from wsi_idc.datasets.ingest import check_store_free, ingest
     from wsi_idc.datasets.opening import open_dataset
-    from wsi_idc.datasets.packing import check_free
-    from wsi_idc.datasets.store import ingest
 
-    check_free(store)
+    check_store_free(store)
     with open_dataset(source) as dataset:
         with progress_bar("Looking for the cases", None, quiet):
             total = sum(len(dataset.labels(case)) for case in dataset.cases)

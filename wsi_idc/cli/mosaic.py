@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wsi_idc.cli import DONE, INCOMPLETE, options
+from wsi_idc.cli.suggestions import SuggestingGroup
 
 if TYPE_CHECKING:
     from wsi_idc.source import PatchSource
@@ -37,7 +38,7 @@ _form = options.together(
 )
 
 
-@click.group("mosaic")
+@click.group("mosaic", cls=SuggestingGroup)
 def command() -> None:
     """Rebuild the image of a slide at 8 µm/px in OUT/<slide>/."""
 

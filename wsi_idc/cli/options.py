@@ -167,7 +167,7 @@ packing = click.option(
 everything = together(
     click.option("--slides", type=_FILE, metavar="DIR", help="Score the raw slides under a folder."),
     click.option(
-        "--manifest", type=_FILE, metavar="FILE", help="CSV of slides: path, and where wanted mpp and labels."
+        "--manifest", type=_FILE, metavar="FILE", help="CSV of slides: path, and where wanted name, mpp and labels."
     ),
     click.option("--workers", type=click.IntRange(1), metavar="N", help="Threads that read. [default: processors]"),
     click.option(

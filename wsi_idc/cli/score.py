@@ -8,9 +8,10 @@ from typing import Any
 import click
 
 from wsi_idc.cli import options
+from wsi_idc.cli.suggestions import SuggestingGroup
 
 
-@click.group("score")
+@click.group("score", cls=SuggestingGroup)
 def command() -> None:
     """Score slides: a row per patch in OUT/<slide>/scores.csv."""
 

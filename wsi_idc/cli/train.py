@@ -113,6 +113,17 @@ def command(
         for fold in sorted(out.glob("fold-*/history.csv")) if folds else ():
             save_history(read_history(fold), fold.with_suffix(".png"))
     click.echo(trained.model)
+    if not quiet:
+        best = max(
+            (row for row in trained.history if not math.isnan(row.val_auc)), key=lambda row: row.val_auc, default=None
+        )
+        if best is not None:
+            console.print(
+                f"Best epoch {best.epoch}: validation AUC {best.val_auc:.4f}, "
+                f"balanced accuracy {best.val_balanced_accuracy:.4f}"
+            )
+        named = "" if data is None else f" --data {data}"
+        console.print(f"To test it: wsi-idc evaluate --model {trained.model}{named}", markup=False)
     return DONE
 
 

@@ -10,7 +10,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from wsi_idc.geometry import IDC_PATCH
+from wsi_idc.geometry import IDC_PATCH, PATCH_PX
 from wsi_idc.naming import PHANTOM_CASES
 from wsi_idc.source import Block, ImageInfo, MppSource, Patch, Patches, Problem, SourceKind
 
@@ -134,6 +134,6 @@ class LoadedCase(Case):
 
 def pad_patch(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """A patch cut by the slide's edge on white, shape (50, 50, 3)."""
-    full = np.full((IDC_PATCH.size_px, IDC_PATCH.size_px, 3), 255, dtype=np.uint8)
+    full = np.full((PATCH_PX, PATCH_PX, 3), 255, dtype=np.uint8)
     full[: pixels.shape[0], : pixels.shape[1]] = pixels
     return full

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsi_idc.datasets.dataset import Dataset
-from wsi_idc.geometry import IDC_PATCH
+from wsi_idc.geometry import PATCH_PX
 from wsi_idc.source import UNKNOWN, Problem
 
 
@@ -63,7 +63,7 @@ def load_patches(
     """
     cases = dataset.cases if cases is None else cases
     total = sum(label is not None for case in cases for label in dataset.labels(case))
-    pixels = np.empty((total, IDC_PATCH.size_px, IDC_PATCH.size_px, 3), dtype=np.uint8)
+    pixels = np.empty((total, PATCH_PX, PATCH_PX, 3), dtype=np.uint8)
     labels, names, positions, digest, filled = [], [], [], hashlib.sha256(), 0
     problems: list[Problem] = []
     for done, number in enumerate(cases, 1):

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,12 +15,12 @@ import zarr
 from numpy.typing import NDArray
 
 from wsi_idc._util.cpu_count import processors
-from wsi_idc._util.files import make_folder, new_folder, writing_thread
+from wsi_idc._util.files import new_folder, writing_thread
 from wsi_idc.datasets.case import LoadedCase
 from wsi_idc.datasets.dataset import Dataset, unknown_case
 from wsi_idc.datasets.shards import ShardedRows
 from wsi_idc.errors import NotIdcDataError, printable
-from wsi_idc.geometry import IDC_PATCH
+from wsi_idc.geometry import PATCH_PX
 from wsi_idc.naming import MAX_COORDINATE_PX, is_case_number
 from wsi_idc.source import UNKNOWN, Patches, PatchSource, Problem
 
@@ -39,6 +37,9 @@ _ROWS = 1 << 20
 
 _TABLE = {"case": "int32", "x": "int32", "y": "int32", "width": "uint8", "height": "uint8", "label": "int8"}
 """Arrays beside the pixels, one value a patch."""
+
+STORE_NAMES = ("zarr.json", "pixels", *_TABLE)
+"""What the folder of a store holds."""
 
 _SHOWN = 40
 """Signs of a case's number that an error shows, as any text may stand there."""
@@ -81,69 +82,13 @@ def write_store(
         One for each patch that is unreadable.
     """
     with new_folder(out) as folder, writing_thread() as thread:
-        writer = _Writer(folder, thread)
+        writer = StoreWriter(folder, thread)
         problems = [problem for case in cases for problem in writer.add(case, on_patches)]
         writer.finish()
     return problems
 
 
-def ingest(dataset: Dataset, out: Path, on_patches: Callable[[int], None] | None = None) -> list[Problem]:
-    """Pack a data set into a new patch store, which is read back and compared before it gets its name.
-
-    Interrupted, the same call goes on: what is packed waits beside `out` in a hidden folder.
-
-    Parameters
-    ----------
-    dataset : Dataset
-    out : path
-        Folder to make; there must be nothing.
-    on_patches : callable, optional
-        Told how many patches were packed now, or had been before.
-
-    Returns
-    -------
-    list of Problem
-        One for each patch that is unreadable.
-
-    Raises
-    ------
-    NotIdcDataError
-        Where what is read back is not what was written.
-    """
-    part = out.with_name(f".{out.name}.part")
-    counts = {case: len(dataset.labels(case)) for case in dataset.cases}
-    with writing_thread() as thread:
-        writer = _begun(part, thread, counts)
-        problems = writer.problems
-        for case, count in counts.items():
-            if case in writer.packed:
-                if on_patches:
-                    on_patches(count)
-            else:
-                problems += writer.add(dataset.case(case), on_patches)
-        writer.finish()
-    try:
-        _verify(part, counts)
-    except NotIdcDataError:
-        shutil.rmtree(part)
-        raise
-    part.rename(out)
-    return problems
-
-
-def _begun(part: Path, thread: ThreadPoolExecutor, counts: Mapping[str, int]) -> _Writer:
-    """What was begun before; anew where that was cut off in the middle of a write, or begun with other data."""
-    for half in part.rglob("*.partial"):
-        half.unlink()  # of Zarr, where it was killed
-    with suppress(Exception):  # zarr raises whatever its parts raise on damaged files
-        writer = _Writer(make_folder(part), thread)
-        if all(counts.get(case) == count for case, count in writer.packed.items()):
-            return writer
-    shutil.rmtree(part)
-    return _Writer(make_folder(part), thread)
-
-
-class _Writer:
+class StoreWriter:
     """A store that is being written, shard by shard; it goes on where an earlier one stopped.
 
     Parameters
@@ -172,6 +117,12 @@ class _Writer:
     def packed(self) -> dict[str, int]:
         """The cases that are written, and how many patches each has."""
         return {entry["case"]: entry["stop"] - entry["start"] for entry in self._entries}
+
+    def begins(self, dataset: Dataset) -> bool:
+        """Whether what is written is the beginning of what this data set makes. Reads these cases."""
+        if list(self.packed) != dataset.cases[: len(self._entries)]:
+            return False
+        return all(_is_of(entry, dataset.case(entry["case"])) for entry in self._entries)
 
     @property
     def problems(self) -> list[Problem]:
@@ -229,7 +180,7 @@ class _Writer:
 
 def _open_arrays(group: zarr.Group) -> dict[str, zarr.Array[Any]]:
     """The pixels, and the columns of the table; made where they are not there."""
-    patch = (IDC_PATCH.size_px, IDC_PATCH.size_px, 3)
+    patch = (PATCH_PX, PATCH_PX, 3)
     if "pixels" not in group:
         group.create_array(
             "pixels",
@@ -257,6 +208,14 @@ def _rows(case: str, patches: Patches) -> NDArray[np.int64]:
     return np.column_stack([np.full(len(patches), int(case)), patches.boxes, patches.labels])
 
 
+def _is_of(entry: Mapping[str, Any], case: PatchSource) -> bool:
+    """Whether a case was packed as it is now: names, labels and encoded pixels."""
+    table = hashlib.sha256(_rows(case.slide, case.patches).astype(_ROW_TYPE).tobytes()).hexdigest()
+    problems = [[problem.path, problem.reason] for problem in case.problems]
+    now = {"fingerprint": case.fingerprint, "table_sha256": table, "problems": problems}
+    return entry["stop"] - entry["start"] == len(case.patches) and all(entry[key] == now[key] for key in now)
+
+
 def _entry(
     case: PatchSource, start: int, stop: int, unreadable: dict[int, Problem], sha256: tuple[str, str]
 ) -> dict[str, Any]:
@@ -272,12 +231,8 @@ def _entry(
     }
 
 
-def _verify(path: Path, counts: Mapping[str, int]) -> None:
-    """Read a store back; NotIdcDataError where it is not what was written."""
-    store = PatchStore(path)
-    found = {case: len(store.case(case).patches) for case in store.cases}
-    if found != counts:
-        raise NotIdcDataError(f"{path} came back with other cases than were written: check the disk.")
+class DamagedStoreError(NotIdcDataError):
+    """The data were a patch store once."""
 
 
 class PatchStore(Dataset):
@@ -315,7 +270,7 @@ class PatchStore(Dataset):
             raise self._damaged("its description cannot be read") from error
 
     def _damaged(self, reason: str) -> NotIdcDataError:
-        return NotIdcDataError(f"{self.path} is a damaged patch store ({reason}): make it again.")
+        return DamagedStoreError(f"{self.path} is a damaged patch store ({reason}): make it again with wsi-idc ingest.")
 
     @property
     def cases(self) -> list[str]:
@@ -387,8 +342,8 @@ def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:
 
 
 def _check_arrays(pixels: zarr.Array[Any], columns: Mapping[str, zarr.Array[Any]], total: int) -> None:
-    """ValueError where the arrays are not those that `_Writer` makes; before anything of the declared size is held."""
-    patch = (IDC_PATCH.size_px, IDC_PATCH.size_px, 3)
+    """ValueError where the arrays are not those of `StoreWriter`; before anything of the declared size is held."""
+    patch = (PATCH_PX, PATCH_PX, 3)
     wanted: dict[str, tuple[Any, ...]] = {"pixels": ((total, *patch), "uint8", (_CHUNK, *patch), (_SHARD, *patch))}
     wanted |= {name: ((total,), kind, (_ROWS,), None) for name, kind in _TABLE.items()}
     for name, array in {"pixels": pixels, **columns}.items():
@@ -409,7 +364,7 @@ def _check_rows(entry: _Entry, columns: Mapping[str, NDArray[Any]]) -> None:
     ranges = {
         "case": (int(entry.case), int(entry.case)),
         **dict.fromkeys(("x", "y"), (0, MAX_COORDINATE_PX - 1)),
-        **dict.fromkeys(("width", "height"), (1, IDC_PATCH.size_px)),
+        **dict.fromkeys(("width", "height"), (1, PATCH_PX)),
         "label": (UNKNOWN, 1),
     }
     for name, (low, high) in ranges.items():

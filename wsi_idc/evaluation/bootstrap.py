@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 RESAMPLES = 1_000
 LEVEL = 0.95
 
+_DRAWN_AT_ONCE = 1 << 22
+"""Cases in the resamples that are held together (32 MB): memory grows with the patches, not with the resamples."""
+
 Intervals = dict[str, tuple[float, float] | None]
 
 
@@ -48,10 +51,19 @@ def bootstrap_intervals(
     """
     names, row = np.unique(case, return_inverse=True)
     rng = np.random.default_rng(seed)
-    draws = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=resamples).astype(np.float64)
     cases = _Cases(row, label == 1, prob)
-    figures = _figures(cases, draws, threshold)
+    step = max(1, _DRAWN_AT_ONCE // len(names))
+    parts = [
+        _figures(cases, _draws(rng, len(names), min(step, resamples - start)), threshold)
+        for start in range(0, resamples, step)
+    ]
+    figures = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return {name: _interval(values) if len(names) > 1 else None for name, values in figures.items()}
+
+
+def _draws(rng: np.random.Generator, cases: int, resamples: int) -> NDArray[np.float64]:
+    """How often each case is drawn, shape (resamples, cases). Parts of a sequence are the sequence."""
+    return rng.multinomial(cases, np.full(cases, 1 / cases), size=resamples).astype(np.float64)
 
 
 @dataclass(frozen=True)
@@ -74,6 +86,7 @@ def _figures(cases: _Cases, draws: NDArray[np.float64], threshold: float) -> dic
         draws @ cases.count(which)
         for which in (called & cases.truth, called & ~cases.truth, ~called & cases.truth, ~called & ~cases.truth)
     )
+    auc, average_precision = _areas(cases, draws)
     squared = np.bincount(cases.row, weights=(cases.prob - cases.truth) ** 2)
     with np.errstate(invalid="ignore", divide="ignore"):
         sensitivity, specificity = tp / (tp + fn), tn / (tn + fp)
@@ -85,44 +98,42 @@ def _figures(cases: _Cases, draws: NDArray[np.float64], threshold: float) -> dic
             "precision": tp / (tp + fp),
             "npv": tn / (tn + fn),
             "f1": 2 * tp / (2 * tp + fp + fn),
-            "auc": _auc(cases, draws),
-            "average_precision": _average_precision(cases, draws),
+            "auc": auc,
+            "average_precision": average_precision,
             "brier": draws @ squared / (tp + tn + fp + fn),
         }
 
 
-def _auc(cases: _Cases, draws: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Area under the ROC curve in each resample.
+def _areas(cases: _Cases, draws: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Area under the ROC curve, and average precision, in each resample; NaN where undefined.
 
-    It is the share of (positive, negative) pairs in the right order, so each pair of cases is counted once and every
-    resample is a quadratic form in how often its cases were drawn.
+    The patches are sorted once, and each resample is a weight for each of them: memory is linear in the patches.
     """
-    n = draws.shape[1]
-    wins = np.zeros((n, n))
-    positive_row, positive = cases.row[cases.truth], cases.prob[cases.truth]
-    for case in range(n):
-        negative = np.sort(cases.prob[(cases.row == case) & ~cases.truth])
-        below = np.searchsorted(negative, positive, "left") + np.searchsorted(negative, positive, "right")
-        wins[:, case] = np.bincount(positive_row, weights=below / 2, minlength=n)
-    pairs = (draws @ cases.count(cases.truth)) * (draws @ cases.count(~cases.truth))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(np.einsum("ri,ij,rj->r", draws, wins, draws, optimize=True) / pairs)
-
-
-def _average_precision(cases: _Cases, draws: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Average precision in each resample; the patches are sorted once."""
     order = np.argsort(-cases.prob, kind="stable")
     row, truth, prob = cases.row[order], cases.truth[order], cases.prob[order]
-    last = np.flatnonzero(np.append(prob[1:] != prob[:-1], True))
-    values = np.full(len(draws), np.nan)
+    start = np.flatnonzero(np.append(True, prob[1:] != prob[:-1]))
+    stop = np.append(start[1:], len(prob))
+    # Patches of one probability are called together. Only where there are positives among them do they count.
+    positives = np.append(0, np.cumsum(truth))
+    counts = positives[stop] > positives[start]
+    start, stop = start[counts], stop[counts]
+    first, last = positives[start], positives[stop]
+    positive_row = row[truth]
+    auc, average_precision = np.full((2, len(draws)), np.nan)
     for i, draw in enumerate(draws):
-        weight = draw[row]
-        called = np.cumsum(weight)[last]
-        hit = np.cumsum(weight * truth)[last]
-        if hit[-1]:
-            precision = np.divide(hit, called, out=np.zeros_like(hit), where=called > 0)
-            values[i] = np.sum(np.diff(hit, prepend=0.0) * precision) / hit[-1]
-    return values
+        called = np.append(0.0, np.cumsum(draw[row]))
+        hit = np.append(0.0, np.cumsum(draw[positive_row]))
+        total, missed = hit[-1], called[-1] - hit[-1]
+        if not total:
+            continue
+        hits, before, after = hit[last] - hit[first], called[start], called[stop]
+        precision = np.divide(hit[last], after, out=np.zeros_like(after), where=after > 0)
+        average_precision[i] = np.sum(hits * precision) / total
+        if missed:
+            # Pairs of a positive and a negative in the right order; those of one probability count half.
+            lower = missed - (before - hit[first]) - (after - before - hits) / 2
+            auc[i] = np.sum(hits * lower) / (total * missed)
+    return auc, average_precision
 
 
 def _interval(values: NDArray[np.float64]) -> tuple[float, float] | None:

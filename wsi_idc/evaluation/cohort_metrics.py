@@ -14,6 +14,7 @@ from wsi_idc._util.files import replacing_text, write_json
 from wsi_idc.errors import printable
 from wsi_idc.evaluation.evaluate import Evaluation, pooled_figures
 from wsi_idc.metrics import Metrics
+from wsi_idc.naming import text_cell
 from wsi_idc.scoring.scores import Scores
 from wsi_idc.source import Problem
 
@@ -125,8 +126,7 @@ def write_summary(path: Path, rows: Iterable[SlideSummary]) -> None:
 def _cells(row: SlideSummary) -> dict[str, object]:
     figures = {} if row.metrics is None else row.metrics.as_dict()
     return {
-        # A file name of this system may hold bytes that are no UTF-8.
-        "slide": row.slide.encode("utf-8", "backslashreplace").decode(),
+        "slide": text_cell(row.slide),
         "status": row.status,
         "patches": row.patches,
         "unreadable": row.unreadable,
@@ -135,7 +135,7 @@ def _cells(row: SlideSummary) -> dict[str, object]:
         "idc_mm2": _rounded(row.idc_mm2, AREA_DECIMALS),
         **{name: figures.get(name) for name in _METRIC_COLUMNS},
         "seconds": _rounded(row.seconds, SECONDS_DECIMALS),
-        "error": printable(row.error),
+        "error": text_cell(printable(row.error)),
     }
 
 

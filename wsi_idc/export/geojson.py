@@ -70,8 +70,9 @@ def write_contours(scores: Scores, path: Path, mpp: tuple[float, float], *, idc_
     """Write the outlines of the patches called IDC as annotations, whole or not at all.
 
     Patches that share a side form a region, a polygon with its holes that follows the patches' own edges; those that
-    touch at a corner alone are regions of their own. They are named by their order, and measure ``prob_idc_mean``,
-    with context ``prob_idc_context_mean``, ``area_mm2`` and ``patches``, their number. ``--labels`` takes the file.
+    touch at a corner alone are regions of their own. They are not locked, so that they can be corrected. They are named
+    by their order, and measure ``prob_idc_mean``, with context ``prob_idc_context_mean``, ``area_mm2`` and ``patches``,
+    their number. ``--labels`` takes the file.
 
     Parameters
     ----------
@@ -100,7 +101,7 @@ def classification(name: str, rgb: RGB) -> dict[str, Any]:
 def feature(
     ident: str, kind: str, rings: Iterable[list[list[int]]], measurements: dict[str, float], **properties: Any
 ) -> dict[str, Any]:
-    """An object of QuPath, locked, so that nobody moves a result by accident."""
+    """An object of QuPath, locked unless `properties` say otherwise, so that nobody moves a result by accident."""
     return {
         "type": "Feature",
         "id": ident,
@@ -172,6 +173,7 @@ def _contour(
         "annotation",
         (ring.tolist() for ring in region.rings),
         measured,
+        isLocked=False,
         name=f"{IDC} {number}",
         classification=of_class,
     )

@@ -12,7 +12,11 @@ from numpy.typing import NDArray
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
-class PngError(ValueError):
+class PatchImageError(ValueError):
+    """The bytes are no picture that can be decoded whole."""
+
+
+class PngError(PatchImageError):
     """The bytes are no PNG that can be decoded whole."""
 
 

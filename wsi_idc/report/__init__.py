@@ -12,6 +12,7 @@ from urllib.parse import quote
 from wsi_idc._util.files import remove_unfinished, replacing_text
 from wsi_idc._util.lock import wait_lock
 from wsi_idc.errors import OptionError
+from wsi_idc.naming import visible
 from wsi_idc.report.gather import SlideResults, find_results, read_results, read_summary
 from wsi_idc.report.page import MOST_PROBLEMS, Shown, build_page, figures_of
 from wsi_idc.report.slide_file import make_slide_data, write_slide_file
@@ -93,7 +94,7 @@ def _write(
         slides.append(replace(shown, results=replace(results, scores=None)))
         if on_slide:
             on_slide(len(slides), len(chosen))
-    title = out.resolve().name.encode("utf-8", "backslashreplace").decode()
+    title = visible(out.resolve().name)
     page = build_page(title, slides, pool.sum_up(out), pool.thresholds)
     with replacing_text(path) as file:
         file.write(page)
@@ -138,6 +139,12 @@ def _tell_tissue(tissue: TissueImage, url: str, embedded: bool) -> dict[str, Any
     return {"src": source, "width": tissue.width * tissue.factor, "height": tissue.height * tissue.factor}
 
 
+def _counts(results: SlideResults) -> list[int] | None:
+    """True and false negatives and positives at the slide's own threshold, as tn, fp, fn, tp; None without labels."""
+    metrics = results.summary.metrics
+    return None if metrics is None else [metrics.tn, metrics.fp, metrics.fn, metrics.tp]
+
+
 def _tell(results: SlideResults) -> dict[str, Any]:
     """What the script is told of any slide."""
     run, scores = results.run, results.scores
@@ -147,6 +154,7 @@ def _tell(results: SlideResults) -> dict[str, Any]:
         "state": results.state,
         "error": results.error,
         "figures": figures_of(results.summary),
+        "counts": _counts(results),
         "view": None,
     }
     if run is None or scores is None:

@@ -17,6 +17,7 @@ from wsi_idc._util.lock import LOCK_FILE
 from wsi_idc.errors import DataNotFoundError, printable
 from wsi_idc.evaluation.cohort_metrics import SUMMARY_FILE, SlideSummary, failed, summarise
 from wsi_idc.geometry import PatchSpec, plausible_mpp
+from wsi_idc.naming import cell_text, visible
 from wsi_idc.scoring.results import RUN_FILE, SCORES_FILE, UNSOUND, read_run
 from wsi_idc.scoring.scores import Scores, checked_context, checked_threshold, read_scores
 from wsi_idc.source import UNKNOWN, Problem
@@ -72,7 +73,8 @@ class SlideResults:
     Attributes
     ----------
     name : str
-        Path of its folder below the results folder, in POSIX form; bytes that are no UTF-8 as ``summary.csv`` has them.
+        Path of its folder below the results folder, in POSIX form; bytes that are no UTF-8 and bidirectional marks are
+        escaped.
     folder : Path
     url : str
         The same path as a relative URL.
@@ -106,7 +108,7 @@ def find_results(out: Path) -> dict[str, Path]:
     """
     if not out.is_dir():
         raise DataNotFoundError(f"{out} is no folder: name the one that wsi-idc heatmap or score wrote into (--out).")
-    found = {_shown(folder.relative_to(out).as_posix()): folder for folder in _slide_folders(out)}
+    found = {visible(folder.relative_to(out).as_posix()): folder for folder in _slide_folders(out)}
     # A slide that failed has no folder, or an empty one, but its row.
     found |= {name: out / name for name in read_summary(out) if name not in found and _stays_below(name)}
     if not found:
@@ -134,16 +136,11 @@ def _natural(name: str) -> tuple[tuple[bool, int, str], ...]:
     return tuple((not part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in name.split("/"))
 
 
-def _shown(name: str) -> str:
-    # As `summary.csv` has it.
-    return name.encode("utf-8", "backslashreplace").decode()
-
-
 def read_summary(out: Path) -> dict[str, Mapping[str, str]]:
     """Rows of ``summary.csv`` by slide; none where it is missing or no such table."""
     try:
         with (out / SUMMARY_FILE).open(newline="", encoding="utf-8") as file:
-            return {row["slide"]: row for row in csv.DictReader(file) if row.get("slide")}
+            return {cell_text(row["slide"]): row for row in csv.DictReader(file) if row.get("slide")}
     except (OSError, ValueError, KeyError, csv.Error):
         return {}
 
@@ -163,7 +160,7 @@ def read_results(name: str, folder: Path, out: Path, row: Mapping[str, str] | No
         The slide's row of ``summary.csv``.
     """
     url = quote(os.fsencode(folder.relative_to(out).as_posix()))
-    reason = printable((row or {}).get("error") or "")
+    reason = printable(cell_text((row or {}).get("error") or ""))
     has_failed = row is not None and row.get("status") == "failed"
     try:
         run, scores = _read_folder(name, folder)
@@ -229,11 +226,11 @@ def _as_run(written: dict[str, Any], name: str) -> Run:
         nominal=source["mpp_source"] == "nominal",
         size_px=(int(source["size_px"][0]), int(source["size_px"][1])),
         patch=_as_patch(model),
-        model=_shown(str(model["name"])),
-        sha256=_shown(str(model["sha256"])),
+        model=visible(str(model["name"])),
+        sha256=visible(str(model["sha256"])),
         trained_on_it=name in model["trained_on"],
-        finished=_shown(str(written["finished"])),
-        version=_shown(str(written["wsi_idc_version"])),
+        finished=visible(str(written["finished"])),
+        version=visible(str(written["wsi_idc_version"])),
         oddities=_problems(written, "source"),
         unreadable=_problems(written, "unreadable"),
     )
@@ -248,4 +245,4 @@ def _as_patch(model: dict[str, Any]) -> PatchSpec:
 
 def _problems(written: dict[str, Any], which: str) -> tuple[Problem, ...]:
     told = ((problem["path"], problem["reason"]) for problem in written["problems"][which])
-    return tuple(Problem(_shown(str(path)), _shown(str(reason))) for path, reason in told)
+    return tuple(Problem(visible(str(path)), visible(str(reason))) for path, reason in told)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from wsi_idc.datasets.dataset import Dataset
 from wsi_idc.datasets.opening import open_dataset
+from wsi_idc.errors import SlideError
 from wsi_idc.geometry import IDC_PATCH, PatchSpec
 from wsi_idc.source import PatchSource
 
@@ -92,3 +93,14 @@ class FileRef:
 
     def open(self) -> AbstractContextManager[PatchSource]:
         return self.options.open(self.path, name=self.name, labels=self.labels)
+
+
+@dataclass(frozen=True)
+class RefusedRef:
+    """What a list names as a slide, but cannot be one: it fails with the reason, and costs no other slide."""
+
+    name: str
+    reason: str
+
+    def open(self) -> AbstractContextManager[PatchSource]:
+        raise SlideError(self.reason)

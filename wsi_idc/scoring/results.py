@@ -61,6 +61,12 @@ LONGEST_RUN_BYTES = 64 * 2**20
 
 ACROSS_PROCESSORS = 2e-6
 """Probabilities of one key differ by at most so much between processors of different instruction sets."""
+PIXELS_VERSION = 2
+"""Raised by one whenever the same source and model give other probabilities than before: where patches are decoded,
+slides are read, cut or reduced, or pixels are normalised in another way.
+
+Results of older code are then scored again.
+"""
 
 SOFTWARE = ("keras", "numpy", "imagecodecs", "matplotlib")
 
@@ -105,7 +111,7 @@ class Scorer(Protocol):
 
 
 def result_key(source: SlideFacts, model: Scorer) -> str:
-    """Hash of everything that the probabilities depend on: pixels, patches, model, runtime and precision."""
+    """Hash of everything that the probabilities depend on: pixels and how they are read, patches, model, runtime."""
     parts = {
         "patches": hashlib.sha256(source.patches.boxes.astype("<i8").tobytes()).hexdigest(),
         "fingerprint": source.fingerprint,
@@ -117,6 +123,7 @@ def result_key(source: SlideFacts, model: Scorer) -> str:
         "runtime": model.runtime,
         "device": model.device,
         "precision": "float32",
+        "pixels_version": PIXELS_VERSION,
         "decimals": DECIMALS,
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -72,12 +72,18 @@ const wsiIdc = (() => {
       if (number.value !== "" && value >= 0 && value <= 1) show(value, number);
     });
     reset.addEventListener("click", () => { show(initial); slider.focus(); });
-    return (value) => {
+    /** Set the run's own threshold, and show it or another. */
+    return (value, current = value) => {
       initial = value;
       reset.textContent = `Reset to ${thresholdText(value)}`;
-      show(value);
+      show(current);
     };
   }
 
-  return { data, byId, figuresOf, figure, count, thresholdText, showCounts, bindThreshold };
+  // A browser takes focus that a script gives after a click for focus by keys.
+  addEventListener("keydown", () => document.documentElement.classList.add("by-keys"), true);
+  addEventListener("pointerdown", () => document.documentElement.classList.remove("by-keys"), true);
+  const byKeys = () => document.documentElement.classList.contains("by-keys");
+
+  return { data, byId, figuresOf, figure, count, thresholdText, showCounts, bindThreshold, byKeys };
 })();

@@ -52,6 +52,7 @@ wsiIdc.gallery = (() => {
     byId("shown").textContent =
       shown.length === rows.length ? `${count(rows.length)} slides` : `${count(shown.length)} of ${count(rows.length)} slides`;
     byId("none-shown").hidden = shown.length > 0;
+    wsiIdc.sumUp?.(shown.map((row) => Number(row.dataset.index)));
   }
 
   function sortBy(key, down) {

@@ -75,7 +75,7 @@
   function closeSlide() {
     const was = open;
     open = null;
-    viewer.close();
+    viewer.forget();
     byId("slide").hidden = true;
     byId("cohort").hidden = false;
     document.body.classList.remove("viewing");

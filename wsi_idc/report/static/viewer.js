@@ -1,7 +1,7 @@
 "use strict";
 // One slide on a map that Leaflet zooms and pans; one unit of the map is a pixel at the scale of the patches.
 wsiIdc.viewer = (() => {
-  const { data, byId, count, figure, showCounts, bindThreshold } = wsiIdc;
+  const { data, byId, count, figure, showCounts, bindThreshold, byKeys } = wsiIdc;
   const { Grid, outline } = wsiIdc.outline;
   const COLOURS = Array.from({ length: 256 }, (_, i) => [0, 2, 4].map((at) => parseInt(data.colours.slice(6 * i + at, 6 * i + at + 2), 16)));
   const css = (rgb) => `rgb(${rgb.join()})`;
@@ -24,6 +24,8 @@ wsiIdc.viewer = (() => {
   const boxes = Object.fromEntries(Object.keys(FADES).map((key) => [key, byId(`layer-${key}`)]));
   const fades = Object.fromEntries(Object.keys(FADES).map((key) => [key, byId(`fade-${key}`)]));
   let view = null;
+  // What was set on the slide before: null where it was left as it came.
+  let kept = null;
 
   /** Everything that belongs to the slide on show, until `close`. */
   class View {
@@ -253,7 +255,7 @@ wsiIdc.viewer = (() => {
       this.map.on("mouseout", () => this.point(undefined));
       // Without a pointer it is the patch in the middle.
       this.map.on("moveend", () => {
-        if (this.map.getContainer().matches(":focus-visible")) {
+        if (byKeys() && this.map.getContainer().matches(":focus-visible")) {
           this.point(this.grid.under(...this.placeBack(this.map.getCenter())));
         }
       });
@@ -280,7 +282,7 @@ wsiIdc.viewer = (() => {
       const facts = [
         prob[i] === null ? "unreadable: no probability" : `probability of IDC ${figure(prob[i] / PPM, 3)}`,
         prob[i] === null ? "" : `called ${this.isCalled(i) ? "IDC" : "no IDC"}`,
-        `label ${{ 1: "IDC", 0: "no IDC" }[label[i]] ?? "unknown"}`,
+        label[i] < 0 ? "not labelled" : `labelled ${label[i] ? "IDC" : "no IDC"}`,
       ].filter(Boolean);
       const content = document.createElement("div");
       for (const [tag, text] of [["strong", this.patchName(i)], ...facts.map((fact) => ["span", fact])]) {
@@ -381,28 +383,55 @@ wsiIdc.viewer = (() => {
   function show(slide, patches) {
     close();
     view = new View(slide, patches);
-    for (const [key, fade] of Object.entries(FADES)) fades[key].value = fade;
-    if (!slide.view.tissue) fades.heat.value = 1;
+    for (const [key, fade] of Object.entries(FADES)) fades[key].value = kept?.fades[key] ?? fade;
+    if (!slide.view.tissue && !kept) fades.heat.value = 1;
     byId("slide-body").classList.toggle("no-patches", patches.minx.length === 0);
     boxes.tissue.disabled = !slide.view.tissue;
     boxes.errors.disabled = boxes.labels.disabled = !view.labelled;
     for (const key of Object.keys(FADES)) {
-      boxes[key].checked = key !== "errors" && !boxes[key].disabled;
+      boxes[key].checked = (kept?.layers[key] ?? key !== "errors") && !boxes[key].disabled;
       fades[key].disabled = boxes[key].disabled;
     }
     matrix.hidden = !view.labelled;
     byId("no-matrix").hidden = view.labelled;
     for (const cell of matrix.querySelectorAll("[data-fixed]")) cell.textContent = figure(slide.figures[cell.dataset.fixed]);
     view.layer();
-    setThreshold(slide.threshold);
+    setThreshold(slide.threshold, kept?.threshold ?? slide.threshold);
     view.tell();
     byId("map").focus({ preventScroll: true });
   }
 
   function close() {
+    if (view) keep();
     view?.map.remove();
     view = null;
   }
+
+  /** Keep threshold, layers and opacity for the next slide; what this one does not have stays as it was before. */
+  function keep() {
+    const each = (value, before) =>
+      Object.fromEntries(Object.keys(FADES).map((key) => [key, boxes[key].disabled ? before?.[key] : value(key)]));
+    kept = {
+      threshold: view.threshold === view.slide.threshold ? null : view.threshold,
+      layers: each((key) => boxes[key].checked, kept?.layers),
+      fades: each((key) => fades[key].value, kept?.fades),
+    };
+  }
+
+  /** Begin with the next slide as it comes. */
+  function forget() {
+    close();
+    kept = null;
+  }
+
+  // On paper the map has a size of its own, which Leaflet must know before it is drawn.
+  const resize = (printing) => {
+    document.body.classList.toggle("printing", printing);
+    view?.map.invalidateSize({ animate: false });
+    view?.map.fitBounds(view.bounds, { ...ROOM, animate: false });
+  };
+  addEventListener("beforeprint", () => resize(true));
+  addEventListener("afterprint", () => resize(false));
 
   /** A key that is pressed while a slide is on show and no field has the focus; whether it meant something. */
   function key(pressed) {
@@ -414,5 +443,5 @@ wsiIdc.viewer = (() => {
     return true;
   }
 
-  return { show, close, key, say, view: () => view };
+  return { show, close, forget, key, say, view: () => view };
 })();
