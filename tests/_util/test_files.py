@@ -86,7 +86,7 @@ def test_what_is_durable_is_on_the_disk_before_it_has_its_name(tmp_path: Path, m
 
 
 def _name_of(handle: int) -> str:
-    return Path(os.readlink(f"/proc/self/fd/{handle}")).name
+    return Path(f"/proc/self/fd/{handle}").readlink().name
 
 
 @pytest.mark.skipif(not hasattr(os, "getuid"), reason="no owners")

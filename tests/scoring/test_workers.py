@@ -82,7 +82,7 @@ def test_a_worker_of_another_configuration_is_refused(tmp_path: Path) -> None:
             wrong.load()
     before = asked.digest
     change(model, threshold=0.123)
-    with pytest.raises(WorkerError, match="has another .json"):
+    with pytest.raises(WorkerError, match=r"has another \.json"):
         asked.load()
     assert AskedModel.of(model, load_model(model)).digest != before
 
