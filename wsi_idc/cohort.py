@@ -210,7 +210,7 @@ def score_cohort(
         )
         by_name = {outcome.name: outcome for outcome in cohort.run()}
     outcomes = tuple(by_name[ref.name] for ref in refs)
-    with watch.step("sum up"), wait_lock(out):
+    with watch.step("sum up"), wait_lock(out, watch.wait):
         summary = _sum_up(outcomes, config, out, layout)
     report, unreported = _make_report(out, watch)
     problems = [problem for outcome in outcomes for problem in _problems(outcome)]

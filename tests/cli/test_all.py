@@ -108,7 +108,7 @@ def test_all_slides_come_on_one_page(run: Run, cohort: Path, tmp_path: Path) -> 
     assert run("report", out).code == 0
     assert (out / "report.html").read_bytes() == page
     assert {path: path.stat().st_mtime_ns for path in patches} == patches
-    for left in (out / ".abc-report.html", out / "8863" / ".abc-report.js"):
+    for left in (out / ".wsi-idc-abc-report.html", out / "8863" / ".wsi-idc-abc-report.js"):
         left.write_text("of a run that was killed")
     (out / "report.html").unlink()
     ran = run("score", "all", "--data", cohort, "--out", out, "--quiet")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from wsi_idc.cli import DONE, INCOMPLETE
-from wsi_idc.cli.console import Bar, console, list_problems, loading, progress_bar, warn
+from wsi_idc.cli.console import Bar, console, list_problems, loading, progress_bar, say_waiting, warn
 from wsi_idc.cli.options import Scoring
 from wsi_idc.cli.report import report_bar
 from wsi_idc.cohort import ScoredCohort, Step, Watcher, score_cohort
@@ -110,8 +110,7 @@ class _Shown(Watcher):
                 click.echo(made)
 
     def wait(self, holder: str) -> None:
-        if self._bar:
-            self._bar.describe(f"Waiting for {holder}")
+        say_waiting(holder)
 
     def reported(self, done: int, total: int) -> None:
         if self._bar:

@@ -36,6 +36,11 @@ def warn(line: str) -> None:
     console.print(f"[yellow]Warning:[/] {_shown(line)}")
 
 
+def say_waiting(holder: str) -> None:
+    """Say at once, terminal or not, who has the folder that is waited for."""
+    console.print(_shown(f"Waiting for {holder}"))
+
+
 def list_problems(problems: Iterable[Problem], rest: str = "") -> None:
     """Print problems, one a line; past `MOST_PROBLEMS` they are counted, and `rest` says where to find them."""
     shown = list(problems)

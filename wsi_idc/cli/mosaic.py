@@ -73,7 +73,7 @@ def slide(file: Path, mpp: float | None, icc: bool, allow_upsampling: bool, **gi
 def _write(source: PatchSource, *, form: str, version: Any, compression: Any, out: Path, quiet: bool) -> int:
     from wsi_idc._util.files import make_folder, remove_unfinished
     from wsi_idc._util.lock import wait_lock
-    from wsi_idc.cli.console import list_problems, progress_bar
+    from wsi_idc.cli.console import list_problems, progress_bar, say_waiting
     from wsi_idc.scoring.results import MOSAICS
 
     if version and form != "ome-zarr":
@@ -84,13 +84,10 @@ def _write(source: PatchSource, *, form: str, version: Any, compression: Any, ou
     folder = make_folder(out / source.slide)
     with progress_bar("Mosaic", None if form == "png" else 0, quiet, "blocks") as bar:
 
-        def wait(holder: str) -> None:
-            bar.describe(f"Waiting for {holder}")
-
         def move(done: int, total: int) -> None:
             bar.show(what, done, total)
 
-        with wait_lock(folder, wait):
+        with wait_lock(folder, say_waiting):
             bar.describe(what)
             for name in MOSAICS:
                 remove_unfinished(folder / name)

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from wsi_idc.cli import DONE, options
-from wsi_idc.cli.console import Bar, progress_bar
+from wsi_idc.cli.console import Bar, progress_bar, say_waiting
 
 
 @click.command("report")
@@ -34,7 +34,7 @@ def command(folder: Path, slides: tuple[str, ...], quiet: bool) -> int:
             folder,
             slides,
             lambda done, total: bar.show("Making the report", done, total),
-            lambda holder: bar.describe(f"Waiting for {holder}"),
+            say_waiting,
         )
     click.echo(path)
     return DONE

@@ -13,7 +13,7 @@ import click
 
 from wsi_idc._util.files import make_folder
 from wsi_idc.cli import DONE, INCOMPLETE
-from wsi_idc.cli.console import list_problems, loading, progress_bar, warn
+from wsi_idc.cli.console import list_problems, loading, progress_bar, say_waiting, warn
 from wsi_idc.cli.options import Scoring
 from wsi_idc.datasets.dataset import Dataset
 from wsi_idc.datasets.opening import open_dataset
@@ -107,7 +107,7 @@ def _score_each(
                         restart=scoring.restart,
                         command=command,
                         on_patches=bar.advance,
-                        on_wait=lambda holder: bar.describe(f"Waiting for {holder}"),
+                        on_wait=say_waiting,
                         draw=None if outputs is None else _drawing(source, classifier.config, outputs),
                     )
             if scoring.layout == "wsinfer":

@@ -74,7 +74,9 @@ def settle() -> None:
             # Else the next file that is opened would be this stream for all that is written in C.
             _discard(handle)
         if getattr(sys, name) is None:
-            setattr(sys, name, open(handle, "w" if handle else "r", encoding="utf-8", closefd=False))  # noqa: SIM115
+            stream = open(handle, "w" if handle else "r", encoding="utf-8", closefd=False)  # noqa: SIM115
+            setattr(sys, name, stream)
+            setattr(sys, f"__{name}__", stream)
     codecs.register_error(_ERRORS, _written_plainly)
     for name in ("stdout", "stderr"):
         setattr(sys, name, LastingStream.over(getattr(sys, name)))

@@ -71,8 +71,11 @@ def connect(scheduler: str | None = None, workers: int | None = None) -> Iterato
         return
     try:
         client = Client(scheduler, timeout=_ANSWER_S)  # type: ignore[no-untyped-call]
-    except (OSError, ValueError) as error:
-        raise OptionError(f"No dask scheduler answers at {scheduler}: start one, or leave out --scheduler.") from error
+    except (OSError, ValueError, TypeError, RuntimeError) as error:
+        raise OptionError(
+            f"No dask scheduler answers at {scheduler}: start one, or leave out --scheduler; "
+            "for tls:// set distributed.comm.tls in dask's configuration."
+        ) from error
     with client:
         try:
             client.wait_for_workers(1, timeout=_ANSWER_S)
