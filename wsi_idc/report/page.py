@@ -22,7 +22,7 @@ from wsi_idc import __version__
 from wsi_idc.evaluation.cohort_metrics import SlideSummary
 from wsi_idc.geometry import PATCH_MPP, PATCH_UM
 from wsi_idc.plotting.caption import PHANTOM, RESEARCH_USE, threshold_text
-from wsi_idc.plotting.error_map import OUTCOMES
+from wsi_idc.plotting.error_map import HATCH_RGB, HATCHED, OUTCOMES
 from wsi_idc.plotting.overlay import LINE_RGB, UNREADABLE_LINE_RGB, UNREADABLE_RGB
 from wsi_idc.plotting.style import colour_table
 from wsi_idc.report.gather import SlideResults
@@ -147,6 +147,7 @@ def build_page(title: str, slides: Sequence[Shown], pooled: Pooled | None, thres
         moving=FIGURES,
         fixed=FIXED_FIGURES,
         outcomes={key: {"name": name, "rgb": rgb} for key, (name, rgb) in OUTCOMES.items()},
+        hatched=HATCHED,
         research_use=RESEARCH_USE,
         phantom=PHANTOM,
         version=__version__,
@@ -183,6 +184,7 @@ def _told(slides: Sequence[Shown], pooled: Pooled | None, thresholds: Sequence[f
     return {
         "colours": colours.tobytes().hex(),
         "outcomes": {key: rgb for key, (_, rgb) in OUTCOMES.items()},
+        "hatch": [HATCHED, HATCH_RGB],
         "line": LINE_RGB,
         "unreadable": [UNREADABLE_RGB, UNREADABLE_LINE_RGB],
         "patchUm": PATCH_UM,
