@@ -196,7 +196,8 @@ def test_false_positives_are_hatched_for_grey_print() -> None:
         name: np.ptp(painted[patch.y + 15 : patch.y + 35, patch.x + 15 : patch.x + 35])
         for name, which in outcomes(scores).items()
         for patch in compress(source.patches, which)
-        if patch.width == patch.height == 50
+        if min(patch.width, patch.height) > 35
     }
-    assert spread["FP"] > 40
-    assert max(spread[name] for name in ("TP", "FN", "TN")) < 10
+    assert spread.pop("FP") > 40
+    assert len(spread) >= 2
+    assert max(spread.values()) < 10
