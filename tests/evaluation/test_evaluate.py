@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -61,6 +62,8 @@ def model(run: Run, tmp_path: Path) -> Path:
     make_patch_set(tmp_path / "idc", cases)
     ran = run("train", "--data", tmp_path / "idc", "--out", tmp_path / "model", "--epochs", "1", "--seed", "7")
     assert ran.code == 0
+    assert "Best epoch 1: validation AUC" in ran.err
+    assert f"To test it: wsi-idc evaluate --model {ran.out.strip()} --data {tmp_path / 'idc'}" in ran.err
     return Path(ran.out.strip())
 
 
@@ -68,6 +71,8 @@ def test_evaluation_of_a_models_own_test_part(run: Run, model: Path, tmp_path: P
     ran = run("evaluate", "--data", tmp_path / "idc", "--model", model, "--out", tmp_path / "out")
     folder = tmp_path / "out" / "evaluate-test"
     assert (ran.code, ran.out) == (0, f"{folder}\n")
+    assert re.search(r"\d+ patches of 1 cases: balanced accuracy 0\.\d{3}, sensitivity .*, AUC 0\.\d{3}", ran.err)
+    assert f"are in {folder}; to see a case: wsi-idc heatmap patient" in ran.err
     assert {file.name for file in folder.iterdir()} == FILES
     for name in FILES:
         if name.endswith(".png"):

@@ -13,6 +13,7 @@ from wsi_idc.plotting.mosaic import rebuild_mosaic
 from wsi_idc.plotting.overlay import (
     HALO_RGB,
     LINE_RGB,
+    LUMA,
     UNREADABLE_LINE_RGB,
     bar_colours,
     mean_grey,
@@ -181,4 +182,22 @@ def test_the_agreement_map_outlines_the_labels() -> None:
     source, scores = make_outcomes()
     labelled = area(source, scores.label == 1)
     painted = paint_agreement(rebuild_mosaic(source).pixels, place_boxes(scores, (1, 1)), scores, line_px=2)
-    assert (is_colour(painted, LINE_RGB) == (labelled & beside(labelled, 2))).all()
+    edge = labelled & beside(labelled, 2)
+    line = is_colour(painted, LINE_RGB)
+    assert (line | is_colour(painted, HALO_RGB))[edge].all()
+    assert not line[~edge].any()
+    assert 0.4 < line[edge].mean() < 0.6, "unlike the outline of what is called IDC, it is dashed"
+
+
+def test_false_positives_are_hatched_for_grey_print() -> None:
+    source, scores = make_outcomes()
+    painted = paint_agreement(rebuild_mosaic(source).pixels, place_boxes(scores, (1, 1)), scores) @ LUMA
+    spread = {
+        name: np.ptp(painted[patch.y + 15 : patch.y + 35, patch.x + 15 : patch.x + 35])
+        for name, which in outcomes(scores).items()
+        for patch in compress(source.patches, which)
+        if min(patch.width, patch.height) > 35
+    }
+    assert spread.pop("FP") > 40
+    assert len(spread) >= 2
+    assert max(spread.values()) < 10

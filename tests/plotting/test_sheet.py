@@ -88,7 +88,7 @@ def test_the_sheet_tells_counts_figures_and_origin() -> None:
     assert {str(metrics.tn), str(metrics.fp), str(metrics.fn), str(metrics.tp)} <= set(said)
     assert f"{metrics.tp / (metrics.tp + metrics.fn):.1%}".replace("%", " %") in said
     assert {f"{metrics.balanced_accuracy:.3f}", f"{metrics.f1:.3f}", f"{metrics.auc:.3f}"} <= set(said)
-    assert {"TN", "FP", "FN", "TP", "true label", "predicted", "no colour: not scored"} <= set(said)
+    assert {"TN", "FP", "FN", "TP", "labelled", "called", "no colour: not scored"} <= set(said)
     assert f"true positive ({metrics.tp:,})" in said and f"false negative ({metrics.fn:,})" in said
     assert any("Case 900001" in line and "IDC" in line for line in said)
     footer = next(line for line in said if "model" in line)
@@ -127,7 +127,7 @@ def test_a_phantom_says_so_in_large_letters() -> None:
 def test_without_labels_there_is_no_matrix_and_the_panels_are_larger() -> None:
     with_labels, without = sheet_of(SHAPES["labels"]()), sheet_of(SHAPES["no labels"]())
     assert "no labels" in words(without) and "no labels" not in words(with_labels)
-    assert "true label" not in words(without) and "true positive" not in words(without)
+    assert "labelled" not in words(without) and "true positive" not in words(without)
     widths = [figure.images[0].get_array().shape[1] for figure in (with_labels, without)]
     assert widths[1] > 1.2 * widths[0]
 
@@ -155,7 +155,7 @@ def test_areas_come_from_the_boxes_and_the_scale() -> None:
     source = make_source(3, 2, mpp=(4.0, 8.0))
     prob = np.array([0.9, 0.1, 0.1, 0.1, 0.1, np.nan])
     rows = dict(figure_rows(score(source, prob), source.mpp))
-    assert rows["Predicted IDC"] == "0.08 mm² (24.8 %)"
+    assert rows["Called IDC"] == "0.08 mm² (24.8 %)"
     # 2 of 50x50, one of 42x50, two of 50x30, and the cut corner unreadable; 32 µm² a pixel.
     assert rows["Tissue scored"] == f"{(2 * 2500 + 2100 + 2 * 1500) * 32e-6:.2f} mm²"
 

@@ -10,7 +10,7 @@ import numpy as np
 from wsi_idc.metrics import Metrics
 from wsi_idc.plotting.caption import Caption, threshold_text
 from wsi_idc.plotting.confusion import draw_confusion
-from wsi_idc.plotting.error_map import OUTCOMES, outcome_colour, outcomes
+from wsi_idc.plotting.error_map import HATCH_RGB, HATCHED, OUTCOMES, outcome_colour, outcomes
 from wsi_idc.plotting.layout import Box
 from wsi_idc.plotting.overlay import LINE_RGB, bar_colours, crossed_tile
 from wsi_idc.plotting.page import FRAME, INK, QUIET, Page
@@ -29,6 +29,9 @@ _WIDE_HEADING = 2.7
 
 _LEAST_BAR_IN = 1.0
 """The scale bar may grow to this even where the panel is narrower."""
+
+_DASHES = 7
+"""Dashes and gaps along a swatch."""
 
 
 def draw_scale_bar(page: Page, box: Box, inch_per_mm: float, panel_w: float, caption: Caption) -> None:
@@ -65,7 +68,7 @@ def draw_key(page: Page, box: Box, scores: Scores, style: Style, tissue_grey: fl
 def _draw_probability_key(page: Page, x: float, top: float, scores: Scores, called: np.ndarray) -> float:
     """Say what is seen in panel B; the next free line comes back."""
     page.text(x, top, "Panel B", size=_TEXT, weight="bold")
-    _outline_entry(page, x, top + _ROW, "outline: predicted IDC", called)
+    _outline_entry(page, x, top + _ROW, "outline: called IDC", called)
     _entry(page, x, top + 2 * _ROW, "no colour: not scored", facecolor="white", edgecolor=FRAME, lw=0.6)
     unreadable = int((~scores.readable).sum())
     if not unreadable:
@@ -81,9 +84,13 @@ def _draw_outcome_key(page: Page, x: float, top: float, scores: Scores, tissue_g
     rows = 1
     for name, which in outcomes(scores).items():
         label = f"{OUTCOMES[name][0]} ({int(which.sum()):,})"
-        _entry(page, x, top + rows * _ROW, label, facecolor=outcome_colour(name, tissue_grey))
+        hatch = {"hatch": "/////", "edgecolor": [of / 255 for of in HATCH_RGB], "lw": 0} if name == HATCHED else {}
+        _entry(page, x, top + rows * _ROW, label, facecolor=outcome_colour(name, tissue_grey), **hatch)
         rows += 1
-    _outline_entry(page, x, top + rows * _ROW, "outline: labelled IDC", "white")
+    _outline_entry(page, x, top + rows * _ROW, "dashes: labelled IDC", "white")
+    for i in range(1, _DASHES, 2):
+        left = x + i * _SWATCH_W / _DASHES
+        page.rectangle(left, top + rows * _ROW - 0.115, _SWATCH_W / _DASHES, _SWATCH_H, facecolor="white")
 
 
 def _entry(page: Page, x: float, y: float, label: str, **swatch: Any) -> None:
@@ -159,7 +166,7 @@ def figure_rows(scores: Scores, mpp_l0: tuple[float, float]) -> list[tuple[str, 
     tissue, idc = scores.areas_mm2(mpp_l0)
     share = f" ({idc / tissue:.1%})".replace("%", " %") if tissue else ""
     rows.append(("Tissue scored", _area_text(tissue)))
-    rows.append(("Predicted IDC", _area_text(idc) + share))
+    rows.append(("Called IDC", _area_text(idc) + share))
     return rows
 
 
@@ -175,5 +182,5 @@ def _metric_rows(metrics: Metrics) -> list[tuple[str, str]]:
         "F1": metrics.f1,
         "AUC": metrics.auc,
     }
-    rows = [("Patches with label, n", f"{metrics.n:,}")]
+    rows = [("Labelled patches, n", f"{metrics.n:,}")]
     return rows + [(name, _DASH if value is None else f"{value:.3f}") for name, value in named.items()]

@@ -20,6 +20,9 @@ OUTCOMES = {
 and of which none is a colour of the probabilities, and a grey that stays in the background. Missed IDC is black: the
 error that must not be overlooked."""
 
+HATCHED, HATCH_RGB = "FP", (150, 90, 0)
+"""In grey print, true and false positives have one brightness: the errors among them are hatched."""
+
 _OPACITY = 0.8
 
 
@@ -35,7 +38,7 @@ def outcomes(scores: Scores) -> dict[str, NDArray[np.bool_]]:
 
 
 def paint_agreement(pixels: NDArray[np.uint8], boxes: Boxes, scores: Scores, line_px: int = 1) -> NDArray[np.uint8]:
-    """Colour labelled patches by outcome over their grey tissue and outline those labelled IDC.
+    """Colour labelled patches by outcome over their grey tissue and outline those labelled IDC with dashes.
 
     Scored patches without a label stay as tissue; unreadable ones are marked.
 
@@ -52,10 +55,21 @@ def paint_agreement(pixels: NDArray[np.uint8], boxes: Boxes, scores: Scores, lin
         colour = _OPACITY * np.array(OUTCOMES[name][1], dtype=np.float32)
         for _, where in boxes.slices(which):
             painted[where] = np.rint((1 - _OPACITY) * (pixels[where] @ LUMA)[..., None] + colour)
+            if name == HATCHED:
+                lines = _hatch(where, boxes.side_px)
+                over = _OPACITY * np.array(HATCH_RGB, dtype=np.float32)
+                painted[where][lines] = np.rint((1 - _OPACITY) * (pixels[where][lines] @ LUMA)[..., None] + over)
     mark_unreadable(painted, boxes, scores)
     known = scores.label != UNKNOWN
-    draw_outline(painted, boxes, scores.label == 1, known, line_px)
+    draw_outline(painted, boxes, scores.label == 1, known, line_px, dash_px=max(3, 4 * line_px))
     return painted
+
+
+def _hatch(where: tuple[slice, slice], side_px: int) -> NDArray[np.bool_]:
+    """Diagonal lines that go on from patch to patch, as a mask of the shape of a patch that lies at `where`."""
+    period = max(3, side_px // 2)
+    y, x = np.ogrid[where]
+    return np.asarray((y + x) % period < max(1, period // 5))
 
 
 def outcome_colour(name: str, tissue_grey: float) -> tuple[float, float, float]:

@@ -67,8 +67,11 @@ def draw_outline(
     inside: NDArray[np.bool_],
     allowed: NDArray[np.bool_],
     line_px: int,
+    dash_px: int = 0,
 ) -> None:
     """Outline the `inside` patches in place: dark on their own outermost `line_px`, half as much white on both sides.
+
+    With `dash_px` the line is of dashes of about this length, so that it is unlike another line in grey print, too.
 
     The halo keeps to the `allowed` patches: what was not scored stays as it is.
     """
@@ -81,7 +84,12 @@ def draw_outline(
     outer_halo = grow_mask(region, halo_px) & ~region & boxes.mask(allowed, shape)
     inner_halo = core & ~shrink_mask(core, halo_px)
     painted[outer_halo | inner_halo] = HALO_RGB
-    painted[region & ~core] = LINE_RGB
+    line = region & ~core
+    painted[line] = LINE_RGB
+    if dash_px:
+        y, x = np.nonzero(line)
+        gap = ((x + y) // dash_px) % 2 == 1
+        painted[y[gap], x[gap]] = HALO_RGB
 
 
 def mark_unreadable(painted: NDArray[np.uint8], boxes: Boxes, scores: Scores) -> None:

@@ -21,7 +21,7 @@ from markupsafe import Markup
 from wsi_idc import __version__
 from wsi_idc.evaluation.cohort_metrics import SlideSummary
 from wsi_idc.plotting.caption import PHANTOM, RESEARCH_USE, threshold_text
-from wsi_idc.plotting.error_map import OUTCOMES
+from wsi_idc.plotting.error_map import HATCH_RGB, HATCHED, OUTCOMES
 from wsi_idc.plotting.overlay import LINE_RGB, UNREADABLE_LINE_RGB, UNREADABLE_RGB
 from wsi_idc.plotting.style import colour_table
 from wsi_idc.report.gather import SlideResults
@@ -146,6 +146,7 @@ def build_page(title: str, slides: Sequence[Shown], pooled: Pooled | None, thres
         moving=FIGURES,
         fixed=FIXED_FIGURES,
         outcomes={key: {"name": name, "rgb": rgb} for key, (name, rgb) in OUTCOMES.items()},
+        hatched=HATCHED,
         research_use=RESEARCH_USE,
         phantom=PHANTOM,
         version=__version__,
@@ -182,6 +183,7 @@ def _told(slides: Sequence[Shown], pooled: Pooled | None, thresholds: Sequence[f
     return {
         "colours": colours.tobytes().hex(),
         "outcomes": {key: rgb for key, (_, rgb) in OUTCOMES.items()},
+        "hatch": [HATCHED, HATCH_RGB],
         "line": LINE_RGB,
         "unreadable": [UNREADABLE_RGB, UNREADABLE_LINE_RGB],
         "steps": STEPS,

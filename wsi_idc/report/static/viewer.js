@@ -7,6 +7,22 @@ wsiIdc.viewer = (() => {
   const css = (rgb) => `rgb(${rgb.join()})`;
   const FILLS = COLOURS.map(css);
   const OUTCOME_FILLS = Object.fromEntries(Object.entries(data.outcomes).map(([key, rgb]) => [key, css(rgb)]));
+  // In grey print, true and false positives have one brightness: the errors among them are hatched.
+  OUTCOME_FILLS[data.hatch[0]] = (() => {
+    const tile = document.createElement("canvas");
+    tile.width = tile.height = 8;
+    const context = tile.getContext("2d");
+    context.fillStyle = css(data.outcomes[data.hatch[0]]);
+    context.fillRect(0, 0, 8, 8);
+    context.strokeStyle = css(data.hatch[1]);
+    context.lineWidth = 2;
+    for (const x of [-8, 0, 8]) {
+      context.moveTo(x, 8);
+      context.lineTo(x + 8, 0);
+    }
+    context.stroke();
+    return context.createPattern(tile, "repeat");
+  })();
   // Sharp patches, also those that the slide's edge cuts, without a canvas that a browser refuses.
   const PATCH_PX = 25;
   const CANVAS_PX = 4096;
