@@ -61,11 +61,11 @@ def patient(case: str, data: str | None, quiet: bool, **given: Any) -> int:
 @click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
 @options.pixels
 @_form
-def slide(file: Path, mpp: float | None, icc: bool, allow_upsampling: bool, **given: Any) -> int:
+def slide(file: Path, mpp: float | None, image: str | None, icc: bool, allow_upsampling: bool, **given: Any) -> int:
     """Bring a raw slide to 4 µm/px: whatever OpenSlide reads, and OME-TIFF."""
     from wsi_idc.slides.slide import Slide
 
-    with Slide(file, mpp=mpp, icc=icc, allow_upsampling=allow_upsampling, tissue_mask=False) as source:
+    with Slide(file, mpp=mpp, image=image, icc=icc, allow_upsampling=allow_upsampling, tissue_mask=False) as source:
         return _write(source, **given)
 
 

@@ -108,7 +108,7 @@ def _score_each(
                         draw=None if outputs is None else _drawing(source, classifier.config, outputs),
                     )
             if scoring.layout == "wsinfer":
-                write_wsinfer(result.scores, scoring.out)
+                write_wsinfer(result.scores, scoring.out, source.origin_px)
             click.echo(result.scores_path if outputs is None else result.folder / "heatmap.png")
             results.append(result)
     finally:

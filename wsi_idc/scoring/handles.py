@@ -67,6 +67,7 @@ class SlideOptions:
     tissue_mask: bool = True
     icc: bool = False
     allow_upsampling: bool = False
+    image: str | None = None
 
 
 @dataclass(frozen=True)
