@@ -30,7 +30,7 @@ def test_tiles_score_as_the_slide_does(run: Run, tmp_path: Path, name: str) -> N
 
 
 def test_unreadable_tiles_are_named(run: Run, tmp_path: Path) -> None:
-    path = write_slide(tmp_path / "a.tiff", smooth_tissue(1_216, 1_216), 1.0, tile=400)
+    path = write_slide(tmp_path / "a.tiff", smooth_tissue(1_300, 1_300), 1.0, tile=400)
     damage(path, 5, b"\x00")
     ran = run("tile", path, tmp_path / "set", "--no-tissue-mask")
     assert ran.code == 1

@@ -104,7 +104,7 @@ def test_sixteen_bits(tmp_path: Path) -> None:
     wide = tissue().astype(np.uint16) * 257
     with open_reader(write_ome(tmp_path / "a.ome.tif", [("s", wide, scale(0.5))])) as reader:
         np.testing.assert_array_equal(reader.read(0, 0, 0, SIDE, SIDE)[..., :3], tissue())
-    with pytest.raises(SlideError, match="holds 16-bit pixels of .* convert it to 8-bit RGB"):
+    with pytest.raises(SlideError, match=r"holds 16-bit pixels of .* convert it to 8-bit RGB"):
         open_reader(write_ome(tmp_path / "b.ome.tif", [("s", wide >> 4, scale(0.5))]))
 
 
@@ -132,7 +132,7 @@ def test_plain_images_with_a_scale(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "strips.tif", tissue(), photometric="rgb", rowsperstrip=16, metadata=None)
     tifffile.imwrite(tmp_path / "imagej.tif", tissue(), imagej=True)
     for name in ("a.png", "a.jpg", "strips.tif", "imagej.tif"):
-        with pytest.raises(SlideError, match="does not say its scale: .*--mpp"):
+        with pytest.raises(SlideError, match=r"does not say its scale: .*--mpp"):
             Slide(tmp_path / name)
         with Slide(tmp_path / name, mpp=1.0, tissue_mask=False) as slide:
             assert slide.read(0, len(slide.patches)).readable.all()

@@ -10,10 +10,8 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
-import click
-
 from wsi_idc.cli import DONE, INCOMPLETE
-from wsi_idc.cli.console import Bar, console, list_problems, loading, progress_bar, warn
+from wsi_idc.cli.console import Bar, console, list_problems, loading, print_path, progress_bar, warn
 from wsi_idc.cli.options import Scoring
 from wsi_idc.cli.report import report_bar
 from wsi_idc.cohort import ScoredCohort, Step, Watcher, score_cohort
@@ -104,7 +102,7 @@ class _Shown(Watcher):
             speed = self._patches / max(monotonic() - self._started, 1e-3)
             _say(f"{text}: {outcome.error or 'done'} ({self._patches:,} patches so far, {speed:,.0f}/s)")
         if outcome.result is not None:
-            click.echo(outcome.result.folder / "heatmap.png" if self._drawn else outcome.result.scores_path)
+            print_path(outcome.result.folder / "heatmap.png" if self._drawn else outcome.result.scores_path)
 
     def wait(self, holder: str) -> None:
         if self._bar:

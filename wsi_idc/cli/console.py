@@ -6,8 +6,10 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from tempfile import TemporaryFile
 
+import click
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import (
@@ -33,6 +35,16 @@ console = Console(stderr=True, highlight=False, soft_wrap=True)
 def warn(line: str) -> None:
     """Print a warning, with whatever could steer the terminal taken out."""
     console.print(f"[yellow]Warning:[/] {_shown(line)}")
+
+
+def print_path(path: Path) -> None:
+    """Print a path to stdout; a name that is no UTF-8 as the bytes that it has on the disk."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        click.echo(os.fsencode(path))
+    else:
+        click.echo(path)
 
 
 def list_problems(problems: Iterable[Problem], rest: str = "") -> None:

@@ -72,7 +72,7 @@ def slide(file: Path, mpp: float | None, image: str | None, icc: bool, allow_ups
 def _write(source: PatchSource, *, form: str, version: Any, compression: Any, out: Path, quiet: bool) -> int:
     from wsi_idc._util.files import make_folder, remove_unfinished
     from wsi_idc._util.lock import wait_lock
-    from wsi_idc.cli.console import list_problems, progress_bar
+    from wsi_idc.cli.console import list_problems, print_path, progress_bar
     from wsi_idc.scoring.origins import ORIGINS_FILE, making
     from wsi_idc.scoring.results import MOSAIC_FILE, MOSAIC_TIFF, MOSAIC_ZARR, MOSAICS
 
@@ -107,6 +107,6 @@ def _write(source: PatchSource, *, form: str, version: Any, compression: Any, ou
                         path = write_mosaic_tiff(source, folder, compression=compression or "jpeg", on_block=move)
                     else:
                         path = write_mosaic_zarr(source, folder, version=version or "0.4", on_block=move)
-    click.echo(path)
+    print_path(path)
     list_problems(source.lost)
     return INCOMPLETE if source.lost else DONE

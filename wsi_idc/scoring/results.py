@@ -327,7 +327,6 @@ def _provenance(source: SlideFacts, model: Scorer, result: SlideResult, key: str
             "mpp": list(source.mpp),
             "mpp_source": source.mpp_source,
             "size_px": list(source.size_px),
-            "origin_px": list(source.origin_px),
             **source.details,
         },
         "images": [{"name": image.name, "width": image.width_px, "height": image.height_px} for image in source.images],
