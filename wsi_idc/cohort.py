@@ -293,8 +293,9 @@ def _sum_up(outcomes: Sequence[Outcome], config: ModelConfig, out: Path, layout:
     write_cohort_metrics(out / METRICS_FILE, scores)
     _draw_confusion(scores, config, outcomes, out)
     if layout == "wsinfer":
-        for of_slide in scores:
-            write_wsinfer(of_slide, out)
+        for outcome in outcomes:
+            if outcome.result is not None:
+                write_wsinfer(outcome.result.scores, out, outcome.origin_px)
     return rows
 
 

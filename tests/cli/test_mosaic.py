@@ -80,7 +80,7 @@ def test_a_slide_lies_where_its_tiles_do(run: Run, tmp_path: Path) -> None:
 
 
 def test_what_is_damaged_is_left_out_of_the_mosaic(run: Run, tmp_path: Path) -> None:
-    path = write_slide(tmp_path / "a.tiff", smooth_tissue(1_216, 1_216), 2.0, tile=400)
+    path = write_slide(tmp_path / "a.tiff", smooth_tissue(1_300, 1_300), 2.0, tile=400)
     with Slide(path, tissue_mask=False) as slide:
         whole = slide.region(0, 0, *slide.mosaic_px)
     damage(path, 5, b"\x00")
@@ -130,3 +130,28 @@ def test_a_mosaic_lasts_as_long_as_the_slide(run: Run, patch_set: Path, tmp_path
     next(patch_set.glob("8863/*/*_x51_y1_*.png")).unlink()
     assert run("score", *args).code == 0
     assert not any(path.exists() for path in made)
+
+
+def test_a_mosaic_of_unknown_origin_is_another_slides(run: Run, patch_set: Path, tmp_path: Path) -> None:
+    """A run that is killed while it draws leaves no run.json; the file is then replaced by another slide."""
+    args = ("patient", 8863, "--data", patch_set, "--out", tmp_path / "out")
+    folder = tmp_path / "out" / "8863"
+    assert run("heatmap", *args, "--geojson", "none").code == 0
+    assert not (folder / ".mosaics.json").exists()
+    (folder / "run.json").unlink()
+    next(patch_set.glob("8863/*/*_x51_y1_*.png")).unlink()
+    assert run("score", *args).code == 0
+    assert not (folder / "mosaic.png").exists()
+
+
+def test_a_mosaic_made_over_the_scores_of_another_slide(run: Run, patch_set: Path, tmp_path: Path) -> None:
+    args = ("patient", 8863, "--data", patch_set, "--out", tmp_path / "out")
+    mosaic = tmp_path / "out" / "8863" / "mosaic.ome.tif"
+    patch = next(patch_set.glob("8863/*/*_x51_y1_*.png"))
+    content = patch.read_bytes()
+    assert run("score", *args).code == 0
+    patch.unlink()
+    assert run("mosaic", *args, "--format", "ome-tiff").code == 0
+    patch.write_bytes(content)
+    assert run("score", *args).code == 0
+    assert not mosaic.exists()

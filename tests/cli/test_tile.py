@@ -19,7 +19,7 @@ def probabilities(folder: Path) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("name", ["set", "set.zip", "set.zarr"])
 def test_tiles_score_as_the_slide_does(run: Run, tmp_path: Path, name: str) -> None:
-    path = write_slide(tmp_path / "a.tiff", smooth_tissue(900, 1_250), 1.0)
+    path = write_slide(tmp_path / "a.tiff", smooth_tissue(960, 1_350), 1.0)
     ran = run("tile", path, tmp_path / name, "--case", 777_777, "--no-tissue-mask")
     assert (ran.code, ran.out) == (0, f"{tmp_path / name}\n")
     assert run("score", "patient", 777_777, "--data", tmp_path / name, "--out", tmp_path / "out").code == 0
@@ -30,7 +30,7 @@ def test_tiles_score_as_the_slide_does(run: Run, tmp_path: Path, name: str) -> N
 
 
 def test_unreadable_tiles_are_named(run: Run, tmp_path: Path) -> None:
-    path = write_slide(tmp_path / "a.tiff", smooth_tissue(1_216, 1_216), 2.0, tile=400)
+    path = write_slide(tmp_path / "a.tiff", smooth_tissue(1_300, 1_300), 2.0, tile=400)
     damage(path, 5, b"\x00")
     ran = run("tile", path, tmp_path / "set", "--no-tissue-mask")
     assert ran.code == 1

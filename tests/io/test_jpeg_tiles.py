@@ -118,3 +118,23 @@ def test_tiles_are_as_openslide_reads_them(mpp: float, most: int, tmp_path: Path
     assert read[0].shape == (4, 50, 50, 3)
     assert np.abs(read[0] - read[1]).mean() < 0.6
     assert np.abs(read[0] - read[1]).max() <= most
+
+
+@pytest.mark.parametrize("factor", [2, 4, 8])
+def test_the_last_reduced_pixels_leave_out_what_fills_the_tile_up(factor: int, tmp_path: Path) -> None:
+    """The encoder's padding is dark here, the level's last pixels are bright."""
+    width, height = 3 * TILE + 1, 2 * TILE + 3
+    padded = np.zeros((3 * TILE, 4 * TILE, 3), np.uint8)
+    padded[:height, :width] = 240
+    path = write(tmp_path / "a.tif", padded)
+    with tifffile.TiffFile(path, mode="r+") as tiff:
+        tiff.pages[0].tags["ImageWidth"].overwrite(width)
+        tiff.pages[0].tags["ImageLength"].overwrite(height)
+    with OpenSlideReader(path) as reader:
+        size = -(-width // factor), -(-height // factor)
+        region = reader._jpeg.tiles[0].read(factor, 0, 0, *size, lambda *where: reader.read(0, *where))
+        own = reader.read(0, 0, 0, width, height)[..., :3].astype(float)
+    last = own[:, width // factor * factor :].mean(axis=1)
+    rows = np.arange(0, height, factor)
+    means = np.add.reduceat(last, rows) / np.minimum(factor, height - rows)[:, None]
+    np.testing.assert_allclose(region[:, -1, :3], means, atol=1)

@@ -174,7 +174,7 @@ def damage(path: Path, tile: int, content: bytes | None) -> None:
 @pytest.mark.parametrize("content", [b"\x00", None])
 def test_a_damaged_tile_is_unreadable_and_the_rest_is_not(tmp_path: Path, content: bytes | None) -> None:
     """The slide's own tile 5 covers pixels 400 to 800 in x and 400 to 800 in y of 1,200 x 1,200: four of ours."""
-    pixels = smooth_tissue(1_216, 1_216)
+    pixels = smooth_tissue(1_300, 1_300)
     path = write_slide(tmp_path / "a.tiff", pixels, 2.0, tile=400)
     with Slide(path, tissue_mask=False) as slide:
         whole = slide.read(0, len(slide.patches))

@@ -10,10 +10,17 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
-import click
-
 from wsi_idc.cli import DONE, INCOMPLETE
-from wsi_idc.cli.console import Bar, console, list_problems, loading, progress_bar, say_waiting, warn
+from wsi_idc.cli.console import (
+    Bar,
+    console,
+    list_problems,
+    loading,
+    print_path,
+    progress_bar,
+    say_waiting,
+    warn,
+)
 from wsi_idc.cli.options import Scoring
 from wsi_idc.cli.report import report_bar
 from wsi_idc.cohort import ScoredCohort, Step, Watcher, score_cohort
@@ -107,7 +114,7 @@ class _Shown(Watcher):
             made = outcome.result.folder / "heatmap.png" if self._drawn else outcome.result.scores_path
             # The bar ends without a newline, and both may go to one terminal.
             with self._bar.away() if self._bar and sys.stdout.isatty() else nullcontext():
-                click.echo(made)
+                print_path(made)
 
     def wait(self, holder: str) -> None:
         say_waiting(holder)

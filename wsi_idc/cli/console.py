@@ -6,9 +6,11 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO
 
+import click
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import (
@@ -39,6 +41,16 @@ def warn(line: str) -> None:
 def say_waiting(holder: str) -> None:
     """Say at once, terminal or not, who has the folder that is waited for."""
     console.print(_shown(f"Waiting for {holder}"))
+
+
+def print_path(path: Path) -> None:
+    """Print a path to stdout; a name that is no UTF-8 as the bytes that it has on the disk."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        click.echo(os.fsencode(path))
+    else:
+        click.echo(path)
 
 
 def list_problems(problems: Iterable[Problem], rest: str = "") -> None:

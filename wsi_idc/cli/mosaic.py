@@ -62,19 +62,20 @@ def patient(case: str, data: str | None, quiet: bool, **given: Any) -> int:
 @click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
 @options.pixels
 @_form
-def slide(file: Path, mpp: float | None, icc: bool, allow_upsampling: bool, **given: Any) -> int:
+def slide(file: Path, mpp: float | None, image: str | None, icc: bool, allow_upsampling: bool, **given: Any) -> int:
     """Bring a raw slide to 8 µm/px: whatever OpenSlide reads, and OME-TIFF."""
     from wsi_idc.slides.slide import Slide
 
-    with Slide(file, mpp=mpp, icc=icc, allow_upsampling=allow_upsampling, tissue_mask=False) as source:
+    with Slide(file, mpp=mpp, image=image, icc=icc, allow_upsampling=allow_upsampling, tissue_mask=False) as source:
         return _write(source, **given)
 
 
 def _write(source: PatchSource, *, form: str, version: Any, compression: Any, out: Path, quiet: bool) -> int:
     from wsi_idc._util.files import make_folder, remove_unfinished
     from wsi_idc._util.lock import wait_lock
-    from wsi_idc.cli.console import list_problems, progress_bar, say_waiting
-    from wsi_idc.scoring.results import MOSAICS
+    from wsi_idc.cli.console import list_problems, print_path, progress_bar, say_waiting
+    from wsi_idc.scoring.origins import ORIGINS_FILE, making
+    from wsi_idc.scoring.results import MOSAIC_FILE, MOSAIC_TIFF, MOSAIC_ZARR, MOSAICS
 
     if version and form != "ome-zarr":
         raise click.UsageError("--ome-zarr goes with --format ome-zarr.")
@@ -89,19 +90,21 @@ def _write(source: PatchSource, *, form: str, version: Any, compression: Any, ou
 
         with wait_lock(folder, say_waiting):
             bar.describe(what)
-            for name in MOSAICS:
+            for name in (*MOSAICS, ORIGINS_FILE):
                 remove_unfinished(folder / name)
-            if form == "png":
-                from wsi_idc.plotting.slide_pictures import save_mosaic
+            made = {"png": MOSAIC_FILE, "ome-tiff": MOSAIC_TIFF, "ome-zarr": MOSAIC_ZARR}[form]
+            with making(folder, made, source):
+                if form == "png":
+                    from wsi_idc.plotting.slide_pictures import save_mosaic
 
-                path = save_mosaic(source, folder)
-            else:
-                from wsi_idc.export.slide_image import write_mosaic_tiff, write_mosaic_zarr
-
-                if form == "ome-tiff":
-                    path = write_mosaic_tiff(source, folder, compression=compression or "jpeg", on_block=move)
+                    path = save_mosaic(source, folder)
                 else:
-                    path = write_mosaic_zarr(source, folder, version=version or "0.4", on_block=move)
-    click.echo(path)
+                    from wsi_idc.export.slide_image import write_mosaic_tiff, write_mosaic_zarr
+
+                    if form == "ome-tiff":
+                        path = write_mosaic_tiff(source, folder, compression=compression or "jpeg", on_block=move)
+                    else:
+                        path = write_mosaic_zarr(source, folder, version=version or "0.4", on_block=move)
+    print_path(path)
     list_problems(source.lost)
     return INCOMPLETE if source.lost else DONE

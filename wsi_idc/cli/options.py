@@ -117,6 +117,12 @@ pixels = together(
         metavar="UM",
         help="Scale of the slide at its finest in µm/px; stands above the file's own. [default: the file's]",
     ),
+    click.option(
+        "--image",
+        metavar="NAME|INDEX",
+        help="Which of several images in one file, by name or number from 0. [default: the largest that is no label, "
+        "macro or thumbnail]",
+    ),
     click.option("--icc", is_flag=True, help="Convert colours to sRGB by the slide's ICC profile."),
     click.option("--allow-upsampling", is_flag=True, help="Take slides coarser than 1.1 times the model's scale, too."),
 )
@@ -141,11 +147,17 @@ def slide(function: Callable[..., int]) -> Callable[..., int]:
     @_slide
     @wraps(function)
     def collect(
-        mpp: float | None, min_tissue: float, tissue_mask: bool, icc: bool, allow_upsampling: bool, **given: Any
+        mpp: float | None,
+        image: str | None,
+        min_tissue: float,
+        tissue_mask: bool,
+        icc: bool,
+        allow_upsampling: bool,
+        **given: Any,
     ) -> int:
         from wsi_idc.scoring.handles import SlideOptions
 
-        return function(reading=SlideOptions(mpp, min_tissue, tissue_mask, icc, allow_upsampling), **given)
+        return function(reading=SlideOptions(mpp, min_tissue, tissue_mask, icc, allow_upsampling, image), **given)
 
     return collect
 

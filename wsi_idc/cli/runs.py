@@ -9,11 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
 from wsi_idc._util.files import make_folder
 from wsi_idc.cli import DONE, INCOMPLETE
-from wsi_idc.cli.console import list_problems, loading, progress_bar, say_waiting, warn
+from wsi_idc.cli.console import list_problems, loading, print_path, progress_bar, say_waiting, warn
 from wsi_idc.cli.options import Scoring
 from wsi_idc.datasets.dataset import Dataset
 from wsi_idc.datasets.opening import open_dataset
@@ -111,8 +109,8 @@ def _score_each(
                         draw=None if outputs is None else _drawing(source, classifier.config, outputs),
                     )
             if scoring.layout == "wsinfer":
-                write_wsinfer(result.scores, scoring.out)
-            click.echo(result.scores_path if outputs is None else result.folder / "heatmap.png")
+                write_wsinfer(result.scores, scoring.out, source.origin_px)
+            print_path(result.scores_path if outputs is None else result.folder / "heatmap.png")
             results.append(result)
     finally:
         _report(results, classifier.config, noun.lower())

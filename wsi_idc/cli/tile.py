@@ -30,7 +30,7 @@ def command(
     file: Path, out: Path, form: Any, case: int | None, reading: SlideOptions, labels: Path | None, quiet: bool
 ) -> int:
     """Cut a raw slide into named patches that --data takes: OUT/<case>/<case>_idx5_x1_y51.png."""
-    from wsi_idc.cli.console import list_problems, progress_bar, warn
+    from wsi_idc.cli.console import list_problems, print_path, progress_bar, warn
     from wsi_idc.datasets.packing import check_free, write_patches
     from wsi_idc.slides.tiles import SlideTiles, case_number
 
@@ -41,7 +41,7 @@ def command(
             tiles = SlideTiles(slide, number)
         with progress_bar(f"Case {number}", len(tiles.patches), quiet, "tiles") as bar:
             unreadable = write_patches(out, [tiles], form, bar.advance)
-    click.echo(out)
+    print_path(out)
     list_problems(tiles.problems)
     for problem in unreadable:
         warn(str(problem))

@@ -7,6 +7,7 @@ What QuPath wants stands in its PathObjectTypeAdapters: type of object, lock, cl
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import uuid
 from collections.abc import Iterable, Iterator
@@ -25,6 +26,9 @@ from wsi_idc.source import UNKNOWN
 
 RGB = tuple[int, int, int]
 
+CORNER = (0, 0)
+"""Where pixels are counted from, unless QuPath crops the slide to what was scanned."""
+
 IDC, NO_IDC = "IDC", "no IDC"
 """Classes of a patch that is called IDC, and of one that is not. Read back as outlines, only the first counts."""
 
@@ -36,7 +40,14 @@ _AREA_DECIMALS = 6
 """A square µm, in mm²."""
 
 
-def write_geojson(scores: Scores, path: Path, *, idc_rgb: RGB = IDC_RGB, no_idc_rgb: RGB = NO_IDC_RGB) -> None:
+def write_geojson(
+    scores: Scores,
+    path: Path,
+    *,
+    origin_px: tuple[int, int] = CORNER,
+    idc_rgb: RGB = IDC_RGB,
+    no_idc_rgb: RGB = NO_IDC_RGB,
+) -> None:
     """Write the scored tiles, whole or not at all.
 
     A tile is called ``IDC`` or ``no IDC`` as in ``pred``, and measures ``prob_idc``, with context
@@ -52,6 +63,8 @@ def write_geojson(scores: Scores, path: Path, *, idc_rgb: RGB = IDC_RGB, no_idc_
     path : Path
         Should end in ``.geojson``; compressed where it ends in ``.gz``. An older file is replaced. The same scores
         make the same bytes.
+    origin_px : tuple of int
+        Where QuPath counts pixels from, x and y in pixels of level 0: see `SlideFacts.origin_px`.
     idc_rgb, no_idc_rgb : tuple of int
         Colours of the two classes, 0-255.
 
@@ -63,10 +76,17 @@ def write_geojson(scores: Scores, path: Path, *, idc_rgb: RGB = IDC_RGB, no_idc_
         If the disk is full.
     """
     classes = classification(NO_IDC, no_idc_rgb), classification(IDC, idc_rgb)
-    write_features(path, (_tile(scores, i, classes) for i in np.flatnonzero(scores.readable).tolist()))
+    write_features(path, (_tile(scores, i, classes, origin_px) for i in np.flatnonzero(scores.readable).tolist()))
 
 
-def write_contours(scores: Scores, path: Path, mpp: tuple[float, float], *, idc_rgb: RGB = IDC_RGB) -> None:
+def write_contours(
+    scores: Scores,
+    path: Path,
+    mpp: tuple[float, float],
+    *,
+    origin_px: tuple[int, int] = CORNER,
+    idc_rgb: RGB = IDC_RGB,
+) -> None:
     """Write the outlines of the patches called IDC as annotations, whole or not at all.
 
     Patches that share a side form a region, a polygon with its holes that follows the patches' own edges; those that
@@ -76,7 +96,7 @@ def write_contours(scores: Scores, path: Path, mpp: tuple[float, float], *, idc_
 
     Parameters
     ----------
-    scores, path, idc_rgb
+    scores, path, origin_px, idc_rgb
         As in `write_geojson`.
     mpp : tuple of float
         Scale of level 0 along x and y, in µm/px.
@@ -90,7 +110,7 @@ def write_contours(scores: Scores, path: Path, mpp: tuple[float, float], *, idc_
     boxes = (side[called] for side in (scores.minx, scores.miny, scores.width, scores.height))
     regions = (Region(called[region.boxes], region.rings, region.area) for region in trace_regions(*boxes))
     of_class = classification(IDC, idc_rgb)
-    write_features(path, (_contour(scores, region, k, mpp, of_class) for k, region in enumerate(regions, 1)))
+    write_features(path, (_contour(scores, region, k, mpp, of_class, origin_px) for k, region in enumerate(regions, 1)))
 
 
 def classification(name: str, rgb: RGB) -> dict[str, Any]:
@@ -112,13 +132,19 @@ def feature(
 
 def object_id(scores: Scores, kind: str, i: int) -> str:
     """UUIDv5 of the slide and the position of its patch `i`, another one for each kind of object."""
-    slide = uuid.uuid5(uuid.NAMESPACE_OID, f"wsi-idc {scores.slide}")
+    slide = _uuid5(f"wsi-idc {scores.slide}")
     return str(uuid.uuid5(slide, f"{kind} {scores.minx[i]} {scores.miny[i]}"))
 
 
-def box_ring(scores: Scores, i: int) -> list[list[int]]:
+def _uuid5(name: str) -> uuid.UUID:
+    """UUIDv5 of a name that may hold bytes of a file's name that are no UTF-8, kept by Python as surrogates."""
+    hashed = hashlib.sha1(uuid.NAMESPACE_OID.bytes + name.encode("utf-8", "surrogateescape"), usedforsecurity=False)
+    return uuid.UUID(bytes=hashed.digest()[:16], version=5)
+
+
+def box_ring(scores: Scores, i: int, origin_px: tuple[int, int] = CORNER) -> list[list[int]]:
     """Corners of a patch, from the upper right one round to it again, as wsinfer writes them."""
-    left, top = int(scores.minx[i]), int(scores.miny[i])
+    left, top = int(scores.minx[i]) - origin_px[0], int(scores.miny[i]) - origin_px[1]
     right, bottom = left + int(scores.width[i]), top + int(scores.height[i])
     return [[right, top], [right, bottom], [left, bottom], [left, top], [right, top]]
 
@@ -150,18 +176,26 @@ def _writing(path: Path) -> Iterator[TextIO]:
         yield text
 
 
-def _tile(scores: Scores, i: int, classes: tuple[dict[str, Any], dict[str, Any]]) -> dict[str, Any]:
+def _tile(
+    scores: Scores, i: int, classes: tuple[dict[str, Any], dict[str, Any]], origin_px: tuple[int, int]
+) -> dict[str, Any]:
     measured: dict[str, float] = {"prob_idc": float(scores.prob_idc[i])}
     if scores.prob_idc_context is not None:
         measured[CONTEXT_COLUMN] = float(scores.prob_idc_context[i])
     if scores.label[i] != UNKNOWN:
         measured["label"] = int(scores.label[i])
     of_class = classes[int(scores.pred[i])]
-    return feature(object_id(scores, "tile", i), "tile", [box_ring(scores, i)], measured, classification=of_class)
+    ring = box_ring(scores, i, origin_px)
+    return feature(object_id(scores, "tile", i), "tile", [ring], measured, classification=of_class)
 
 
 def _contour(
-    scores: Scores, region: Region, number: int, mpp: tuple[float, float], of_class: dict[str, Any]
+    scores: Scores,
+    region: Region,
+    number: int,
+    mpp: tuple[float, float],
+    of_class: dict[str, Any],
+    origin_px: tuple[int, int],
 ) -> dict[str, Any]:
     measured: dict[str, float] = {"prob_idc_mean": _mean(scores.prob_idc, region)}
     if scores.prob_idc_context is not None:
@@ -171,7 +205,7 @@ def _contour(
     return feature(
         object_id(scores, "region", int(region.boxes[0])),
         "annotation",
-        (ring.tolist() for ring in region.rings),
+        ((ring - np.array(origin_px)).tolist() for ring in region.rings),
         measured,
         isLocked=False,
         name=f"{IDC} {number}",

@@ -54,9 +54,9 @@ def write_outputs(source: PatchSource, scores: Scores, model: ModelConfig, wante
     for path in {folder / GEOJSON_FILE, folder / f"{GEOJSON_FILE}.gz", tiff, overlay, zarr} - kept:
         remove(path)
     if form == "tiles":
-        write_geojson(scores, geojson)
+        write_geojson(scores, geojson, origin_px=source.origin_px)
     elif form == "contours":
-        write_contours(scores, geojson, source.mpp)
+        write_contours(scores, geojson, source.mpp, origin_px=source.origin_px)
     if "tiff" in wanted.ome:
         write_probability_tiff(scores, source, tiff)
         write_overlay_tiff(source, scores, wanted.style, overlay)

@@ -19,7 +19,7 @@ import numpy as np
 
 from wsi_idc import __version__
 from wsi_idc._util.files import make_folder, replacing_text, write_json
-from wsi_idc.export.geojson import box_ring, feature, object_id, write_features
+from wsi_idc.export.geojson import CORNER, box_ring, feature, object_id, write_features
 from wsi_idc.model.config import ModelConfig
 from wsi_idc.scoring.scores import COLUMNS, DECIMALS, Scores
 
@@ -39,7 +39,7 @@ def wsinfer_name(slide: str) -> str:
     return slide.replace("%", "%25").replace("/", "%2F")
 
 
-def write_wsinfer(scores: Scores, out: Path) -> tuple[Path, Path]:
+def write_wsinfer(scores: Scores, out: Path, origin_px: tuple[int, int] = CORNER) -> tuple[Path, Path]:
     """Write the table and the GeoJSON of a slide into the folders of all, each whole or not at all.
 
     Parameters
@@ -49,6 +49,8 @@ def write_wsinfer(scores: Scores, out: Path) -> tuple[Path, Path]:
         probabilities are those without context.
     out : Path
         Folder of all results; the two folders are made in it.
+    origin_px : tuple of int
+        Where QuPath counts pixels from, for the GeoJSON: see `SlideFacts.origin_px`.
 
     Returns
     -------
@@ -78,7 +80,7 @@ def write_wsinfer(scores: Scores, out: Path) -> tuple[Path, Path]:
             feature(
                 object_id(scores, "tile", i),
                 "tile",
-                [box_ring(scores, i)],
+                [box_ring(scores, i, origin_px)],
                 {"prob_no_idc": float(scores.prob_no_idc[i]), "prob_idc": float(scores.prob_idc[i])},
             )
             for i in rows

@@ -81,6 +81,8 @@ class Outcome:
     error : str
         Why it failed; empty where it did not.
     seconds : float
+    origin_px : tuple of int
+        Where QuPath counts pixels from.
     """
 
     name: str
@@ -89,6 +91,7 @@ class Outcome:
     mpp: tuple[float, float] = (math.nan, math.nan)
     error: str = ""
     seconds: float = 0.0
+    origin_px: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True)
@@ -396,7 +399,9 @@ class Cohort:
         slide.run.seal(result)
         self._release(slide.lock)
         told = slide.described
-        self._end(Outcome(slide.ref.name, result, told.kind, told.mpp, seconds=slide.run.seconds))
+        self._end(
+            Outcome(slide.ref.name, result, told.kind, told.mpp, seconds=slide.run.seconds, origin_px=told.origin_px)
+        )
 
     def _release(self, lock: FolderLock) -> None:
         lock.close()

@@ -72,6 +72,7 @@ class SlideOptions:
     tissue_mask: bool = True
     icc: bool = False
     allow_upsampling: bool = False
+    image: str | None = None
     patch: PatchSpec = IDC_PATCH
 
     def open(self, path: Path, **more: Any) -> Slide:

@@ -9,6 +9,7 @@ import math
 import platform
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -22,6 +23,7 @@ from wsi_idc import __version__
 from wsi_idc._util.files import make_folder, remove, remove_unfinished, sync, write_json
 from wsi_idc._util.lock import wait_lock
 from wsi_idc.model.config import DEFAULT_BATCH, ModelConfig
+from wsi_idc.scoring.origins import ORIGINS_FILE, Origin, origin_in, origin_of, tell_origins, told_origins
 from wsi_idc.scoring.score import Scored, score
 from wsi_idc.scoring.scores import (
     CONTEXT_COLUMN,
@@ -174,7 +176,7 @@ class SlideRun:
         self._context = checked_context(context)
         self.folder = out / source.slide
         self.tidy()
-        self._other_pixels = _has_other_pixels(self.folder, source)
+        self._origin = origin_of(source)
         self._key = result_key(source, model)
         self.finished, self._run = (None, {}) if restart else _finished(self.folder, source.slide, self._key)
         # Not part of the key: see docs/reliability.md.
@@ -190,7 +192,7 @@ class SlideRun:
 
     def tidy(self) -> None:
         """Remove what was killed in the middle of a write."""
-        for name in (SCORES_FILE, METRICS_FILE, RUN_FILE, *MOSAICS, *VIEWS):
+        for name in (SCORES_FILE, METRICS_FILE, RUN_FILE, ORIGINS_FILE, *MOSAICS, *VIEWS):
             remove_unfinished(self.folder / name)
 
     @property
@@ -209,20 +211,22 @@ class SlideRun:
         )
         scores = was if same else was.with_labels(labels).with_context(self._context).with_threshold(self.threshold)
         result = SlideResult(scores, self.folder, tuple(self._source.problems), scored.problems)
+        others = [name for name, origin in _origins(self.folder).items() if origin != self._origin]
         if not same:
-            (self.folder / RUN_FILE).unlink(missing_ok=True)
+            self.unseal()
             for name in (METRICS_FILE, *VIEWS):
                 remove(self.folder / name)
-            if self._other_pixels:
-                for name in MOSAICS:
-                    remove(self.folder / name)
+        for name in others:
+            remove(self.folder / name)
+        if not same:
             write_scores(self.folder / SCORES_FILE, scores)
             if scores.metrics is not None:
                 write_json(self.folder / METRICS_FILE, scores.metrics.as_dict())
         return result
 
     def unseal(self) -> None:
-        """Say that the folder changes."""
+        """Say that the folder changes, and what its mosaics were made from, which nothing else says then."""
+        tell_origins(self.folder, _origins(self.folder))
         (self.folder / RUN_FILE).unlink(missing_ok=True)
 
     def seal(self, result: SlideResult) -> None:
@@ -236,12 +240,12 @@ class SlideRun:
             "seconds": round((ended - self._started).total_seconds(), 3),
         }
         sealed = (self.folder / RUN_FILE).is_file() and ran.keys() <= self._run.keys()
-        if sealed and all(self._run.get(name) == value for name, value in provenance.items()):
-            return
-        # After a power cut, a run.json must not stand beside files that are empty.
-        sync(self.folder / name for name in (SCORES_FILE, METRICS_FILE, *VIEWS, *MOSAICS))
-        write_json(self.folder / RUN_FILE, provenance | ran, durable=True)
-        self._run = provenance | ran
+        if not sealed or any(self._run.get(name) != value for name, value in provenance.items()):
+            # After a power cut, a run.json must not stand beside files that are empty.
+            sync(self.folder / name for name in (SCORES_FILE, METRICS_FILE, *VIEWS, *MOSAICS))
+            write_json(self.folder / RUN_FILE, provenance | ran, durable=True)
+            self._run = provenance | ran
+        tell_origins(self.folder, {})
 
 
 def score_into(
@@ -302,13 +306,13 @@ def read_run(folder: Path) -> dict[str, Any]:
     return run
 
 
-def _has_other_pixels(folder: Path, source: SlideFacts) -> bool:
-    """Whether what stands in the folder was made from other data, or at another scale."""
-    try:
-        was = read_run(folder)["source"]
-        return bool((was["fingerprint"], was["mpp"]) != (source.fingerprint, list(source.mpp)))
-    except UNSOUND:
-        return False
+def _origins(folder: Path) -> dict[str, Origin | None]:
+    """What the mosaics in a folder were made from; None where nothing says so."""
+    sealed: Origin | None = None
+    with suppress(*UNSOUND):
+        sealed = origin_in(read_run(folder))
+    told = told_origins(folder)
+    return {name: told.get(name, sealed) for name in MOSAICS if (folder / name).exists()}
 
 
 def _finished(folder: Path, slide: str, key: str) -> tuple[Scored | None, dict[str, Any]]:
@@ -355,6 +359,7 @@ def _provenance(
             "size_px": list(source.size_px),
             **source.details,
         },
+        "images": [{"name": image.name, "width": image.width_px, "height": image.height_px} for image in source.images],
         "model": {
             "name": model.config.name,
             "sha256": model.config.sha256,

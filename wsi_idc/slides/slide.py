@@ -179,6 +179,7 @@ class Slide(Closable):
             "converted_to_srgb": self._convert is not None,
             "read_finer": read_finer,
             "image": self._reader.image,
+            "origin_px": list(self.origin_px),
         }
         self._read_finer = read_finer
         self._lost: dict[tuple[float, float], Problem] = {}
