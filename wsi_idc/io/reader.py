@@ -399,7 +399,7 @@ class TiffReader(SlideReader):
             Level(width, height, (sizes[0][1] / width, sizes[0][0] / height)) for height, width in sizes
         )
         whole = {index: level.pages[0] for index, level in enumerate(series.levels) if len(level.pages) == 1}
-        self._jpeg = JpegLevels(self.path, whole)
+        self._jpeg = JpegLevels(self.path, whole, trust_jfif=True)
         self.mpp = _ome_scale(self._tiff.ome_metadata or "")
         self.description = series.name
         page = self._tiff.pages[0]
