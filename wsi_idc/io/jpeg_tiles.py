@@ -50,16 +50,25 @@ class JpegLevels(Closable):
         A level's page by the level's number, finest first; those that are stored otherwise are left out.
     missing_in_all : bool
         Whether what is missing in a level is so in all that are coarser, whatever is stored there.
+    trust_jfif : bool
+        Whether JPEG with a JFIF header is YCbCr, as that header says, where the TIFF says RGB. Bio-Formats writes such
+        files; tifffile reads them so, libtiff and OpenSlide do not.
 
     Attributes
     ----------
     tiles : mapping of int to JpegTiles
     """
 
-    def __init__(self, path: Path, pages: Mapping[int, Any], missing_in_all: bool = False) -> None:
+    def __init__(
+        self, path: Path, pages: Mapping[int, Any], missing_in_all: bool = False, trust_jfif: bool = False
+    ) -> None:
         readable = {level: page for level, page in pages.items() if _is_jpeg_tiled(page)}
         self._file = _SharedFile(path) if readable else None
-        self.tiles = {level: JpegTiles(self._file, page) for level, page in readable.items()} if self._file else {}
+        self.tiles = {}
+        if self._file:
+            for level, page in readable.items():
+                is_ycbcr = page.photometric == tifffile.PHOTOMETRIC.YCBCR or (trust_jfif and page.is_jfif)
+                self.tiles[level] = JpegTiles(self._file, page, is_ycbcr)
         if missing_in_all:
             finest_first = list(self.tiles.values())
             for index, finer in enumerate(finest_first):
@@ -98,7 +107,7 @@ class _SharedFile(Closable):
 class JpegTiles:
     """One level, whose page is `_is_jpeg_tiled`."""
 
-    def __init__(self, file: _SharedFile, page: tifffile.TiffPage) -> None:
+    def __init__(self, file: _SharedFile, page: tifffile.TiffPage, is_ycbcr: bool) -> None:
         self._file = file
         self._width_px, self._height_px = page.imagewidth, page.imagelength
         self._tile_width, self._tile_height = page.tilewidth, page.tilelength
@@ -107,7 +116,7 @@ class JpegTiles:
             np.array(values, dtype=np.int64).reshape(shape) for values in (page.dataoffsets, page.databytecounts)
         )
         self._left_out = self._lengths == 0
-        self._head = _ADOBE + (_IS_YCBCR if page.photometric == tifffile.PHOTOMETRIC.YCBCR else _IS_RGB)
+        self._head = _ADOBE + (_IS_YCBCR if is_ycbcr else _IS_RGB)
         self._tables = (page.jpegtables or b"")[len(_START) : -len(_START)]
         tile_bytes = 3 * self._tile_width * self._tile_height
         self._decoded = {factor: Latest[Region](_KEPT_BYTES * factor**2 // tile_bytes + 1) for factor in FACTORS}

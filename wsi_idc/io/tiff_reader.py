@@ -100,7 +100,7 @@ class TiffReader(SlideReader):
         self._files = tuple(sorted({self.path, *map(Path, paths)})) if len(paths) > 1 else (self.path,)
         if len(self._files) == 1:
             whole = {index: level.pages[0] for index, level in enumerate(series.levels) if len(level.pages) == 1}
-            self._jpeg = JpegLevels(self.path, whole)
+            self._jpeg = JpegLevels(self.path, whole, trust_jfif=True)
 
     @property
     def files(self) -> tuple[Path, ...]:
