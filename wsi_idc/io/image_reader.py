@@ -83,6 +83,7 @@ class ImageReader(SlideReader):
 
     def _read_tiff(self, wanted: str | None) -> NDArray[np.uint8]:
         with tifffile.TiffFile(self.path) as tiff:
+            _check_directories(tiff)
             every = list(tiff.series)
             if not every or any(first_page(one).is_tiled for one in every):
                 raise OSError(NO_IMAGE)
@@ -93,8 +94,8 @@ class ImageReader(SlideReader):
             self.images = tuple(info for i, info in enumerate(infos) if i != chosen)
             series = every[chosen]
             self._check_size(infos[chosen].width_px, infos[chosen].height_px)
-            samples = samples_of(series)
             _check_whole(series, tiff.filehandle.size)
+            samples = samples_of(series)
             self.icc_profile = getattr(series.pages[0], "iccprofile", None) or None
             stored = series.asarray()
         check_depth(samples, stored[..., ::16, ::16] if samples.channels_first else stored[::16, ::16])
@@ -130,3 +131,12 @@ def _check_whole(series: tifffile.TiffPageSeries, size: int) -> None:
         ends = (offset + count for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True))
         if max(ends, default=0) > size or not page.dataoffsets:
             raise OSError("damaged: it ends before its pixels do")
+
+
+def _check_directories(tiff: tifffile.TiffFile) -> None:
+    """OSError where directories lead back to an earlier one, which tifffile follows for ever."""
+    seen: set[int] = set()
+    for page in tiff.pages:
+        if page.offset in seen:
+            raise OSError("damaged: its directories go round in a circle")
+        seen.add(page.offset)
