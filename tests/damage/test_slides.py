@@ -109,7 +109,7 @@ def aperio_scale(written: str) -> Change:
 
 
 def ome_scale(written: str) -> Change:
-    return tiff.replace(b'PhysicalSizeX="1.0"', f'PhysicalSizeX="{written}"'.encode())
+    return tiff.replace(b'PhysicalSizeX="2.0"', f'PhysicalSizeX="{written}"'.encode())
 
 
 def laughing(data: bytes) -> bytes:
