@@ -7,6 +7,7 @@ value each. What a few patches, or patches of one tissue, say of the stain is dr
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,9 @@ Rgb = tuple[float, float, float]
 
 METHOD = "glass+od"
 """Name of this normalization in a model's ``.json``."""
+
+ESTIMATE = 1
+"""Counts up when a slide's stain is measured differently, so that results of before are not taken for the same."""
 
 SAMPLE_RUNS, RUN_PATCHES = 32, 8
 """A slide's stain is measured on so many runs of so many patches: neighbours are read at once, and cost less."""
@@ -51,6 +55,7 @@ _DOUBTFUL = 0.4
 
 _FADE_STEPS = 64
 """Steps in which normalization fades out towards glass."""
+
 
 @dataclass(frozen=True)
 class Normalization:
@@ -90,7 +95,7 @@ class Normalization:
 
 @dataclass(frozen=True)
 class Stain:
-    """Glass and stain of a slide.
+    """Glass and stain of a slide, rounded as they are written.
 
     Attributes
     ----------
@@ -116,15 +121,26 @@ class Stain:
     def as_dict(self) -> dict[str, Any]:
         """``glass`` and ``stain`` as they stand in ``run.json``."""
         return {
-            "glass": [round(value, 2) for value in self.glass],
+            "glass": list(self.glass),
             "stain": {
-                "means": [round(value, 4) for value in self.means],
-                "spreads": [round(value, 4) for value in self.spreads],
-                "prior": round(self.prior, 4),
+                "means": list(self.means),
+                "spreads": list(self.spreads),
+                "prior": self.prior,
                 "pixels": self.pixels,
-                "glass_share": round(self.glass_share, 4),
+                "glass_share": self.glass_share,
             },
         }
+
+    @classmethod
+    def from_dict(cls, written: Mapping[str, Any]) -> Stain:
+        """Read ``glass`` and ``stain`` back; ValueError, TypeError or LookupError where they are not as written."""
+        stain = written["stain"]
+        parts = written["glass"], stain["means"], stain["spreads"]
+        glass, means, spreads = (_rgb(np.asarray(part, dtype=np.float64)) for part in parts)
+        found = cls(glass, float(stain["glass_share"]), means, spreads, float(stain["prior"]), int(stain["pixels"]))
+        if not np.isfinite([*glass, found.glass_share, *means, *spreads, found.prior]).all():
+            raise ValueError("a stain of numbers that are not finite")
+        return found
 
     def cautions(self) -> list[tuple[str, str]]:
         """Code and sentence of each thing that a reader of the probabilities must know; empty where all is known."""
@@ -165,8 +181,8 @@ def estimate_stain(patches: NDArray[np.uint8], target: Normalization) -> Stain:
     Parameters
     ----------
     patches : ndarray of uint8, shape (n, height, width, 3)
-        RGB of one slide, all or those of an `even_sample`. Patches with a white last row or column are cut by the slide's edge and
-        padded, and left out if enough others are there. May be none.
+        RGB of one slide, all or those of an `even_sample`. Patches with a white last row or column are cut by the
+        slide's edge and padded, and left out if enough others are there. May be none.
     target : Normalization
 
     Returns
@@ -191,7 +207,7 @@ def estimate_stain(patches: NDArray[np.uint8], target: Normalization) -> Stain:
     means = prior * means + (1 - prior) * seen.mean(axis=0)
     # Standard deviations are ratios: half way between two of them is their geometric mean.
     spreads = np.exp(prior * np.log(spreads) + (1 - prior) * np.log(np.maximum(seen.std(axis=0), 0.02)))
-    return Stain(glass, share, _rgb(means), _rgb(spreads), prior, count)
+    return Stain(glass, share, _rgb(means), _rgb(spreads), round(prior, 4), count)
 
 
 def normalize(patches: NDArray[np.uint8], stain: Stain, target: Normalization) -> NDArray[np.uint8]:
@@ -290,7 +306,7 @@ def _find_glass(pixels: NDArray[np.uint8], usual: float) -> tuple[Rgb, float]:
     if not plausible:
         return _rgb(guess), 0.0
     trust = share / (share + _GLASS_SHARE)
-    return _rgb(trust * seen + (1 - trust) * guess), share
+    return _rgb(trust * seen + (1 - trust) * guess), max(round(share, 4), 0.0001)
 
 
 def _percentile(values: NDArray[np.uint8], percent: float) -> float:
@@ -319,5 +335,5 @@ def _density_table(glass: float, usual: float) -> NDArray[np.float64]:
 
 
 def _rgb(values: NDArray[np.float64]) -> Rgb:
-    red, green, blue = (float(value) for value in values)
+    red, green, blue = (round(float(value), 4) for value in values)
     return red, green, blue

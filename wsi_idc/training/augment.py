@@ -112,9 +112,7 @@ class Augment(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
         unit = ops.eye(3)
         stains = ops.exp(self._normal(pixels, (3, 1), jitter.stain))
         matrix = ops.matmul(ops.convert_to_tensor(HED_FROM_RGB), stains * ops.convert_to_tensor(RGB_FROM_HED))
-        offset = ops.matmul(
-            self._normal(pixels, (1, 3), jitter.stain_offset), ops.convert_to_tensor(RGB_FROM_HED)
-        )
+        offset = ops.matmul(self._normal(pixels, (1, 3), jitter.stain_offset), ops.convert_to_tensor(RGB_FROM_HED))
         mixing = unit + self._normal(pixels, (3, 3), jitter.mixing)
         spread = ops.exp(self._normal(pixels, (1, 3), jitter.spread))
         means = ops.convert_to_tensor(_MEANS)

@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -82,8 +82,8 @@ class Recipe:
     patience: int = 15
     patches_per_case: int | None = None
     averaging: float = 0.1
-    normalization: Normalization | None = Normalization()
-    jitter: Jitter = Jitter()
+    normalization: Normalization | None = field(default_factory=Normalization)
+    jitter: Jitter = field(default_factory=Jitter)
 
     @property
     def parts(self) -> Split:
@@ -291,9 +291,7 @@ class _Run:
         keras.utils.set_random_seed(self.recipe.seed)
         self.network = build_cancernet()
         self.augment = Augment(self.recipe.seed, self.recipe.jitter)
-        self.model = keras.Sequential(
-            [keras.Input((PATCH_PX, PATCH_PX, 3), dtype="uint8"), self.augment, self.network]
-        )
+        self.model = keras.Sequential([keras.Input((PATCH_PX, PATCH_PX, 3), dtype="uint8"), self.augment, self.network])
         schedule = keras.optimizers.schedules.CosineDecay(self.recipe.learning_rate, self.steps * self.recipe.epochs)
         self.model.compile(keras.optimizers.Adam(schedule), "sparse_categorical_crossentropy")
         self.model.optimizer.build(self.model.trainable_variables)
