@@ -16,7 +16,7 @@ from sklearn.metrics import roc_auc_score
 from wsi_idc import load_model
 from wsi_idc.datasets.labelled import load_patches
 from wsi_idc.datasets.opening import open_dataset
-from wsi_idc.evaluation.evaluate import select, split_of
+from wsi_idc.evaluation.evaluate import evaluate, select, split_of
 from wsi_idc.metrics import compute_metrics
 
 RESAMPLES = 1_000
@@ -32,7 +32,7 @@ def main(data: str, model_path: str, out_of_fold: str) -> None:
     test = select(patches, split_of(model.config), "test")
     keys = [(patches.case[i], *patches.position[i].tolist()) for i in test]
     label, case = patches.label[test], patches.case[test]
-    leaked = model.predict(patches.pixels[test])[:, 1]
+    leaked = evaluate(patches, model, test).prob
     clean = np.array([float(unseen[key]["prob_idc"]) for key in keys])
     called = np.array([unseen[key]["pred"] == "1" for key in keys])
     print(f"{len(test):,} patches of {len(set(case)):,} cases")

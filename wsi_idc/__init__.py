@@ -10,6 +10,8 @@ from typing import Any
 __version__ = "0.1.0"
 
 _WHERE = {
+    "CaseStains": "wsi_idc.model.case_stains",
+    "Normalization": "wsi_idc.model.stain",
     "Outputs": "wsi_idc.export.outputs",
     "Recipe": "wsi_idc.training.fitting",
     "SlideOptions": "wsi_idc.scoring.handles",
@@ -20,6 +22,8 @@ _WHERE = {
     "load_model": "wsi_idc.model.classifier",
     "load_patches": "wsi_idc.datasets.labelled",
     "make_caption": "wsi_idc.plotting.caption",
+    "measure_stain": "wsi_idc.scoring.slide_stain",
+    "normalize": "wsi_idc.model.stain",
     "open_case": "wsi_idc.datasets.opening",
     "open_dataset": "wsi_idc.datasets.opening",
     "open_slide": "wsi_idc.slides.slide",

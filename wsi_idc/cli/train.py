@@ -112,6 +112,8 @@ def command(
         save_history(trained.history, out / "history.png")
         for fold in sorted(out.glob("fold-*/history.csv")) if folds else ():
             save_history(read_history(fold), fold.with_suffix(".png"))
+    for doubt in trained.doubts:
+        warn(doubt)
     click.echo(trained.model)
     if not quiet:
         best = max(

@@ -19,6 +19,7 @@ from wsi_idc.evaluation.bootstrap import Intervals, bootstrap_intervals
 from wsi_idc.evaluation.reliability import expected_calibration_error
 from wsi_idc.geometry import PATCH_PX
 from wsi_idc.metrics import Metrics, compute_metrics
+from wsi_idc.model.case_stains import CaseStains
 from wsi_idc.model.config import DEFAULT_BATCH
 from wsi_idc.scoring.context import smooth_over_neighbours
 from wsi_idc.scoring.scores import DECIMALS, checked_context, checked_threshold
@@ -162,11 +163,12 @@ def evaluate(
     if members is None:
         members = np.arange(len(data))
     chosen = checked_threshold(threshold, model.config.threshold)
+    stains = CaseStains.measure(data, model.config.normalization)
     prob = np.empty(len(members))
     step = 16 * batch_size
     for start in range(0, len(members), step):
         rows = members[start : start + step]
-        prob[start : start + step] = model.predict(data.pixels[rows], batch_size)[:, 1]
+        prob[start : start + step] = model.predict_normalized(stains.pixels(data, rows), batch_size)[:, 1]
         if on_patches:
             on_patches(len(rows))
     prob = np.round(prob, DECIMALS)

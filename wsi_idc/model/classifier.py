@@ -17,6 +17,7 @@ from wsi_idc.errors import ModelError
 from wsi_idc.geometry import PatchSpec
 from wsi_idc.model.config import DEFAULT_BATCH, ModelConfig, file_sha256, read_config
 from wsi_idc.model.network import Network
+from wsi_idc.model.stain import Stain, estimate_stain, normalize
 
 _GPUS = ("/dev/nvidiactl", "/dev/dxg")
 """What the system shows where it has a GPU that Keras can use: the second under WSL."""
@@ -33,8 +34,32 @@ class Classifier:
     config: ModelConfig
     process: int = field(default_factory=os.getpid, repr=False, compare=False)
 
-    def predict(self, patches: NDArray[np.uint8], batch_size: int = DEFAULT_BATCH) -> NDArray[np.float32]:
-        """Probabilities ``(n, 2)`` of (no IDC, IDC) for uint8 patches ``(n, 50, 50, 3)``, calibrated."""
+    def predict(
+        self, patches: NDArray[np.uint8], batch_size: int = DEFAULT_BATCH, *, stain: Stain | None = None
+    ) -> NDArray[np.float32]:
+        """Probabilities of patches, calibrated.
+
+        Parameters
+        ----------
+        patches : ndarray of uint8, shape (n, 50, 50, 3)
+            Of one slide.
+        batch_size : int
+        stain : Stain, optional
+            The slide's (`measure_stain`), where the model wants it taken out. By default it is measured on the patches
+            that are given: then give all of a slide at once.
+
+        Returns
+        -------
+        ndarray of float32, shape (n, 2)
+            Of no IDC and of IDC.
+        """
+        target = self.config.normalization
+        if target is None:
+            return self.predict_normalized(patches, batch_size)
+        return self.predict_normalized(normalize(patches, stain or estimate_stain(patches, target), target), batch_size)
+
+    def predict_normalized(self, patches: NDArray[np.uint8], batch_size: int = DEFAULT_BATCH) -> NDArray[np.float32]:
+        """As `predict`, for patches of any slides that are normalized already."""
         if os.getpid() != self.process:
             raise ModelError(
                 "A model that was loaded before a fork cannot run in the child: load it there with load_model, or have "

@@ -13,6 +13,7 @@ from wsi_idc._util.files import write_json
 from wsi_idc.errors import ModelError, printable
 from wsi_idc.geometry import IDC_PATCH, INPUT_PX, PATCH_PX, PatchSpec, plausible_mpp
 from wsi_idc.model.calibration import Calibration
+from wsi_idc.model.stain import METHOD, Normalization, Rgb
 
 CLASS_NAMES = ("no_idc", "idc")
 
@@ -39,6 +40,8 @@ class ModelConfig:
         Size and scale of the patches that it was trained on, and takes.
     calibration : Calibration or None
         What the network's probability goes through before it is compared or written.
+    normalization : Normalization or None
+        What the slide's glass and stain are brought to before the network; None leaves patches as they are.
     training : dict
         How the weights were made: data fingerprint, cases trained and tuned on, split, seed, epochs, metrics.
     """
@@ -50,6 +53,7 @@ class ModelConfig:
     architecture: str = "cancernet"
     patch: PatchSpec = IDC_PATCH
     calibration: Calibration | None = None
+    normalization: Normalization | None = None
     training: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -82,6 +86,7 @@ class ModelConfig:
             "sha256": self.sha256,
             "threshold": self.threshold,
             "calibration": self.calibration and asdict(self.calibration),
+            **({} if self.normalization is None else {"normalization": self.normalization.as_dict()}),
             "training": self.training,
         }
 
@@ -102,6 +107,7 @@ def read_config(path: Path) -> ModelConfig:
             architecture=_text(raw["architecture"], "architecture"),
             patch=_read_patch(raw),
             calibration=_read_calibration(raw.get("calibration")),
+            normalization=_read_normalization(raw.get("normalization")),
             training=raw.get("training", {}),
         )
         if not isinstance(config.training, dict):
@@ -156,6 +162,26 @@ def _read_calibration(raw: dict[str, Any] | None) -> Calibration | None:
     if not (0 < calibration.scale < math.inf and math.isfinite(calibration.bias)):
         raise ValueError(f"a calibration of {raw} turns the order of the probabilities around or is no number")
     return calibration
+
+
+def _read_normalization(raw: dict[str, Any] | None) -> Normalization | None:
+    if raw is None:
+        return None
+    if raw["method"] != METHOD:
+        raise ValueError(f"its normalization is {printable(str(raw['method']))[:_LONGEST]}, which is not known here")
+    colours = {name: _rgb(raw[name], name) for name in ("means", "spreads", "usual_means", "usual_spreads")}
+    glass, density = _number(raw["glass"], "glass"), _number(raw["density"], "density")
+    if not (0 < glass < 256 and 0 < density < math.inf):
+        raise ValueError("its normalization wants glass that is no light, or a density that is none")
+    return Normalization(glass=glass, density=density, **colours)
+
+
+def _rgb(raw: Any, name: str) -> Rgb:
+    """Three numbers above 0, in a range that optical densities have."""
+    red, green, blue = (_number(value, name) for value in raw)
+    if not all(0 < value < 6 for value in (red, green, blue)):
+        raise ValueError(f"{name} are no optical densities")
+    return red, green, blue
 
 
 def file_sha256(path: Path) -> str:

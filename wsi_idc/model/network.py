@@ -29,6 +29,9 @@ class Network(Protocol):
 
 
 def preprocess(patches: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Crop uint8 patches ``(n, 50, 50, 3)`` to their central 48x48 and scale them to 0-1, as float32."""
+    """Crop uint8 patches ``(n, 50, 50, 3)`` to their central 48x48 and scale them to 0-1, as float32.
+
+    For a model that wants glass and stain taken out, the patches go through `stain.normalize` first.
+    """
     inner = slice(MARGIN_PX, MARGIN_PX + INPUT_PX)
     return patches[:, inner, inner].astype(np.float32) / np.float32(255)

@@ -6,14 +6,18 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from wsi_idc._util.files import make_folder, replacing
 from wsi_idc.datasets.labelled import LabelledPatches
 from wsi_idc.errors import ModelError, OptionError
 from wsi_idc.geometry import INPUT_PX
 from wsi_idc.model.backend import keras
 from wsi_idc.model.calibration import decide
+from wsi_idc.model.case_stains import CaseStains
 from wsi_idc.model.config import CLASS_NAMES, ModelConfig, file_sha256
 from wsi_idc.model.keras_network import load_keras, predict
+from wsi_idc.model.stain import Normalization
 
 EVEN = 0.5
 """Threshold of a model that was tuned on nothing."""
@@ -25,6 +29,7 @@ def save_model(
     *,
     tuned_on: LabelledPatches | None = None,
     threshold: float | None = None,
+    normalization: Normalization | None = None,
     trained_on: Iterable[str] = (),
     name: str | None = None,
     architecture: str = "own",
@@ -46,6 +51,9 @@ def save_model(
     threshold : float, optional
         A patch is called IDC from this probability (0-1) on, calibrated where that is; by default what `tuned_on` says,
         else 0.5.
+    normalization : Normalization, optional
+        What the network wants a slide's glass and stain brought to, where it was trained on patches that
+        `CaseStains.pixels` or `normalize` gave. By default patches stay as they are.
     trained_on : iterable of str
         Cases that the weights were fitted to. Figures of theirs, and of those in `tuned_on`, are said to flatter.
     name : str, optional
@@ -81,7 +89,8 @@ def save_model(
         raise OptionError(f"A threshold of {threshold} is no probability: choose one from 0 to 1.")
     decision = None
     if tuned_on is not None:
-        decision = decide(tuned_on.label, predict(network, tuned_on.pixels)[:, 1], tuned_on.case)
+        shown = CaseStains.measure(tuned_on, normalization).pixels(tuned_on, np.arange(len(tuned_on)))
+        decision = decide(tuned_on.label, predict(network, shown)[:, 1], tuned_on.case)
     if threshold is None:
         threshold = EVEN if decision is None else decision.threshold
     make_folder(path.parent)
@@ -94,6 +103,7 @@ def save_model(
         threshold=threshold,
         version=version,
         architecture=architecture,
+        normalization=normalization,
         calibration=None if decision is None else decision.calibration,
         training={
             **(training or {}),

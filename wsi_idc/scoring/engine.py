@@ -29,10 +29,12 @@ from wsi_idc._util.files import DISK_FULL, make_folder
 from wsi_idc._util.lock import FolderLock, try_lock, wait_lock
 from wsi_idc.errors import OptionError, WorkerError, WsiIdcError
 from wsi_idc.model.config import DEFAULT_BATCH, ModelConfig
+from wsi_idc.model.stain import Stain
 from wsi_idc.scoring.handles import SlideRef
 from wsi_idc.scoring.results import RUN_FILE, SlideResult, SlideRun
 from wsi_idc.scoring.score import Scored, block_size, check_patch, classify
 from wsi_idc.scoring.scores import make_scores
+from wsi_idc.scoring.slide_stain import measure_stain
 from wsi_idc.scoring.workers import AskedModel, open_source
 from wsi_idc.source import Described, PatchSource, Problem, SourceKind, describe
 
@@ -106,6 +108,7 @@ class Watch:
 
 _sources: Latest[PatchSource] = Latest(_OPEN_SOURCES)
 _models: Latest[Classifier] = Latest(1)
+_stains: Latest[Stain | None] = Latest(4 * _OPEN_SOURCES)
 _loading = Lock()
 """A worker's threads share what it has open, and one of them loads the model."""
 
@@ -120,8 +123,8 @@ def _loaded(model: AskedModel) -> Classifier:
         return _models.get(model, model.load)
 
 
-Classified = tuple[NDArray[np.float32], tuple[Problem, ...]]
-"""Probabilities ``(n, 2)`` of a block's patches, NaN where unreadable, and why they are."""
+Classified = tuple[NDArray[np.float32], tuple[Problem, ...], Stain | None]
+"""Probabilities ``(n, 2)`` of a block's patches, NaN where unreadable, why they are, and the slide's stain."""
 
 
 def describe_task(
@@ -147,8 +150,11 @@ def _facts(classifier: Classifier) -> ScorerFacts:
 
 def classify_task(ref: SlideRef, model: AskedModel, start: int, stop: int, batch_size: int) -> Classified:
     """Read and classify the patches ``start`` to ``stop - 1``."""
-    block = _opened(ref, model).read(start, stop)
-    return classify(block, _loaded(model), batch_size), block.problems
+    source, classifier = _opened(ref, model), _loaded(model)
+    # Every worker measures a slide once, and finds the same.
+    stain = _stains.get((ref, model), lambda: measure_stain(source, classifier.config.normalization))
+    block = source.read(start, stop)
+    return classify(block, classifier, batch_size, stain), block.problems, stain
 
 
 @contextmanager
@@ -178,6 +184,7 @@ class _Slide:
     began: float
     probs: NDArray[np.float32]
     left: int
+    stain: Stain | None = None
     problems: dict[int, tuple[Problem, ...]] = field(default_factory=dict)
     failed: bool = False
 
@@ -349,16 +356,24 @@ class Cohort:
         if slide.failed:
             return
         try:
-            probs, problems = future.result()
+            classified = future.result()
         except Exception as error:
             slide.failed = True
             self._release(slide.lock)
             self._fail(slide.ref, error, slide.began)
             return
-        self._put(slide, start, probs, problems)
+        self._put(slide, start, *classified)
 
-    def _put(self, slide: _Slide, start: int, probs: NDArray[np.float32], problems: tuple[Problem, ...]) -> None:
+    def _put(
+        self,
+        slide: _Slide,
+        start: int,
+        probs: NDArray[np.float32],
+        problems: tuple[Problem, ...],
+        stain: Stain | None,
+    ) -> None:
         """Put the probabilities of a block in their place."""
+        slide.stain = stain
         slide.probs[start : start + len(probs)] = probs
         slide.problems[start] = problems
         slide.left -= 1
@@ -369,7 +384,8 @@ class Cohort:
     def _scored(self, slide: _Slide) -> Scored:
         problems = [problem for start in sorted(slide.problems) for problem in slide.problems[start]]
         told = slide.described
-        return Scored(make_scores(told.slide, told.patches, slide.probs, slide.run.threshold), tuple(problems))
+        scores = make_scores(told.slide, told.patches, slide.probs, slide.run.threshold)
+        return Scored(scores, tuple(problems), slide.stain)
 
     def _write(self, slide: _Slide, scored: Scored) -> None:
         try:

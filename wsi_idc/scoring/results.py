@@ -23,6 +23,7 @@ from wsi_idc import __version__
 from wsi_idc._util.files import make_folder, remove, remove_unfinished, sync, write_json
 from wsi_idc._util.lock import wait_lock
 from wsi_idc.model.config import DEFAULT_BATCH, ModelConfig
+from wsi_idc.model.stain import ESTIMATE, Stain
 from wsi_idc.scoring.origins import ORIGINS_FILE, Origin, origin_in, origin_of, tell_origins, told_origins
 from wsi_idc.scoring.score import Scored, score
 from wsi_idc.scoring.scores import (
@@ -83,12 +84,15 @@ class SlideResult:
         What was odd in the source.
     unreadable : tuple of Problem
         One for each patch without a probability.
+    stain : Stain or None
+        What was taken out of the slide before the network; None where the model wants nothing taken out.
     """
 
     scores: Scores
     folder: Path
     oddities: tuple[Problem, ...]
     unreadable: tuple[Problem, ...]
+    stain: Stain | None = None
 
     @property
     def scores_path(self) -> Path:
@@ -114,6 +118,7 @@ class Scorer(Protocol):
 
 def result_key(source: SlideFacts, model: Scorer) -> str:
     """Hash of everything that the probabilities depend on: pixels and how they are read, patches, model, runtime."""
+    normalization = model.config.normalization
     parts = {
         "patches": hashlib.sha256(source.patches.boxes.astype("<i8").tobytes()).hexdigest(),
         "fingerprint": source.fingerprint,
@@ -122,6 +127,8 @@ def result_key(source: SlideFacts, model: Scorer) -> str:
         "details": dict(source.details),
         "model": model.config.sha256,
         "calibration": model.config.calibration and asdict(model.config.calibration),
+        # With the pixels, this says all of what is measured.
+        "normalization": None if normalization is None else {**normalization.as_dict(), "measured": ESTIMATE},
         "runtime": model.runtime,
         "device": model.device,
         "precision": "float32",
@@ -210,7 +217,7 @@ class SlideRun:
             and np.array_equal(was.label, labels)
         )
         scores = was if same else was.with_labels(labels).with_context(self._context).with_threshold(self.threshold)
-        result = SlideResult(scores, self.folder, tuple(self._source.problems), scored.problems)
+        result = SlideResult(scores, self.folder, tuple(self._source.problems), scored.problems, scored.stain)
         others = [name for name, origin in _origins(self.folder).items() if origin != self._origin]
         if not same:
             self.unseal()
@@ -322,6 +329,7 @@ def _finished(folder: Path, slide: str, key: str) -> tuple[Scored | None, dict[s
         if run["key"] != key:
             return None, {}
         scores = read_scores(folder / SCORES_FILE, slide, float(run["model"]["threshold"]), run["context"])
+        stain = None if run["stain"] is None else Stain.from_dict(run)
         problems = tuple(Problem(**problem) for problem in run["problems"]["unreadable"])
         known = math.isfinite(run["seconds"]) and isinstance(run["software"], dict)
         if len(scores) != run["patches"]["total"] or not known:
@@ -332,7 +340,7 @@ def _finished(folder: Path, slide: str, key: str) -> tuple[Scored | None, dict[s
                 return None, {}
     except UNSOUND:
         return None, {}
-    return Scored(scores, problems), run
+    return Scored(scores, problems, stain), run
 
 
 @cache
@@ -368,6 +376,7 @@ def _provenance(
             "threshold": scores.threshold,
             "trained_on": list(model.config.trained_on),
         },
+        **({"glass": None, "stain": None} if result.stain is None else result.stain.as_dict()),
         "context": scores.context,
         "pred_follows": "prob_idc" if scores.context is None else CONTEXT_COLUMN,
         "patches": {"total": len(scores), "scored": readable, "unreadable": len(scores) - readable},

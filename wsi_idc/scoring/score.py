@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from wsi_idc._util.cpu_count import processors
 from wsi_idc.errors import ModelError
 from wsi_idc.model.config import CLASS_NAMES, DEFAULT_BATCH, ModelConfig
+from wsi_idc.model.stain import Stain
 from wsi_idc.scoring.scores import Scores, checked_threshold, make_scores
+from wsi_idc.scoring.slide_stain import measure_stain
 from wsi_idc.source import Block, PatchSource, Problem, SlideFacts
 
 if TYPE_CHECKING:
@@ -27,10 +29,11 @@ BLOCK_PATCHES = 1_024
 
 @dataclass(frozen=True)
 class Scored:
-    """Scores, and why patches without a probability are unreadable."""
+    """Scores, why patches without a probability are unreadable, and what was taken out of the slide."""
 
     scores: Scores
     problems: tuple[Problem, ...]
+    stain: Stain | None = None
 
 
 def block_size(batch_size: int) -> int:
@@ -47,12 +50,12 @@ def check_patch(source: SlideFacts, config: ModelConfig) -> None:
         )
 
 
-def classify(block: Block, model: Classifier, batch_size: int) -> NDArray[np.float32]:
-    """Probabilities ``(n, 2)`` of a block's patches, NaN where unreadable."""
+def classify(block: Block, model: Classifier, batch_size: int, stain: Stain | None) -> NDArray[np.float32]:
+    """Probabilities ``(n, 2)`` of a block's patches, NaN where unreadable; `stain` is what `measure_stain` found."""
     if block.readable.all():
-        return model.predict(block.pixels, batch_size)
+        return model.predict(block.pixels, batch_size, stain=stain)
     probs = np.full((len(block.readable), len(CLASS_NAMES)), np.nan, dtype=np.float32)
-    probs[block.readable] = model.predict(block.pixels[block.readable], batch_size)
+    probs[block.readable] = model.predict(block.pixels[block.readable], batch_size, stain=stain)
     return probs
 
 
@@ -108,9 +111,10 @@ def score(
     probs = np.full((len(patches), 2), np.nan, dtype=np.float32)
     problems: list[Problem] = []
     step = block_size(batch_size)
+    stain = measure_stain(source, model.config.normalization)
     for start, block in _read_ahead(source, step):
-        probs[start : start + step] = classify(block, model, batch_size)
+        probs[start : start + step] = classify(block, model, batch_size, stain)
         problems += block.problems
         if on_patches:
             on_patches(len(block.readable))
-    return Scored(make_scores(source.slide, patches, probs, chosen), tuple(problems))
+    return Scored(make_scores(source.slide, patches, probs, chosen), tuple(problems), stain)

@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,13 @@ from wsi_idc.metrics import Metrics, compute_metrics
 from wsi_idc.model.backend import keras, own_settings
 from wsi_idc.model.calibration import Decision, decide
 from wsi_idc.model.cancernet import build_cancernet
+from wsi_idc.model.case_stains import CaseStains
 from wsi_idc.model.config import ModelConfig, file_sha256
 from wsi_idc.model.keras_network import predict
+from wsi_idc.model.stain import Normalization
 from wsi_idc.splits import PARTS, Split, SplitName
-from wsi_idc.training.augment import Augment
+from wsi_idc.training.augment import Augment, Jitter
+from wsi_idc.training.moments import refresh_moments
 
 MODEL_FILE = "cancernet.keras"
 HISTORY_FILE = "history.csv"
@@ -37,8 +40,15 @@ CHECKPOINT_FILE = "checkpoint.npz"
 AVERAGE_EVERY = 8
 """Steps between two additions to the running mean of the weights: each one copies them all."""
 
-WATCHED_PATCHES = 4_000
+WATCHED_PATCHES = 2_000
 """How many training patches the training AUC is taken from, without augmentation."""
+
+MOMENT_PATCHES = 2_048
+"""How many augmented training patches the moments of batch normalization are estimated on."""
+
+_CHANCE_AUC = 0.55
+_SURE_THRESHOLD = 0.02
+"""A validation AUC up to this, and a threshold this close to 0 or 1, are no outcome of a sound training."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +64,10 @@ class Recipe:
     patches_per_case : int, optional
         At most this many patches of a case in an epoch, drawn anew for each, so that a case of many patches does not
         outweigh the others. By default all.
+    normalization : Normalization or None
+        What each case's glass and stain are brought to; None leaves patches as they are.
+    jitter : Jitter
+        How far colours are varied.
     averaging : float
         The weights that count are a running mean over about this share, 0-1, of the steps so far: the latest ones.
     """
@@ -68,6 +82,8 @@ class Recipe:
     patience: int = 15
     patches_per_case: int | None = None
     averaging: float = 0.1
+    normalization: Normalization | None = field(default_factory=Normalization)
+    jitter: Jitter = field(default_factory=Jitter)
 
     @property
     def parts(self) -> Split:
@@ -77,10 +93,17 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Trained:
-    """The model that was made, and how training went."""
+    """The model that was made, and how training went.
+
+    Attributes
+    ----------
+    doubts : tuple of str
+        A sentence for each figure that can only be a fault.
+    """
 
     model: Path
     history: tuple[Epoch, ...]
+    doubts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -137,12 +160,14 @@ def train(
     part = recipe.parts.divide(data.case, data.label)
     trains, tunes, tests = (np.flatnonzero(part == name) for name in PARTS)
     trained = fit(data, recipe, Path(out), trains, tunes, resume=resume, on_batch=on_batch, on_epoch=on_epoch)
-    prob = kept_predictions(trained, data, tunes)
+    stains = CaseStains.measure(data, recipe.normalization)
+    prob = kept_predictions(trained, data, tunes, stains)
     decision = decide(data.label[tunes], prob, data.case[tunes])
     calibrated = decision.calibration.apply(prob)
     write_config(
         trained,
         decision,
+        recipe.normalization,
         {
             **provenance(data, recipe, trained, train=trains, val=tunes, test=tests),
             "best_epoch": best_epoch(trained.history).epoch,
@@ -150,7 +175,22 @@ def train(
             "metrics_val": compute_metrics(data.label[tunes], calibrated, decision.threshold).as_dict(),
         },
     )
-    return trained
+    return replace(trained, doubts=doubts(best_epoch(trained.history).val_auc, decision.threshold))
+
+
+def doubts(auc: float, threshold: float) -> tuple[str, ...]:
+    """A sentence for each of these figures that can only be a fault: the validation AUC and the threshold."""
+    found = []
+    if auc <= _CHANCE_AUC:
+        found.append(
+            f"The validation AUC is {auc:.3f}, hardly better than chance: check the labels, or train for more --epochs."
+        )
+    if not _SURE_THRESHOLD <= threshold <= 1 - _SURE_THRESHOLD:
+        found.append(
+            f"The threshold is {threshold:.4f}, so nearly all patches get one call: check that training and "
+            "validation cases are of one kind, or train for more --epochs."
+        )
+    return tuple(found)
 
 
 @own_settings()
@@ -225,6 +265,7 @@ class _Run:
     ) -> None:
         self.data, self.recipe, self.folder, self.keep_last = data, recipe, folder, keep_last
         self.trains, self.watches = trains, watches
+        self.stains = CaseStains.measure(data, recipe.normalization)
         self.history: list[Epoch] = []
         self.case, count = np.unique(data.case[trains], return_inverse=True, return_counts=True)[1:]
         drawn = np.minimum(count, recipe.patches_per_case or count)
@@ -251,9 +292,8 @@ class _Run:
         plan = json.loads(json.dumps(plan))
         keras.utils.set_random_seed(self.recipe.seed)
         self.network = build_cancernet()
-        self.model = keras.Sequential(
-            [keras.Input((PATCH_PX, PATCH_PX, 3), dtype="uint8"), Augment(self.recipe.seed), self.network]
-        )
+        self.augment = Augment(self.recipe.seed, self.recipe.jitter)
+        self.model = keras.Sequential([keras.Input((PATCH_PX, PATCH_PX, 3), dtype="uint8"), self.augment, self.network])
         schedule = keras.optimizers.schedules.CosineDecay(self.recipe.learning_rate, self.steps * self.recipe.epochs)
         self.model.compile(keras.optimizers.Adam(schedule), "sparse_categorical_crossentropy")
         self.model.optimizer.build(self.model.trainable_variables)
@@ -300,7 +340,7 @@ class _Run:
         losses, done, total = [], 0, self.steps * self.recipe.batch_size
         for step, batch in enumerate(self._batches(epoch), 1):
             result = self.model.train_on_batch(
-                self.data.pixels[batch], self.data.label[batch], class_weight=self.class_weight
+                self.stains.pixels(self.data, batch), self.data.label[batch], class_weight=self.class_weight
             )
             losses.append(float(np.ravel(result)[0]))
             if step == self.steps or step % AVERAGE_EVERY == 0:
@@ -309,6 +349,7 @@ class _Run:
             if on_batch:
                 on_batch(epoch, done, total)
         with self._averaged():
+            refresh_moments(self.network, self._augmented(epoch))
             metrics, loss = self._figures(self.watches)
             row = Epoch(
                 epoch=epoch,
@@ -338,6 +379,13 @@ class _Run:
         size = self.recipe.batch_size
         return (self.trains[order[step * size : (step + 1) * size]] for step in range(self.steps))
 
+    def _augmented(self, epoch: int) -> Iterator[Any]:
+        """Training patches as the network is shown them, to estimate moments on."""
+        size = self.recipe.batch_size
+        rows = np.random.default_rng([self.recipe.seed, epoch, 1]).permutation(self.trains)
+        for start in range(0, min(MOMENT_PATCHES, max(len(rows) // size, 1) * size), size):
+            yield self.augment(self.stains.pixels(self.data, rows[start : start + size]), training=True)
+
     def _reseed(self, epoch: int) -> None:
         """Start every random layer anew, so that an epoch does not depend on the one before but for the weights."""
         random = [layer for layer in (*self.model.layers, *self.network.layers) if hasattr(layer, "seed_generator")]
@@ -364,7 +412,7 @@ class _Run:
 
     def _figures(self, rows: NDArray[np.intp]) -> tuple[Metrics, float]:
         """Figures at 0.5 and the cross-entropy with the training's class weights."""
-        label, prob = self.data.label[rows], _predict(self.network, self.data, rows)
+        label, prob = self.data.label[rows], _predict(self.network, self.data, rows, self.stains)
         weight = np.where(label == 1, self.class_weight[1], self.class_weight[0])
         hit = np.clip(np.where(label == 1, prob, 1 - prob), 1e-7, 1)
         loss = float(np.sum(-np.log(hit) * weight) / np.sum(weight)) if len(rows) else float("nan")
@@ -385,24 +433,31 @@ def best_epoch(history: Sequence[Epoch]) -> Epoch:
     return max(history, key=lambda row: row.val_auc)
 
 
-def _predict(network: keras.Model, data: LabelledPatches, rows: NDArray[np.intp]) -> NDArray[np.float32]:
+def _predict(
+    network: keras.Model, data: LabelledPatches, rows: NDArray[np.intp], stains: CaseStains
+) -> NDArray[np.float32]:
     """Probability of IDC of some rows, with few pixels copied at a time."""
     blocks = np.array_split(rows, -(-len(rows) // 4_096) or 1)
-    return np.concatenate([predict(network, data.pixels[block])[:, 1] for block in blocks])
+    return np.concatenate([predict(network, stains.pixels(data, block))[:, 1] for block in blocks])
 
 
-def kept_predictions(trained: Trained, data: LabelledPatches, rows: NDArray[np.intp]) -> NDArray[np.float32]:
+def kept_predictions(
+    trained: Trained, data: LabelledPatches, rows: NDArray[np.intp], stains: CaseStains
+) -> NDArray[np.float32]:
     """Probability of IDC of some rows, shape ``(len(rows),)``, by the weights that were kept, not calibrated."""
-    return _predict(keras.models.load_model(trained.model, compile=False), data, rows)
+    return _predict(keras.models.load_model(trained.model, compile=False), data, rows, stains)
 
 
-def write_config(trained: Trained, decision: Decision, training: dict[str, Any]) -> None:
+def write_config(
+    trained: Trained, decision: Decision, normalization: Normalization | None, training: dict[str, Any]
+) -> None:
     """Write the ``.json`` beside the weights."""
     config = ModelConfig(
         name="CancerNet",
         sha256=file_sha256(trained.model),
         threshold=decision.threshold,
         calibration=decision.calibration,
+        normalization=normalization,
         version=__version__,
         training=training,
     )

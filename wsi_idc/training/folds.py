@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,14 @@ from wsi_idc.datasets.labelled import LabelledPatches
 from wsi_idc.errors import TrainingError
 from wsi_idc.metrics import compute_metrics
 from wsi_idc.model.calibration import Decision, decide
+from wsi_idc.model.case_stains import CaseStains
 from wsi_idc.splits import deal_folds
 from wsi_idc.training.fitting import (
     OnBatch,
     OnEpoch,
     Recipe,
     Trained,
+    doubts,
     fit,
     kept_predictions,
     provenance,
@@ -83,10 +86,11 @@ def cross_fit(
             data, recipe, into, trains, held, keep_last=True, resume=resume, on_batch=on_batch, on_epoch=on_epoch
         )
 
+    stains = CaseStains.measure(data, recipe.normalization)
     made, raw = {}, np.full(len(data), np.nan)
     for k, (trains, held) in sides.items():
         made[k] = one(f"Fold {k} of {folds}", folder / f"fold-{k}", trains, held)
-        raw[held] = kept_predictions(made[k], data, held)
+        raw[held] = kept_predictions(made[k], data, held, stains)
     decisions = {k: decide(data.label[trains], raw[trains], data.case[trains]) for k, (trains, _) in sides.items()}
     prob, figures = np.full(len(data), np.nan), {}
     for k, (trains, held) in sides.items():
@@ -95,6 +99,7 @@ def cross_fit(
         write_config(
             made[k],
             decisions[k],
+            recipe.normalization,
             {
                 **provenance(data, recipe, made[k], train=trains, held_out=held),
                 "fold": k,
@@ -105,9 +110,11 @@ def cross_fit(
         )
     _write_out_of_fold(folder / OUT_OF_FOLD_FILE, data, fold, prob, decisions)
     final = one("All cases", folder, used, used[:0])
+    decision = decide(data.label[used], raw[used], data.case[used])
     write_config(
         final,
-        decide(data.label[used], raw[used], data.case[used]),
+        decision,
+        recipe.normalization,
         {
             **provenance(data, recipe, final, train=used, val=used[:0], test=tests),
             "folds": folds,
@@ -115,7 +122,8 @@ def cross_fit(
             "metrics_folds": figures,
         },
     )
-    return final
+    aucs = [figures[k]["auc"] for k in figures]
+    return replace(final, doubts=doubts(min(auc for auc in aucs if auc is not None), decision.threshold))
 
 
 def _write_out_of_fold(

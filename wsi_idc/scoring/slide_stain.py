@@ -1,0 +1,32 @@
+"""Measure the glass and the stain of a slide, whatever kind of source it is."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from wsi_idc.geometry import PATCH_PX
+from wsi_idc.model.stain import Normalization, Stain, estimate_stain, even_sample
+from wsi_idc.source import PatchSource
+
+
+def measure_stain(source: PatchSource, target: Normalization | None) -> Stain | None:
+    """Measure what a model wants taken out of a slide.
+
+    The same patches are read each time, so every worker that measures a slide finds the same.
+
+    Parameters
+    ----------
+    source : PatchSource
+    target : Normalization or None
+        ``model.config.normalization``.
+
+    Returns
+    -------
+    Stain or None
+        None where the model wants nothing taken out.
+    """
+    if target is None:
+        return None
+    blocks = [source.read(start, stop) for start, stop in even_sample(len(source.patches))]
+    read = [block.pixels[block.readable] for block in blocks]
+    return estimate_stain(np.concatenate([np.empty((0, PATCH_PX, PATCH_PX, 3), np.uint8), *read]), target)
