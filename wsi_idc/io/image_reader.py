@@ -26,6 +26,8 @@ MOST_SIDE_PX = 20_000
 
 _JPEG, _PNG, _TIFF = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
+_MOST_PAGES = 10_000
+
 _TO_TILES = "vips tiffsave IN OUT.tif --tile --pyramid --compression jpeg --Q 90"
 """What makes a slide of any image."""
 
@@ -83,6 +85,7 @@ class ImageReader(SlideReader):
 
     def _read_tiff(self, wanted: str | None) -> NDArray[np.uint8]:
         with tifffile.TiffFile(self.path) as tiff:
+            _check_pages(tiff)
             every = list(tiff.series)
             if not every or any(first_page(one).is_tiled for one in every):
                 raise OSError(NO_IMAGE)
@@ -93,8 +96,8 @@ class ImageReader(SlideReader):
             self.images = tuple(info for i, info in enumerate(infos) if i != chosen)
             series = every[chosen]
             self._check_size(infos[chosen].width_px, infos[chosen].height_px)
-            samples = samples_of(series)
             _check_whole(series, tiff.filehandle.size)
+            samples = samples_of(series)
             self.icc_profile = getattr(series.pages[0], "iccprofile", None) or None
             stored = series.asarray()
         check_depth(samples, stored[..., ::16, ::16] if samples.channels_first else stored[::16, ::16])
@@ -120,6 +123,17 @@ def _with_opacity(pixels: NDArray[Any]) -> NDArray[np.uint8]:
     region = np.full((*pixels.shape[:2], 4), 255, dtype=np.uint8)
     region[..., :3] = pixels
     return region
+
+
+def _check_pages(tiff: tifffile.TiffFile) -> None:
+    """OSError where a file has no page, or its pages lead back to one another without end."""
+    seen: set[int] = set()
+    for page in tiff.pages:
+        if page.offset in seen or len(seen) > _MOST_PAGES:
+            raise OSError("damaged: its directories have no end")
+        seen.add(page.offset)
+    if not seen:
+        raise OSError(NO_IMAGE)
 
 
 def _check_whole(series: tifffile.TiffPageSeries, size: int) -> None:
