@@ -285,7 +285,13 @@ def _sum_up(outcomes: Sequence[Outcome], config: ModelConfig, out: Path, layout:
     rows = tuple(
         failed(outcome.name, outcome.error, outcome.seconds)
         if outcome.result is None
-        else summarise(outcome.result.scores, outcome.mpp, outcome.seconds, outcome.result.unreadable)
+        else summarise(
+            outcome.result.scores,
+            outcome.mpp,
+            outcome.seconds,
+            outcome.result.unreadable,
+            [caution.code for caution in outcome.result.cautions],
+        )
         for outcome in outcomes
     )
     write_summary(out / SUMMARY_FILE, rows)

@@ -111,6 +111,25 @@ class Problem:
 
 
 @dataclass(frozen=True)
+class Caution:
+    """Why the results of a slide must be taken with caution.
+
+    Attributes
+    ----------
+    code : str
+        For tables and scripts.
+    short : str
+        A few words, for the sheet.
+    sentence : str
+        What it means.
+    """
+
+    code: str
+    short: str
+    sentence: str
+
+
+@dataclass(frozen=True)
 class Block:
     """Pixels of consecutive patches.
 
@@ -182,6 +201,10 @@ class SlideFacts(Protocol):
     def problems(self) -> Sequence[Problem]:
         """What was odd when the source was opened."""
 
+    @property
+    def cautions(self) -> Sequence[Caution]:
+        """Why its results must be taken with caution, as far as the data tell."""
+
 
 @dataclass(frozen=True)
 class Described:
@@ -200,6 +223,7 @@ class Described:
     details: Mapping[str, object]
     patches: Patches
     problems: Sequence[Problem]
+    cautions: Sequence[Caution]
 
 
 def describe(source: SlideFacts) -> Described:
@@ -218,6 +242,7 @@ def describe(source: SlideFacts) -> Described:
         dict(source.details),
         source.patches,
         tuple(source.problems),
+        tuple(source.cautions),
     )
 
 

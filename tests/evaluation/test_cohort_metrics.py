@@ -104,13 +104,13 @@ def test_the_summary_to_the_letter(tmp_path: Path) -> None:
     )
     write_summary(tmp_path / "summary.csv", rows)
     assert (tmp_path / "summary.csv").read_bytes().decode() == (
-        "slide,status,patches,unreadable,positives,tissue_mm2,idc_mm2,n,tn,fp,fn,tp,threshold,accuracy,"
+        "slide,status,patches,unreadable,positives,cautions,tissue_mm2,idc_mm2,n,tn,fp,fn,tp,threshold,accuracy,"
         "balanced_accuracy,sensitivity,specificity,precision,npv,f1,auc,average_precision,brier,seconds,error\n"
-        "b/y.svs,partial,4,1,2,0.13,0.092,2,1,0,0,1,0.5,1.0,1.0,1.0,1.0,1.0,1.0,1.0,1.0,1.0,"
+        "b/y.svs,partial,4,1,2,,0.13,0.092,2,1,0,0,1,0.5,1.0,1.0,1.0,1.0,1.0,1.0,1.0,1.0,1.0,"
         '0.03625,1.235,"1 of 4 patches cannot be read, the first: is cut off"\n'
-        '"a, b.svs",ok,1,0,0,0.000625,0.0' + "," * 17 + "2.0,\n"
-        "bare.svs,no tissue,0,0,0,0.0,0.0" + "," * 17 + ",no tissue was found\n"
-        "c.svs,failed" + "," * 22 + "0.1,c.svs does not say its scale\n"
+        '"a, b.svs",ok,1,0,0,,0.000625,0.0' + "," * 17 + "2.0,\n"
+        "bare.svs,no tissue,0,0,0,,0.0,0.0" + "," * 17 + ",no tissue was found\n"
+        "c.svs,failed" + "," * 23 + "0.1,c.svs does not say its scale\n"
     )
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from wsi_idc.geometry import IDC_PATCH, PatchSpec
 from wsi_idc.plotting.caption import Caption
 from wsi_idc.scoring.scores import Scores, make_scores
-from wsi_idc.source import Block, ImageInfo, MppSource, Patch, Patches, Problem, SourceKind
+from wsi_idc.source import Block, Caution, ImageInfo, MppSource, Patch, Patches, Problem, SourceKind
 
 ROSE = (200, 150, 190)
 
@@ -33,6 +33,7 @@ class MadeSource:
     mpp_source: MppSource = "nominal"
     patch: PatchSpec = IDC_PATCH
     problems: Sequence[Problem] = field(default_factory=tuple)
+    cautions: Sequence[Caution] = field(default_factory=tuple)
     details: Mapping[str, object] = field(default_factory=dict)
     tissue: NDArray[np.bool_] | None = None
     origin_px: tuple[int, int] = (0, 0)

@@ -21,6 +21,7 @@ from wsi_idc.plotting.page import Page
 from wsi_idc.plotting.sheet import build_sheet
 from wsi_idc.plotting.style import Style
 from wsi_idc.scoring.scores import Scores
+from wsi_idc.source import Caution
 
 RESEARCH = "For research use only. Not for use in diagnostic procedures."
 
@@ -187,10 +188,15 @@ def test_no_resolution_loses_a_rule(dpi: int) -> None:
     assert np.count_nonzero(np.diff(dark.astype(int)) == 1) == len(heights)
 
 
-def test_a_model_that_has_seen_the_case_is_told_of_in_the_head() -> None:
-    told = "The model was trained or tuned on this case: its figures flatter."
-    assert told in words(sheet_of(SHAPES["phantom"](), seen=True)) and told not in words(sheet_of(SHAPES["phantom"]()))
-    assert_tidy(sheet_of(SHAPES["long phantom"](), seen=True))
+@pytest.mark.parametrize("name", ["phantom", "long phantom", "long name"])
+def test_cautions_stand_in_a_band_at_the_head(name: str) -> None:
+    cautions = tuple(
+        Caution(word, f"{word} in a few words", f"About {word}.") for word in ("stain", "scale", "trained")
+    )
+    figure = sheet_of(SHAPES[name](), cautions=cautions)
+    told = "CAUTION: stain in a few words; scale in a few words; trained in a few words"
+    assert told in words(figure) and "CAUTION" not in words(sheet_of(SHAPES[name]()))
+    assert_tidy(figure)
 
 
 @pytest.mark.parametrize("name", ["labels", "unreadable", "phantom", "long name", "broad"])

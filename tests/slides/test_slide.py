@@ -214,7 +214,7 @@ def test_a_slide_in_another_stain_is_told(tmp_path: Path) -> None:
     brown = np.full((800, 800, 3), (150, 110, 70), np.uint8)
     brown[:, 500:] = 240
     with Slide(write_slide(tmp_path / "a.tiff", brown, 2.0)) as slide:
-        assert "unlike haematoxylin and eosin" in str(slide.problems)
+        assert [caution.code for caution in slide.cautions] == ["stain"]
 
 
 def test_threads_read_around_damage_alike(tmp_path: Path) -> None:

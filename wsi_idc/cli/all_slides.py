@@ -133,6 +133,9 @@ def _tell(cohort: ScoredCohort) -> int:
     seen = [outcome.name for outcome in cohort.outcomes if outcome.name in cohort.model.has_seen]
     if seen:
         warn(f"the model was trained or tuned on {len(seen):,} of these cases: their figures flatter")
+    cautious = [outcome.name for outcome in cohort.outcomes if outcome.result and outcome.result.cautions]
+    if cautious:
+        warn(f"take {len(cautious):,} of {len(cohort.outcomes):,} slides with caution: see cautions in summary.csv")
     list_problems(
         (problem for one in cohort.outcomes if one.result for problem in one.result.oddities), "all in run.json"
     )

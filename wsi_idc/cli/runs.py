@@ -130,6 +130,9 @@ def _report(results: Sequence[SlideResult], model: ModelConfig, noun: str) -> No
             warn(f"the model was trained or tuned on {noun} {result.scores.slide}: its figures flatter")
         if not len(result.scores):
             warn(f"no tissue was found on {noun} {result.scores.slide}")
+        for caution in result.cautions:
+            if caution.code != "trained":
+                warn(f"{noun} {result.scores.slide}: {caution.sentence}")
         list_problems(result.oddities, "all in run.json")
     for result in results:
         for problem in result.unreadable:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from wsi_idc.geometry import IDC_PATCH, PATCH_PX
 from wsi_idc.naming import PHANTOM_CASES
-from wsi_idc.source import Block, ImageInfo, MppSource, Patch, Patches, Problem, SourceKind
+from wsi_idc.source import Block, Caution, ImageInfo, MppSource, Patch, Patches, Problem, SourceKind
 
 
 class Case(ABC):
@@ -35,6 +35,7 @@ class Case(ABC):
     mpp_source: MppSource = "nominal"
     details: Mapping[str, object] = MappingProxyType({})
     tissue = None
+    cautions: Sequence[Caution] = ()
     origin_px = (0, 0)
     images: tuple[ImageInfo, ...] = ()
 

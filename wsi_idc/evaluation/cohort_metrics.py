@@ -20,7 +20,7 @@ from wsi_idc.source import Problem
 
 SUMMARY_FILE = "summary.csv"
 
-_FIRST_COLUMNS = ("slide", "status", "patches", "unreadable", "positives", "tissue_mm2", "idc_mm2")
+_FIRST_COLUMNS = ("slide", "status", "patches", "unreadable", "positives", "cautions", "tissue_mm2", "idc_mm2")
 _LAST_COLUMNS = ("seconds", "error")
 _METRIC_COLUMNS = tuple(field.name for field in fields(Metrics) if field.name not in (*_FIRST_COLUMNS, *_LAST_COLUMNS))
 SUMMARY_COLUMNS = (*_FIRST_COLUMNS, *_METRIC_COLUMNS, *_LAST_COLUMNS)
@@ -54,6 +54,8 @@ class SlideSummary:
         What the slide took.
     error : str
         The reason for any other status than "ok", else empty.
+    cautions : tuple of str
+        Codes of why the results must be taken with caution.
     """
 
     slide: str
@@ -66,10 +68,15 @@ class SlideSummary:
     metrics: Metrics | None
     seconds: float | None
     error: str
+    cautions: tuple[str, ...] = ()
 
 
 def summarise(
-    scores: Scores, mpp: tuple[float, float], seconds: float | None, unreadable: Sequence[Problem] = ()
+    scores: Scores,
+    mpp: tuple[float, float],
+    seconds: float | None,
+    unreadable: Sequence[Problem] = (),
+    cautions: Sequence[str] = (),
 ) -> SlideSummary:
     """Sum up a slide that was scored.
 
@@ -82,6 +89,8 @@ def summarise(
         What the slide took.
     unreadable : sequence of Problem
         Why patches have no probability; the first is told.
+    cautions : sequence of str
+        Codes.
     """
     lost = int((~scores.readable).sum())
     status, error = _outcome(len(scores), lost, unreadable)
@@ -97,6 +106,7 @@ def summarise(
         metrics=scores.metrics,
         seconds=seconds,
         error=error,
+        cautions=tuple(cautions),
     )
 
 
@@ -131,6 +141,7 @@ def _cells(row: SlideSummary) -> dict[str, object]:
         "patches": row.patches,
         "unreadable": row.unreadable,
         "positives": row.positives,
+        "cautions": " ".join(row.cautions),
         "tissue_mm2": _rounded(row.tissue_mm2, AREA_DECIMALS),
         "idc_mm2": _rounded(row.idc_mm2, AREA_DECIMALS),
         **{name: figures.get(name) for name in _METRIC_COLUMNS},

@@ -26,6 +26,8 @@ MOST_SIDE_PX = 20_000
 
 _JPEG, _PNG, _TIFF = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
+_MOST_PAGES = 10_000
+
 _TO_TILES = "vips tiffsave IN OUT.tif --tile --pyramid --compression jpeg --Q 90"
 """What makes a slide of any image."""
 
@@ -83,7 +85,7 @@ class ImageReader(SlideReader):
 
     def _read_tiff(self, wanted: str | None) -> NDArray[np.uint8]:
         with tifffile.TiffFile(self.path) as tiff:
-            _check_directories(tiff)
+            _check_pages(tiff)
             every = list(tiff.series)
             if not every or any(first_page(one).is_tiled for one in every):
                 raise OSError(NO_IMAGE)
@@ -123,6 +125,17 @@ def _with_opacity(pixels: NDArray[Any]) -> NDArray[np.uint8]:
     return region
 
 
+def _check_pages(tiff: tifffile.TiffFile) -> None:
+    """OSError where a file has no page, or its pages lead back to one another without end."""
+    seen: set[int] = set()
+    for page in tiff.pages:
+        if page.offset in seen or len(seen) > _MOST_PAGES:
+            raise OSError("damaged: its directories have no end")
+        seen.add(page.offset)
+    if not seen:
+        raise OSError(NO_IMAGE)
+
+
 def _check_whole(series: tifffile.TiffPageSeries, size: int) -> None:
     """OSError where the file ends before the pixels that it declares."""
     for page in series.pages:
@@ -131,12 +144,3 @@ def _check_whole(series: tifffile.TiffPageSeries, size: int) -> None:
         ends = (offset + count for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True))
         if max(ends, default=0) > size or not page.dataoffsets:
             raise OSError("damaged: it ends before its pixels do")
-
-
-def _check_directories(tiff: tifffile.TiffFile) -> None:
-    """OSError where directories lead back to an earlier one, which tifffile follows for ever."""
-    seen: set[int] = set()
-    for page in tiff.pages:
-        if page.offset in seen:
-            raise OSError("damaged: its directories go round in a circle")
-        seen.add(page.offset)

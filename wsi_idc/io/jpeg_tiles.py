@@ -36,6 +36,12 @@ _IS_RGB, _IS_YCBCR = b"\x00", b"\x01"
 _FIRST_APP, _LAST_APP = b"\xff\xe0", b"\xff\xef"
 """Markers of segments in which a JPEG tells of itself. What its channels are, the TIFF says."""
 
+_HEADER_BYTES = 4_096
+"""Of a tile: its quantisation tables stand before its pixels."""
+
+_TABLE, _TABLE_BYTES, _STANDARD_SUM = b"\xff\xdb", 64, 3_688
+"""Marker of quantisation tables, their length, and the sum of the standard luminance table (ITU-T T.81, annex K.1)."""
+
 Region = NDArray[np.uint8]
 
 
@@ -74,6 +80,11 @@ class JpegLevels(Closable):
             for index, finer in enumerate(finest_first):
                 for coarser in finest_first[index + 1 :]:
                     coarser.leave_out(finer)
+
+    @property
+    def quality(self) -> int | None:
+        """Quality, 1-100, of the finest of these levels: see `jpeg_quality`."""
+        return next((tiles.quality for tiles in self.tiles.values()), None)
 
     def close(self) -> None:
         if self._file:
@@ -120,6 +131,18 @@ class JpegTiles:
         self._tables = (page.jpegtables or b"")[len(_START) : -len(_START)]
         tile_bytes = 3 * self._tile_width * self._tile_height
         self._decoded = {factor: Latest[Region](_KEPT_BYTES * factor**2 // tile_bytes + 1) for factor in FACTORS}
+
+    @property
+    def quality(self) -> int | None:
+        """Quality, 1-100, of the first tile that is stored: see `jpeg_quality`; None where none can be read."""
+        at = np.flatnonzero((self._lengths > 0).ravel())
+        if not len(at):
+            return None
+        try:
+            start = self._file.read(int(self._offsets.flat[at[0]]), min(_HEADER_BYTES, int(self._lengths.flat[at[0]])))
+        except OSError:
+            return None
+        return jpeg_quality(self._tables) or jpeg_quality(start)
 
     def leave_out(self, finer: JpegTiles) -> None:
         """Take for missing what lies over missing tiles of a finer level."""
@@ -242,3 +265,16 @@ def _pieces(first: int, count: int, side: int) -> Iterator[tuple[int, slice, sli
     for index in range(first // side, (first + count - 1) // side + 1):
         start, stop = max(first, index * side), min(first + count, (index + 1) * side)
         yield index, slice(start - first, stop - first), slice(start - index * side, stop - index * side)
+
+
+def jpeg_quality(jpeg: bytes) -> int | None:
+    """Quality, 1-100, that a JPEG was written with, by libjpeg's scale; None where it has no table of 8 bits.
+
+    The first table, that of luminance, is compared with the standard one, which libjpeg scales by the quality.
+    """
+    at = jpeg.find(_TABLE)
+    table = jpeg[at + 5 : at + 5 + _TABLE_BYTES]
+    if at < 0 or len(table) < _TABLE_BYTES or jpeg[at + 4] >> 4:
+        return None
+    percent = 100 * sum(table) / _STANDARD_SUM
+    return round(min(100, max(1, (200 - percent) / 2 if percent <= 100 else 5_000 / percent)))

@@ -14,6 +14,9 @@ _WORDS = {"micron": 1.0, "micrometer": 1.0, "micrometre": 1.0, "nanometer": 1e-3
 _WORDS |= {"millimeter": 1e3, "millimetre": 1e3, "centimeter": 1e4, "centimetre": 1e4, "inch": 25_400.0}
 """Words for them, in any case and number."""
 
+_TYPES = {"float": "float32", "double": "float64", "bit": "bool"}
+"""OME's types that NumPy calls otherwise."""
+
 _LOOKALIKES = str.maketrans({"\N{GREEK SMALL LETTER MU}": "µ", "\N{ANGSTROM SIGN}": "Å"})
 
 _DEFAULT_UNIT = "µm"
@@ -36,6 +39,10 @@ class OmeImage:
         Why `mpp` is None although there is a size of a pixel.
     bits : int or None
         How many bits of each value are used.
+    dtype : str
+        Type of the values by NumPy's name; empty where it does not say.
+    channels : int
+        -1 where it does not say.
     """
 
     name: str
@@ -43,6 +50,8 @@ class OmeImage:
     mpp: tuple[float, float] | None
     scale_note: str
     bits: int | None
+    dtype: str
+    channels: int
 
 
 def ome_images(metadata: str) -> tuple[OmeImage, ...]:
@@ -64,7 +73,16 @@ def _images(root: ET.Element) -> Iterator[OmeImage]:
         size = _whole(pixels.get("SizeX")), _whole(pixels.get("SizeY"))
         mpp, note = _scale(pixels)
         bits = _whole(pixels.get("SignificantBits"))
-        yield OmeImage(image.get("Name", ""), size, mpp, note, bits if bits > 0 else None)
+        kind = pixels.get("Type", "")
+        yield OmeImage(
+            image.get("Name", ""),
+            size,
+            mpp,
+            note,
+            bits if bits > 0 else None,
+            _TYPES.get(kind, kind),
+            _whole(pixels.get("SizeC")),
+        )
 
 
 def _scale(pixels: ET.Element) -> tuple[tuple[float, float] | None, str]:

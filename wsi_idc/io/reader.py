@@ -103,6 +103,11 @@ class SlideReader(Closable, ABC):
         return self.path.name
 
     @property
+    def jpeg_quality(self) -> int | None:
+        """Quality, 1-100, of the finest level's JPEG; None where it is no JPEG, or not known."""
+        return self._jpeg.quality
+
+    @property
     def files(self) -> tuple[Path, ...]:
         """All files that the pixels come from, sorted by path."""
         return (self.path,)

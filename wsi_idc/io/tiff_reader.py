@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -73,6 +74,7 @@ class TiffReader(SlideReader):
         infos = [_info(i, one) for i, one in enumerate(every)]
         chosen = choose_image(self.path, infos, wanted)
         series, about = every[chosen], told[chosen]
+        _check_declared(series, about)
         self.image = infos[chosen].name if len(infos) > 1 else None
         self.images = tuple(info for i, info in enumerate(infos) if i != chosen)
         self.mpp, self.scale_note = (None, "") if about is None else (about.mpp, about.scale_note)
@@ -144,6 +146,18 @@ def _info(index: int, series: tifffile.TiffPageSeries) -> ImageInfo:
     """An image by its name, or where it has none by its number."""
     page = first_page(series)
     return ImageInfo(series.name.strip() or str(index), page.imagewidth, page.imagelength)
+
+
+def _check_declared(series: tifffile.TiffPageSeries, about: OmeImage | None) -> None:
+    """OSError where the pages hold another kind of pixels than OME-XML says: one of them is damaged."""
+    if about is None:
+        return
+    channels = math.prod(n for axis, n in zip(series.axes, series.shape, strict=True) if axis in "SC")
+    if about.dtype not in ("", series.dtype.name) or about.channels not in (-1, channels):
+        raise OSError(
+            f"damaged: OME-XML declares {about.channels} channels of {about.dtype}, and the pages {channels} of "
+            f"{series.dtype.name}"
+        )
 
 
 def _told(images: Sequence[OmeImage], series: Sequence[tifffile.TiffPageSeries]) -> list[OmeImage | None]:

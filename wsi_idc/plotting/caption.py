@@ -7,8 +7,9 @@ from datetime import date
 
 from wsi_idc import __version__
 from wsi_idc.model.config import ModelConfig
+from wsi_idc.scoring.cautions import find_cautions
 from wsi_idc.scoring.scores import Scores
-from wsi_idc.source import MppSource, PatchSource, SourceKind
+from wsi_idc.source import Caution, MppSource, PatchSource, SourceKind
 
 RESEARCH_USE = "For research use only. Not for use in diagnostic procedures."
 PHANTOM = "PHANTOM \N{EN DASH} synthetic tissue"
@@ -33,7 +34,9 @@ class Caption:
     context : float or None
         Sigma of the smoothing over neighbours, where it is on.
     seen : bool
-        Whether the model was trained or tuned on this very slide, so that the figures flatter.
+        Whether the model was trained or tuned on this very slide: its metrics are optimistically biased.
+    cautions : tuple of Caution
+        Why the results must be taken with caution.
     """
 
     slide: str
@@ -45,6 +48,7 @@ class Caption:
     date: str
     context: float | None = None
     seen: bool = False
+    cautions: tuple[Caution, ...] = ()
 
     @property
     def title(self) -> str:
@@ -73,7 +77,9 @@ class Caption:
         return " \N{MIDDLE DOT} ".join(parts)
 
 
-def make_caption(source: PatchSource, model: ModelConfig, scores: Scores) -> Caption:
+def make_caption(
+    source: PatchSource, model: ModelConfig, scores: Scores, cautions: tuple[Caution, ...] | None = None
+) -> Caption:
     """Caption for pictures of this slide drawn today from this model's scores."""
     return Caption(
         slide=source.slide,
@@ -85,6 +91,7 @@ def make_caption(source: PatchSource, model: ModelConfig, scores: Scores) -> Cap
         date=date.today().isoformat(),
         context=scores.context,
         seen=source.slide in model.has_seen,
+        cautions=find_cautions(source, model) if cautions is None else cautions,
     )
 
 

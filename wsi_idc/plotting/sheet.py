@@ -13,7 +13,7 @@ from wsi_idc.plotting.image_ops import place_boxes, resize
 from wsi_idc.plotting.layout import MARGIN, PAGE_H, PAGE_W, Layout, plan_sheet
 from wsi_idc.plotting.mosaic import Mosaic
 from wsi_idc.plotting.overlay import mean_grey, paint_probability
-from wsi_idc.plotting.page import QUIET, WARNING, Page, house_style, save_page
+from wsi_idc.plotting.page import QUIET, Page, house_style, save_page
 from wsi_idc.plotting.style import Style
 from wsi_idc.plotting.tissue_map import outline_tissue
 from wsi_idc.scoring.scores import Scores
@@ -23,6 +23,9 @@ __all__ = ["PHANTOM", "RESEARCH_USE", "Caption", "build_sheet", "draw_sheet"]
 _LARGEST_PX_IN = 1 / 33
 """Inches that a mosaic pixel is drawn at most: a slide of one patch shall not fill the page with blur."""
 
+
+_BAND, _BAND_IN = "#ffd54d", 0.19
+"""Colour and height of the band of cautions: dark letters on it are read in grey print, too."""
 
 _LINE_IN = 0.01
 """Width of the outlines: a quarter of a millimetre."""
@@ -76,9 +79,15 @@ def _draw_header(page: Page, caption: Caption) -> None:
         right = page.badge(right, 0.22, size=15) - 0.2
     page.text(MARGIN, 0.42, caption.title, size=15, weight="bold", room=right - MARGIN)
     page.text(MARGIN, 0.65, "Probability of invasive ductal carcinoma (IDC) per patch", size=10, color=QUIET)
-    if caption.seen:
-        told = "The model was trained or tuned on this case: its figures flatter."
-        page.text(page.width - MARGIN, 0.78, told, size=9, weight="bold", color=WARNING, ha="right")
+    if caption.cautions:
+        _draw_cautions(page, caption)
+
+
+def _draw_cautions(page: Page, caption: Caption) -> None:
+    """A band across the top of the page."""
+    page.rectangle(0, 0, page.width, _BAND_IN, facecolor=_BAND)
+    told = f"CAUTION: {'; '.join(one.short for one in caption.cautions)}"
+    page.text(MARGIN, _BAND_IN - 0.055, told, size=9, weight="bold", room=page.width - 2 * MARGIN)
 
 
 def _draw_panels(page: Page, layout: Layout, mosaic: Mosaic, scores: Scores, style: Style) -> float:

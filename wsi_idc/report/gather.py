@@ -20,9 +20,9 @@ from wsi_idc.geometry import PatchSpec, plausible_mpp
 from wsi_idc.naming import cell_text, visible
 from wsi_idc.scoring.results import RUN_FILE, SCORES_FILE, UNSOUND, read_run
 from wsi_idc.scoring.scores import Scores, checked_context, checked_threshold, read_scores
-from wsi_idc.source import UNKNOWN, Problem
+from wsi_idc.source import UNKNOWN, Caution, Problem
 
-State = Literal["ok", "partial", "no tissue", "failed", "unfinished"]
+State = Literal["ok", "caution", "partial", "no tissue", "failed", "unfinished"]
 
 WIDEST_PX = 2**25
 """No slide is as wide or high in level-0 pixels; the page's script counts on it."""
@@ -50,6 +50,8 @@ class Run:
     finished, version : str
     oddities, unreadable : tuple of Problem
         What was odd in the source, and each patch without a probability.
+    cautions : tuple of Caution
+        Why the results must be taken with caution.
     """
 
     kind: str
@@ -64,6 +66,7 @@ class Run:
     version: str
     oddities: tuple[Problem, ...]
     unreadable: tuple[Problem, ...]
+    cautions: tuple[Caution, ...]
 
 
 @dataclass(frozen=True)
@@ -171,11 +174,15 @@ def read_results(name: str, folder: Path, out: Path, row: Mapping[str, str] | No
     except UNSOUND:
         said = "its files are not whole: run the same command again"
     else:
-        summary = summarise(scores, run.mpp, _number(row, "seconds"), run.unreadable)
+        codes = [caution.code for caution in run.cautions]
+        summary = summarise(scores, run.mpp, _number(row, "seconds"), run.unreadable, codes)
         if has_failed:
             return SlideResults(
                 name, folder, url, "failed", f"{reason} (what is shown is of an earlier run)", summary, run, scores
             )
+        if summary.status == "ok" and run.cautions:
+            said = " ".join(caution.sentence for caution in run.cautions)
+            return SlideResults(name, folder, url, "caution", said, summary, run, scores)
         return SlideResults(name, folder, url, summary.status, summary.error, summary, run, scores)
     state: State = "failed" if has_failed else "unfinished"
     return SlideResults(name, folder, url, state, said, failed(name, said))
@@ -233,6 +240,7 @@ def _as_run(written: dict[str, Any], name: str) -> Run:
         version=visible(str(written["wsi_idc_version"])),
         oddities=_problems(written, "source"),
         unreadable=_problems(written, "unreadable"),
+        cautions=_cautions(written),
     )
 
 
@@ -241,6 +249,11 @@ def _as_patch(model: dict[str, Any]) -> PatchSpec:
     if not (patch.size_px > 0 and plausible_mpp(patch.mpp)):
         raise ValueError("patches of a size or scale that cannot be")
     return patch
+
+
+def _cautions(written: dict[str, Any]) -> tuple[Caution, ...]:
+    told = ((visible(str(one["code"])), visible(str(one["sentence"]))) for one in written["cautions"])
+    return tuple(Caution(code, code, sentence) for code, sentence in told)
 
 
 def _problems(written: dict[str, Any], which: str) -> tuple[Problem, ...]:

@@ -24,6 +24,7 @@ from wsi_idc._util.files import make_folder, remove, remove_unfinished, sync, wr
 from wsi_idc._util.lock import wait_lock
 from wsi_idc.model.config import DEFAULT_BATCH, ModelConfig
 from wsi_idc.model.stain import ESTIMATE, Stain
+from wsi_idc.scoring.cautions import find_cautions
 from wsi_idc.scoring.origins import ORIGINS_FILE, Origin, origin_in, origin_of, tell_origins, told_origins
 from wsi_idc.scoring.score import Scored, score
 from wsi_idc.scoring.scores import (
@@ -35,7 +36,7 @@ from wsi_idc.scoring.scores import (
     read_scores,
     write_scores,
 )
-from wsi_idc.source import PatchSource, Problem, SlideFacts
+from wsi_idc.source import Caution, PatchSource, Problem, SlideFacts
 
 if TYPE_CHECKING:
     from wsi_idc.model.classifier import Classifier
@@ -84,6 +85,8 @@ class SlideResult:
         What was odd in the source.
     unreadable : tuple of Problem
         One for each patch without a probability.
+    cautions : tuple of Caution
+        See `find_cautions`.
     stain : Stain or None
         What was taken out of the slide before the network; None where the model wants nothing taken out.
     """
@@ -93,6 +96,7 @@ class SlideResult:
     oddities: tuple[Problem, ...]
     unreadable: tuple[Problem, ...]
     stain: Stain | None = None
+    cautions: tuple[Caution, ...] = ()
 
     @property
     def scores_path(self) -> Path:
@@ -217,7 +221,8 @@ class SlideRun:
             and np.array_equal(was.label, labels)
         )
         scores = was if same else was.with_labels(labels).with_context(self._context).with_threshold(self.threshold)
-        result = SlideResult(scores, self.folder, tuple(self._source.problems), scored.problems, scored.stain)
+        cautions = find_cautions(self._source, self._model.config, scored.stain)
+        result = SlideResult(scores, self.folder, tuple(self._source.problems), scored.problems, scored.stain, cautions)
         others = [name for name, origin in _origins(self.folder).items() if origin != self._origin]
         if not same:
             self.unseal()
@@ -377,6 +382,7 @@ def _provenance(
             "trained_on": list(model.config.trained_on),
         },
         **({"glass": None, "stain": None} if result.stain is None else result.stain.as_dict()),
+        "cautions": [{"code": one.code, "sentence": one.sentence} for one in result.cautions],
         "context": scores.context,
         "pred_follows": "prob_idc" if scores.context is None else CONTEXT_COLUMN,
         "patches": {"total": len(scores), "scored": readable, "unreadable": len(scores) - readable},

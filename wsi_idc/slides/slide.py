@@ -32,7 +32,7 @@ from wsi_idc.io.reader import SlideReader
 from wsi_idc.naming import PHANTOM_MARK
 from wsi_idc.slides.annotations import OUTLINE_SHARE, Outlines, inside_share, read_outlines
 from wsi_idc.slides.tissue import find_tissue, tissue_share, unlike_he
-from wsi_idc.source import UNKNOWN, Block, ImageInfo, MppSource, Patches, Problem, SourceKind
+from wsi_idc.source import UNKNOWN, Block, Caution, ImageInfo, MppSource, Patches, Problem, SourceKind
 
 MIN_TISSUE = 0.3
 """Share of a tile that must be tissue for it to be scored."""
@@ -46,6 +46,9 @@ READ_FINER = 4
 A slide's levels are compressed one by one. JPEG takes from a level at the scale of the patches what the network looks
 at, and raises its probabilities; averaged over 4x4 pixels the loss matters little. See docs/model.md.
 """
+
+LEAST_JPEG_QUALITY = 70
+"""A slide compressed more than that is taken with caution."""
 
 LEAST_ON_SLIDE = 0.1
 """Share of a whole tile that must lie on the slide, and within what was scanned of it, for it to be a tile at all."""
@@ -212,14 +215,11 @@ class Slide(Closable):
 
     @cached_property
     def problems(self) -> tuple[Problem, ...]:
-        """What is odd about the slide and its labels. Looks for tissue first."""
+        """What is odd about the file and its labels. With labels, looks for tissue first."""
         found = []
         if self._reader.image is not None:
             others = "; ".join(map(described, self.images))
             reason = f"of its images {self._reader.image} is scored, and not {others}: --image picks another"
-            found.append(Problem(self.path, reason))
-        if unlike_he(self.thumbnail):
-            reason = "its colours are unlike haematoxylin and eosin, which the model was trained on: do not rely on it"
             found.append(Problem(self.path, reason))
         if self._outlines is not None:
             found += [
@@ -229,6 +229,27 @@ class Slide(Closable):
             if self._outlines.polygons and self.patches and not self.patches.labels.any():
                 reason = "no tile lies inside the outlines of its labels: are they of this slide, in its pixels?"
                 found.append(Problem(self.path, reason))
+        return tuple(found)
+
+    @cached_property
+    def cautions(self) -> tuple[Caution, ...]:
+        """Why its results must be taken with caution, as far as the file tells. Looks at the thumbnail."""
+        found = []
+        if unlike_he(self.thumbnail):
+            sentence = "Its colours are unlike haematoxylin and eosin, which the model was trained on."
+            found.append(Caution("stain", "stain unlike H&E", sentence))
+        quality = self._reader.jpeg_quality
+        if quality is not None and quality < LEAST_JPEG_QUALITY:
+            sentence = f"It is compressed with JPEG of quality {quality}, which can change what the model sees."
+            found.append(Caution("compression", f"JPEG quality {quality}", sentence))
+        if self.mpp_source == "option":
+            sentence = "Its scale was given by hand: with a wrong one every result is wrong."
+            found.append(Caution("scale", f"scale given by hand ({self.mpp[0]:g} µm/px)", sentence))
+        if max(self.mpp) > self.patch.coarsest_mpp:
+            sentence = (
+                f"It was scanned at {max(self.mpp):.4g} µm/px and enlarged: it holds less detail than the model needs."
+            )
+            found.append(Caution("upsampled", "enlarged", sentence))
         return tuple(found)
 
     @property

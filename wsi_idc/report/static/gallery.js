@@ -9,7 +9,7 @@ wsiIdc.gallery = (() => {
   const [by, descending, limitBy, limitSign, limit] =
     [byId("sort-by"), byId("sort-down"), byId("limit-by"), byId("limit-sign"), byId("limit")];
   // Failed slides first: what needs a look comes before what does not.
-  const states = ["failed", "unfinished", "partial", "no tissue", "ok"];
+  const states = ["failed", "unfinished", "partial", "no tissue", "caution", "ok"];
   const slideOf = (row) => data.slides[Number(row.dataset.index)];
 
   function valueOf(row, key) {
