@@ -67,7 +67,7 @@ class JpegLevels(Closable):
         self.tiles = {}
         if self._file:
             for level, page in readable.items():
-                is_ycbcr = page.photometric == tifffile.PHOTOMETRIC.YCBCR or trust_jfif and page.is_jfif
+                is_ycbcr = page.photometric == tifffile.PHOTOMETRIC.YCBCR or (trust_jfif and page.is_jfif)
                 self.tiles[level] = JpegTiles(self._file, page, is_ycbcr)
         if missing_in_all:
             finest_first = list(self.tiles.values())

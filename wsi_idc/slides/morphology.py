@@ -19,13 +19,17 @@ Scale = tuple[float, float]
 def grow(mask: Mask, by_um: float, um: Scale) -> Mask:
     """Add what lies within so many µm."""
     # Without a pixel to measure from, the distances are undefined.
-    grown: Mask = isotropic_dilation(mask, by_um, spacing=um) if mask.any() else mask
+    grown: Mask = mask
+    if mask.any():
+        grown = isotropic_dilation(mask, by_um, spacing=um)  # type: ignore[no-untyped-call]
     return grown
 
 
 def shrink(mask: Mask, by_um: float, um: Scale) -> Mask:
     """Take away what lies within so many µm of what is outside."""
-    shrunk: Mask = isotropic_erosion(mask, by_um, spacing=um) if not mask.all() else mask
+    shrunk: Mask = mask
+    if not mask.all():
+        shrunk = isotropic_erosion(mask, by_um, spacing=um)  # type: ignore[no-untyped-call]
     return shrunk
 
 
@@ -61,10 +65,10 @@ def fill_holes(mask: Mask, most_mm2: float, um: Scale) -> Mask:
 
 def label_pieces(mask: Mask) -> tuple[Pieces, int]:
     """Each pixel's connected piece, 0 for none, and one more than the number of pieces."""
-    pieces: Pieces = label(mask, connectivity=1)
+    pieces: Pieces = label(mask, connectivity=1)  # type: ignore[no-untyped-call]
     return pieces, int(pieces.max()) + 1
 
 
 def areas_mm2(pieces: Pieces, count: int, um: Scale) -> NDArray[np.float64]:
     """Area by number of the piece."""
-    return np.bincount(pieces.ravel(), minlength=count) * (um[0] * um[1] / 1e6)
+    return np.bincount(pieces.ravel(), minlength=count).astype(np.float64) * (um[0] * um[1] / 1e6)
