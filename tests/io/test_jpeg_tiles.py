@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +8,9 @@ import numpy as np
 import pytest
 import tifffile
 from numpy.typing import NDArray
+from PIL import Image
 
-from wsi_idc.io.jpeg_tiles import NO_JPEG, JpegTiles
+from wsi_idc.io.jpeg_tiles import NO_JPEG, JpegLevels, JpegTiles
 from wsi_idc.io.openslide_reader import OpenSlideReader
 from wsi_idc.phantom import paint_slide
 from wsi_idc.slides.slide import Slide
@@ -46,6 +48,33 @@ def cut_offset(path: Path) -> int:
 def test_pixels_are_those_of_openslide(kind: str, tmp_path: Path) -> None:
     with OpenSlideReader(write(tmp_path / "a.tif", tissue(), kind)) as reader:
         np.testing.assert_array_equal(whole(reader._jpeg.tiles[0], 1, reader), reader.read(0, 0, 0, WIDTH, HEIGHT))
+
+
+@pytest.mark.parametrize("trust_jfif", [False, True])
+def test_jfif_in_a_tiff_that_says_rgb(trust_jfif: bool, tmp_path: Path) -> None:
+    """Bio-Formats writes YCbCr with a JFIF header and says RGB: tifffile trusts the header, libtiff the TIFF."""
+    pixels, path = tissue(TILE, TILE), tmp_path / "a.tif"
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=95, subsampling=0)
+    tifffile.imwrite(
+        path,
+        iter([file.getvalue()]),
+        shape=pixels.shape,
+        dtype=np.uint8,
+        tile=(TILE, TILE),
+        photometric="rgb",
+        compression="jpeg",
+        metadata=None,
+        compressionargs={"outcolorspace": "rgb"},
+    )
+    with tifffile.TiffFile(path) as tiff:
+        page = tiff.pages[0]
+        assert page.photometric == tifffile.PHOTOMETRIC.RGB
+        levels = JpegLevels(path, {0: page}, trust_jfif=trust_jfif)
+    with levels:
+        read = levels.tiles[0].read(1, 0, 0, TILE, TILE, lambda *_: pytest.fail("not decoded"))[..., :3]
+    difference = np.abs(read.astype(int) - pixels).mean()
+    assert difference < 3 if trust_jfif else difference > 20
 
 
 @pytest.mark.parametrize("factor", [2, 4, 8])

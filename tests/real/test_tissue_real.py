@@ -10,7 +10,8 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
-from wsi_idc.slides.tissue import find_tissue
+from wsi_idc import open_slide
+from wsi_idc.slides.tissue import find_tissue, unlike_he
 
 PEN_MPP = (25.0, 25.0)
 """By the look: the files do not say."""
@@ -32,7 +33,29 @@ def test_pen(slides: Path, ink: str, left: int, top: int, right: int, bottom: in
     assert mask.mean() <= 0.5
 
 
+def test_a_purple_carcinoma_is_all_tissue_and_like_he(slides: Path) -> None:
+    with open_slide(slides / "OS-1-detail.ome.tif") as slide:
+        assert slide.tissue is not None and slide.tissue.all()
+        assert len(slide.patches) >= 1
+        assert not slide.problems
+        # The file says RGB of JPEG that is YCbCr; its purple is not green.
+        assert slide.thumbnail[..., 1].mean() < slide.thumbnail[..., 0].mean() < slide.thumbnail[..., 2].mean()
+
+
 def test_a_slide_that_is_all_tissue(slides: Path) -> None:
     pixels = tifffile.imread(slides / "OS-1-detail.ome.tif")
-    coarse = pixels[:1085, :1085].reshape(31, 35, 31, 35, 3).mean(axis=(1, 3))
-    assert find_tissue(np.rint(coarse).astype(np.uint8), (7.95, 7.95)).mean() >= 0.99
+    for factor in (35, 70):
+        side = len(pixels) // factor * factor
+        blocks = pixels[:side, :side].reshape(side // factor, factor, side // factor, factor, 3)
+        coarse = np.rint(blocks.mean(axis=(1, 3))).astype(np.uint8)
+        assert find_tissue(coarse, (0.227 * factor, 0.227 * factor)).all()
+        assert not unlike_he(coarse)
+
+
+@pytest.mark.parametrize("name", ["CMU-1-Small-Region.svs", "tcga-cr-7395-01a-01-ts1.svs"])
+def test_what_is_plainly_stained_is_tissue(slides: Path, name: str) -> None:
+    with open_slide(slides / name, mpp=0.5) as slide:
+        pixels, mask = slide.thumbnail, slide.tissue
+        assert mask is not None and not slide.problems
+    assert mask[np.ptp(pixels, axis=2) > 40].mean() >= 0.99
+    assert mask.mean() <= 0.85

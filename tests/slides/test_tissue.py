@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from wsi_idc.phantom import paint_slide
-from wsi_idc.phantom.paint import GLASS_RGB
+from wsi_idc.phantom.paint import EOSIN, GLASS_RGB, HAEMATOXYLIN
 from wsi_idc.slides.tissue import find_tissue, tissue_share, unlike_he
 
 MPP = (16.0, 16.0)
@@ -97,6 +97,74 @@ def test_scale_matters_little(slide: Picture, factor: int) -> None:
     fine = find_tissue(slide.repeat(factor, axis=0).repeat(2, axis=1), (8.0, 16.0 / factor))
     assert fine.shape == (220 * factor, 440)
     assert np.mean(fine[::factor, ::2] != find_tissue(slide, MPP)) < 0.02
+
+
+STAINED = {
+    "navy, frozen section": ((0.95, 0.90, 0.48), (0.36, 0.62, 0.36)),
+    "purple throughout": ((0.72, 0.85, 0.35), (0.42, 0.75, 0.30)),
+    "brown": ((0.52, 0.66, 0.54), (0.18, 0.56, 0.50)),
+    "faded": ((0.32, 0.35, 0.26), (0.06, 0.28, 0.16)),
+    "strong navy": ((1.60, 1.40, 0.74), (0.32, 1.06, 0.61)),
+}
+"""Optical densities in red, green and blue of one unit of haematoxylin and of eosin."""
+
+
+def restain(pixels: Picture, haematoxylin: tuple[float, ...], eosin: tuple[float, ...]) -> Picture:
+    """The same amounts of haematoxylin and eosin, in other colours."""
+    lost = np.log(np.array(GLASS_RGB) / pixels.clip(1))
+    amounts = (lost @ np.linalg.pinv(np.array([HAEMATOXYLIN, EOSIN]))).clip(0)
+    return rgb(np.array(GLASS_RGB) * np.exp(-amounts @ np.array([haematoxylin, eosin])))
+
+
+@pytest.mark.parametrize("stain", STAINED)
+def test_stain_may_have_any_hue_of_he(tissue: Picture, slide: Picture, stain: str) -> None:
+    pixels = restain(slide, *STAINED[stain])
+    found, far = far_and_near(find_tissue(pixels, MPP))
+    assert found >= 0.98
+    assert far == 0
+    assert not unlike_he(pixels)
+    alone = restain(tissue, *STAINED[stain])
+    assert find_tissue(alone, MPP).mean() >= 0.99
+    assert not unlike_he(alone)
+
+
+def disc(radius: int, y: int = 110, x: int = 110) -> Mask:
+    rows, columns = np.ogrid[:220, :220]
+    return np.hypot(rows - y, columns - x) < radius
+
+
+@pytest.mark.parametrize("colour", [(60, 58, 122), (88, 78, 150), (48, 46, 98)])
+def test_dense_navy_nuclei_are_no_pen(slide: Picture, colour: tuple[int, int, int]) -> None:
+    pixels = slide.copy()
+    pixels[disc(40)] = np.random.default_rng(4).normal(colour, 8, (disc(40).sum(), 3)).clip(0, 255)
+    assert find_tissue(pixels, MPP)[disc(40)].mean() >= 0.99
+
+
+@pytest.mark.parametrize("size", [3, 16, 40])
+def test_a_small_purple_crop_is_all_tissue(size: int) -> None:
+    crop = rgb(np.random.default_rng(5).normal((144, 123, 179), 6, (size, size, 3)))
+    assert find_tissue(crop, MPP).all()
+    assert not unlike_he(crop)
+
+
+def test_blood_within_tissue_is_no_pen_and_ink_of_its_colour_across_glass_is(slide: Picture) -> None:
+    red = (196, 28, 52)
+    with_blood, with_ink = slide.copy(), slide.copy()
+    with_blood[disc(30)] = red
+    with_ink[10:30, 20:200] = red
+    assert find_tissue(with_blood, MPP)[disc(30)].all()
+    assert not find_tissue(with_ink, MPP)[10:30, 20:200].any()
+
+
+def test_shadow_and_bubbles_are_not_tissue(slide: Picture) -> None:
+    shade = np.ones((220, 220))
+    shade[:40] = np.linspace(0.15, 1, 40)[:, None]
+    ring = disc(16, 195, 25) & ~disc(13, 195, 25)
+    shade[ring] = 0.4
+    mask = find_tissue(rgb(slide * shade[..., None]), MPP)
+    assert not mask[: GLASS_PX - 12].any()
+    assert not mask[ring].any()
+    assert mask[GLASS_PX:-GLASS_PX, GLASS_PX:-GLASS_PX].mean() >= 0.97
 
 
 INKS = {
@@ -193,6 +261,7 @@ def test_share_of_a_box(boxes: list[tuple[float, ...]], seed: int) -> None:
 
 STAINS = {"haematoxylin": (0.65, 0.70, 0.29), "eosin": (0.07, 0.99, 0.11), "dab": (0.27, 0.57, 0.78)}
 """Optical densities in red, green and blue: Ruifrok & Johnston 2001."""
+STAINS |= {"blue dye": (0.85, 0.45, 0.15), "green dye": (0.90, 0.25, 0.45)}
 
 
 @pytest.mark.parametrize(
@@ -203,6 +272,8 @@ STAINS = {"haematoxylin": (0.65, 0.70, 0.29), "eosin": (0.07, 0.99, 0.11), "dab"
         ({"haematoxylin": 1}, False),
         ({"eosin": 1}, False),
         ({"dab": 1, "haematoxylin": 0.3}, True),
+        ({"blue dye": 1}, True),
+        ({"green dye": 1, "eosin": 0.2}, True),
         ({}, False),
     ],
 )

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from skimage.segmentation import expand_labels
+from scipy import ndimage
 
-from wsi_idc.slides.morphology import Mask, Scale, areas_mm2, grow, keep_pieces, label_pieces, shrink
+from wsi_idc.slides.morphology import Mask, Pieces, Scale, areas_mm2, grow, keep_pieces, label_pieces, shrink
 from wsi_idc.slides.optical_density import Density
 
 STAIN_HUES = (60.0, 152.0)
@@ -24,6 +24,9 @@ _REACH_PERCENTILE, _LEAST_STAIN_MM2 = 98.0, 0.05
 _VIVID, _BEYOND = {"outside": 0.4, "red": 0.6, "inside": 0.6}, {"outside": 1.2, "red": 1.4, "inside": 1.6}
 """A colour is a pen's above the first and above the second times what stain reaches, by how its hue lies to the
 stain's: outside on the side of blue, green and yellow; towards red and orange, where blood lies; or inside."""
+
+_MOST_OUTSIDE = 0.65
+"""Navy stain of twice the usual strength has less colour, so that it is a pen's above, whatever reach says."""
 
 _FOREIGN_RED, _FOREIGN_COLOUR = 1.25, 0.12
 """Blue and green inks lose so many times more red light than green (haematoxylin 0.9, navy 1.1), at this colour."""
@@ -77,7 +80,9 @@ def find_ink(density: Density, bare: Mask, um: Scale) -> Mask:
     black = (density.grey > _BLACK) & (colour < _GREY * density.grey)
     inside = _within(hue, STAIN_HUES)
     reach = _stain_reach(colour[inside & seen], um)
-    vivid = {where: colour > max(_VIVID[where], _BEYOND[where] * reach) for where in _VIVID}
+    limits = {where: max(_VIVID[where], _BEYOND[where] * reach) for where in _VIVID}
+    limits["outside"] = min(limits["outside"], _MOST_OUTSIDE)
+    vivid = {where: colour > limit for where, limit in limits.items()}
     reddish = _within(hue, _HUE_RANGES["red"])
     marks = (
         _marks(foreign | black | vivid["outside"] & ~inside & ~reddish, um)
@@ -154,20 +159,32 @@ def _marks(mask: Mask, um: Scale, *, on: Mask | None = None, width_um: float = _
     wide = np.zeros(count, dtype=np.bool_)
     wide[pieces[shrink(mask, width_um / 2, um)]] = True
     kept &= wide
-    if long_um and kept.any():
-        rows, columns = np.nonzero(kept[pieces])
-        of = pieces[rows, columns]
-        extent = [np.zeros(count), np.zeros(count)]
-        for axis, places in enumerate((rows, columns)):
-            first, last = np.full(count, np.inf), np.full(count, -np.inf)
-            np.minimum.at(first, of, places)
-            np.maximum.at(last, of, places)
-            extent[axis] = (last - first + 1) * um[axis]
-        kept &= np.hypot(*extent) >= long_um
-    if on is not None and kept.any():
-        chosen = np.where(kept[pieces], pieces, 0)
-        ring = expand_labels(chosen, _RIM_UM[1], spacing=um) * (expand_labels(chosen, _RIM_UM[0], spacing=um) == 0)
-        around = np.bincount(ring.ravel(), minlength=count)
-        kept &= np.bincount(ring[on], minlength=count) >= _GLASS_SHARE * np.maximum(around, 1)
+    if long_um:
+        kept &= _extents_um(pieces, um) >= long_um
     found: Mask = kept[pieces]
+    return found if on is None else _lying_on(on, pieces, kept, um)
+
+
+def _extents_um(pieces: Pieces, um: Scale) -> NDArray[np.float64]:
+    """Diagonal of the box around each piece, by its number."""
+    boxes = ndimage.find_objects(pieces)
+    sides = [[(part.stop - part.start) * scale for part, scale in zip(box, um, strict=True)] for box in boxes]
+    diagonals: NDArray[np.float64] = np.hypot(*np.array([[0.0, 0.0], *sides]).T)
+    return diagonals
+
+
+def _lying_on(on: Mask, pieces: Pieces, kept: Mask, um: Scale) -> Mask:
+    """Those of the pieces of which enough of what surrounds them lies on something."""
+    found = np.zeros(pieces.shape, dtype=np.bool_)
+    boxes = ndimage.find_objects(pieces)
+    for number in np.flatnonzero(kept):
+        reach = [int(_RIM_UM[1] / scale) + 1 for scale in um]
+        box = tuple(
+            slice(max(part.start - by, 0), part.stop + by) for part, by in zip(boxes[number - 1], reach, strict=True)
+        )
+        piece = pieces[box] == number
+        near, far = (grow(piece, by, um) for by in _RIM_UM)
+        rim = far & ~near
+        if (rim & on[box]).sum() >= max(_GLASS_SHARE * rim.sum(), 1):
+            found[box] |= piece
     return found

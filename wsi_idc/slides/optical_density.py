@@ -54,17 +54,20 @@ class Density:
     @cached_property
     def grey(self) -> Field:
         """Mean of the three densities."""
-        return (self.red + self.green + self.blue) / 3
+        mean: Field = (self.red + self.green + self.blue) / np.float32(3)
+        return mean
 
     @cached_property
     def xy(self) -> tuple[Field, Field]:
         """Colour as a vector: away from the grey towards red alone, and at right angles to it."""
-        return self.red - self.grey, (self.green - self.blue) / np.float32(np.sqrt(3))
+        across: Field = (self.green - self.blue) / np.float32(np.sqrt(3))
+        return self.red - self.grey, across
 
     @cached_property
     def colour(self) -> Field:
         """Length of that vector."""
-        return np.hypot(*self.xy)
+        colour: Field = np.hypot(*self.xy)
+        return colour
 
     @cached_property
     def hue(self) -> Field:
@@ -74,7 +77,8 @@ class Density:
         blue is: haematoxylin lies near 70 to 100, eosin near 145, blood near 160.
         """
         x, y = self.xy
-        return (np.degrees(np.arctan2(y, x)) + 90) % 360 - 90
+        hue: Field = (np.degrees(np.arctan2(y, x)) + 90) % 360 - 90
+        return hue
 
 
 def measure_density(light: Field, glass: Field) -> Density:
@@ -113,7 +117,7 @@ def find_glass(light: Field, um: Scale) -> tuple[Field, float]:
     pale = (peak > DARK) & (light.min(axis=0) > 0.7 * peak)
     even = spread(np.log((light.mean(axis=0) + 1) / 256), um) < _EVEN
     scanned = light.min(axis=0) < _WHITE
-    for limit, place, least in ((0.12, even & scanned, 0.02), (0.12, even, 0.05), (0.03, np.True_, 0.01)):
+    for limit, place, least in ((0.12, even & scanned, 0.05), (0.12, even, 0.05), (0.03, np.True_, 0.01)):
         found = pale & place & (purple < limit * peak)
         if found.sum() > least * found.size:
             bright = light[:, found & (peak >= 0.85 * np.percentile(peak[found], 95))]
@@ -130,5 +134,6 @@ def spread(values: Field, um: Scale) -> Field:
 
 def blur(values: Field, um: Scale) -> Field:
     """Mean around each pixel, over `TEXTURE_UM`."""
-    blurred: Field = gaussian(values, [TEXTURE_UM / scale for scale in um], mode="nearest", preserve_range=True)
+    sigma = [TEXTURE_UM / scale for scale in um]
+    blurred: Field = gaussian(values, sigma, mode="nearest", preserve_range=True)  # type: ignore[no-untyped-call]
     return blurred

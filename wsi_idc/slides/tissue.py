@@ -118,7 +118,7 @@ def _average(pixels: NDArray[np.uint8], down: int, across: int) -> Field:
         for column in range(across):
             total += padded[row::down, column::across]
     planes = np.ascontiguousarray(np.moveaxis(total / (down * across), 2, 0))
-    blurred: Field = gaussian(planes, (0, 0.6, 0.6), mode="nearest", preserve_range=True)
+    blurred: Field = gaussian(planes, (0, 0.6, 0.6), mode="nearest", preserve_range=True)  # type: ignore[no-untyped-call]
     return blurred
 
 
@@ -148,11 +148,11 @@ _COLOURED = 0.1
 _BROWN, _BLUE = 1.05, 1.25
 """H&E takes at most so much more blue light, and red light, than green; DAB takes more blue, blue dyes more red."""
 
-_ASSUMED_UM = (16.0, 16.0)
-"""Scale at which a slide is looked at where nothing hangs on it."""
+_ASSUMED_UM, _LOOKED_AT_PX = 16.0, 1_000_000
+"""Scale of a picture where little hangs on it, and how many of its pixels are looked at, about."""
 
 _FOREIGN_SHARE = 0.25
-"""So much of what is stained and no pen's has such a colour on a slide of another stain."""
+"""So much of what is stained has such a colour on a slide of another stain."""
 
 
 def unlike_he(pixels: NDArray[np.uint8]) -> bool:
@@ -166,10 +166,11 @@ def unlike_he(pixels: NDArray[np.uint8]) -> bool:
     pixels : ndarray of uint8, shape (h, w, 3)
         The slide at any low scale.
     """
-    light = np.ascontiguousarray(np.moveaxis(pixels.astype(np.float32), 2, 0))
+    step = max(1, round((pixels.shape[0] * pixels.shape[1] / _LOOKED_AT_PX) ** 0.5))
+    light = np.ascontiguousarray(np.moveaxis(pixels[::step, ::step].astype(np.float32), 2, 0))
     if (light.max(axis=0) < DARK).mean() > 0.5:
         return True
-    glass, _ = find_glass(light, _ASSUMED_UM)
+    glass, _ = find_glass(light, (_ASSUMED_UM * step, _ASSUMED_UM * step))
     density = measure_density(light, glass)
     stained = np.ptp(np.stack([density.red, density.green, density.blue]), axis=0) > _COLOURED
     foreign = (density.blue > _BROWN * density.green) | (density.red > _BLUE * density.green)
