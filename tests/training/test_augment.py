@@ -1,17 +1,18 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from keras import ops
 
 from tests.conftest import tissue_like
 from wsi_idc.model.network import preprocess
-from wsi_idc.training.augment import Augment
+from wsi_idc.training.augment import STILL, Augment, Jitter
 
 
-def varied(patches: np.ndarray, **off: float) -> np.ndarray:
-    still = {"shift_px": 0, "stain": 0.0, "stain_offset": 0.0, "brightness": 0.0}
-    layer = Augment(0, **(still | off))  # type: ignore[arg-type]
+def varied(patches: np.ndarray, shift_px: int = 0, **jitter: float) -> np.ndarray:
+    layer = Augment(0, replace(STILL, **jitter), shift_px=shift_px)
     return ops.convert_to_numpy(layer(patches, training=True))
 
 
@@ -41,17 +42,46 @@ def test_shifts_reach_both_ends_and_mirror_at_the_edges() -> None:
     assert {int(one.min()) for one in along} == set(range(10, 18))
 
 
-def test_stain_and_brightness_move_each_patch_on_its_own_within_bounds() -> None:
+@pytest.mark.parametrize("kind", ["stain", "stain_offset", "mixing", "mean", "spread", "light", "grey"])
+def test_each_kind_of_jitter_moves_each_patch_on_its_own_within_bounds(kind: str) -> None:
     patch = np.full((64, 50, 50, 3), (200, 150, 190), np.uint8)
-    colours = varied(patch, stain=0.25, brightness=0.1)[:, 24, 24]
-    assert len(np.unique(colours.round(4), axis=0)) == 64
-    assert np.abs(colours - np.array([200, 150, 190]) / 255).max() < 0.25
+    colours = varied(patch, **{kind: getattr(Jitter(), kind)})[:, 24, 24]
+    assert len(np.unique(colours.round(4), axis=0)) > 50
+    assert 0.005 < np.abs(colours - np.array([200, 150, 190]) / 255).max() < 0.35
     np.testing.assert_allclose(varied(patch)[:, 24, 24], np.array([[200, 150, 190]] * 64) / 255, atol=2e-3)
 
 
 @pytest.mark.parametrize("value", [0, 255])
 def test_black_and_white_stay_finite(value: int) -> None:
-    seen = varied(np.full((16, 50, 50, 3), value, np.uint8), stain=0.5, stain_offset=0.1, brightness=0.5)
+    seen = varied(np.full((16, 50, 50, 3), value, np.uint8), stain=0.5, stain_offset=0.1, light=0.3, jpeg=0.5)
     assert np.isfinite(seen).all()
     assert seen.min() >= 0
     assert seen.max() <= 1
+
+
+def test_glass_takes_no_stain() -> None:
+    seen = varied(
+        np.full((32, 50, 50, 3), 255, np.uint8), stain=0.5, stain_offset=0.1, mixing=0.2, mean=0.2, spread=0.3
+    )
+    np.testing.assert_allclose(seen, 1, atol=1e-5)
+
+
+def test_contrast_moves_the_spread_and_not_the_mean() -> None:
+    patches = np.repeat(tissue_like(1)[None], 32, axis=0)
+    seen = varied(patches, contrast=0.15)
+    assert np.ptp(seen.std(axis=(1, 2, 3))) > 0.02
+    assert np.ptp(seen.mean(axis=(1, 2, 3))) < 0.02
+
+
+def test_half_of_a_batch_loses_what_jpeg_loses() -> None:
+    patches = np.repeat(tissue_like(1)[None], 16, axis=0)
+    still = preprocess(patches[:1])[0]
+    turns = [np.rot90(flipped, k) for flipped in (still, still[:, ::-1]) for k in range(4)]
+    seen = varied(patches, jpeg=0.5)
+    whole = [any(np.allclose(turn, one, atol=2e-3) for turn in turns) for one in seen]
+    assert whole == [False] * 8 + [True] * 8
+
+
+def test_the_layer_survives_the_round_trip() -> None:
+    layer = Augment(3, replace(STILL, grey=0.1), shift_px=2)
+    assert Augment.from_config(layer.get_config()).get_config() == layer.get_config()

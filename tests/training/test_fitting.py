@@ -11,6 +11,7 @@ from tests.conftest import tissue_like
 from wsi_idc.datasets.labelled import LabelledPatches
 from wsi_idc.errors import TrainingError
 from wsi_idc.model.backend import keras
+from wsi_idc.model.case_stains import CaseStains
 from wsi_idc.model.classifier import load_model
 from wsi_idc.model.keras_network import predict
 from wsi_idc.training.fitting import (
@@ -19,6 +20,7 @@ from wsi_idc.training.fitting import (
     Recipe,
     Trained,
     class_weights,
+    doubts,
     fit,
     kept_predictions,
     read_history,
@@ -145,7 +147,7 @@ def test_a_large_case_does_not_outweigh_the_others(tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr(keras.Sequential, "train_on_batch", note)
     rows = np.arange(320)
-    fit(uneven, replace(RECIPE, patches_per_case=10), tmp_path, rows, rows)
+    fit(uneven, replace(RECIPE, patches_per_case=10, normalization=None), tmp_path, rows, rows)
     of_large = [row for batch in drawn for row in batch if uneven.case[row] == "9000"]
     cases = len(set(uneven.case.tolist()))
     assert len(of_large) / sum(map(len, drawn)) == pytest.approx(1 / cases, abs=0.05)
@@ -169,4 +171,21 @@ def test_the_last_epoch_is_kept_where_nothing_watches(tmp_path: Path) -> None:
     assert [row.epoch for row in trained.history] == [1, 2, 3]
     assert all(np.isnan(row.val_auc) for row in trained.history)
     network = keras.models.load_model(trained.model, compile=False)
-    assert kept_predictions(trained, data, rows).tolist() == predict(network, data.pixels)[:, 1].tolist()
+    stains = CaseStains.measure(data, RECIPE.normalization)
+    shown = stains.pixels(data, rows)
+    assert kept_predictions(trained, data, rows, stains).tolist() == predict(network, shown)[:, 1].tolist()
+
+
+def test_few_steps_give_figures_of_the_weights_and_not_of_moments_that_lag_behind(tmp_path: Path) -> None:
+    """The moving moments start from 0 and 1 and need some 500 steps, so after twenty all patches looked alike."""
+    data = easy_patches()
+    trained = train(data, replace(RECIPE, epochs=2, normalization=None), tmp_path)
+    assert trained.history[-1].auc > 0.9
+    assert trained.history[-1].val_auc > 0.9
+
+
+def test_figures_that_can_only_be_a_fault_are_said() -> None:
+    assert doubts(0.9, 0.4) == ()
+    assert ["AUC" in sentence for sentence in doubts(0.5, 0.4)] == [True]
+    assert ["threshold" in sentence for sentence in doubts(0.9, 0.999)] == [True]
+    assert len(doubts(0.5, 0.001)) == 2

@@ -10,6 +10,7 @@ import pytest
 
 from tests.training.test_fitting import RECIPE, InterruptionError, easy_patches, weights
 from wsi_idc.errors import TrainingError
+from wsi_idc.evaluation.evaluate import evaluate
 from wsi_idc.model.classifier import load_model
 from wsi_idc.training.folds import OUT_OF_FOLD_FILE, cross_fit
 
@@ -33,7 +34,7 @@ def test_every_case_is_judged_by_a_model_that_did_not_see_it(tmp_path: Path) -> 
         assert held | set(model.config.trained_on) == set(final.config.trained_on)
         mine = np.flatnonzero(np.isin(DATA.case, list(held)))
         written = [float(row["prob_idc"]) for row in rows if row["fold"] == str(fold)]
-        np.testing.assert_allclose(model.predict(DATA.pixels[mine])[:, 1], written, atol=2e-6)
+        np.testing.assert_allclose(evaluate(DATA, model, mine).prob, written, atol=2e-6)
         called = [row["pred"] == "1" for row in rows if row["fold"] == str(fold)]
         assert called == (np.array(written) >= model.config.threshold).tolist()
         assert final.config.training["metrics_folds"][str(fold)] == model.config.training["metrics_held_out"]
@@ -41,7 +42,9 @@ def test_every_case_is_judged_by_a_model_that_did_not_see_it(tmp_path: Path) -> 
     assert judged.isdisjoint(final.config.training["cases_test"])
     assert final.config.calibration is not None
     raw = final.network.predict(DATA.pixels, 64)[:, 1]
-    np.testing.assert_allclose(final.predict(DATA.pixels)[:, 1], final.config.calibration.apply(raw), atol=1e-6)
+    np.testing.assert_allclose(
+        final.predict_normalized(DATA.pixels)[:, 1], final.config.calibration.apply(raw), atol=1e-6
+    )
 
 
 def test_interrupted_folds_end_like_unbroken_ones(tmp_path: Path) -> None:

@@ -274,7 +274,7 @@ def _tables(stain: Stain, target: Normalization, channel: int) -> _Tables:
 
 
 def _as_light(density: NDArray[np.float64]) -> bytes:
-    return np.clip(np.rint(256 * np.exp(-density) - 1), 0, 255).astype(np.uint8).tobytes()
+    return bytes(np.clip(np.rint(256 * np.exp(-density) - 1), 0, 255).astype(np.uint8).tobytes())
 
 
 def _looked_up(plane: bytes, table: bytes) -> NDArray[np.uint8]:
@@ -331,7 +331,7 @@ def _prior_share(density: NDArray[np.float64], stained: NDArray[np.bool_]) -> fl
 def _density_table(glass: float, usual: float) -> NDArray[np.float64]:
     """Optical density of each of the 256 values of a channel, once its glass is brought to the usual light."""
     light = np.minimum(np.arange(256) * (usual / glass), 255.0)
-    return -np.log((light + 1) / 256)
+    return np.asarray(-np.log((light + 1) / 256))
 
 
 def _rgb(values: NDArray[np.float64]) -> Rgb:
