@@ -145,7 +145,7 @@ def test_a_case(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mpp", [0.2525, 0.499, 1.0, 2.7, 4.3])
 def test_a_raw_slide(tmp_path: Path, mpp: float) -> None:
-    side = int(730 / mpp)
+    side = int(700 / mpp)
     pixels = smooth_tissue(side, side + 91)
     with Slide(write_slide(tmp_path / "a.tiff", pixels, None), mpp=mpp, tissue_mask=False) as source:
         scores = score_made(source)
