@@ -181,7 +181,7 @@ def test_a_manifest_gives_scale_and_labels(run: Run, tmp_path: Path) -> None:
     (tmp_path / "a.geojson").write_text(
         '{"type": "Polygon", "coordinates": [[[0, 0], [900, 0], [900, 400], [0, 400]]]}'
     )
-    (tmp_path / "list.csv").write_text("path,mpp,labels\na.tiff,1.0,a.geojson\nabsent.tiff,,\n")
+    (tmp_path / "list.csv").write_text("path,mpp,labels\na.tiff,2.0,a.geojson\nabsent.tiff,,\n")
     ran = run("score", "all", "--manifest", tmp_path / "list.csv", "--out", tmp_path / "out", "--no-tissue-mask")
     assert ran.code == 1
     rows = summary(tmp_path / "out")

@@ -14,7 +14,8 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from wsi_idc.phantom import paint_slide
-from wsi_idc.phantom.paint import EOSIN, GLASS_RGB, HAEMATOXYLIN
+from wsi_idc.phantom.frame import Frame
+from wsi_idc.phantom.paint import EOSIN, GLASS_RGB, HAEMATOXYLIN, paint_tissue
 from wsi_idc.slides.tissue import find_tissue, tissue_share, unlike_he
 
 MPP = (16.0, 16.0)
@@ -47,8 +48,8 @@ def glass(colour: tuple[int, int, int], noise: float = 1.5) -> Picture:
 @pytest.fixture(scope="module")
 def tissue() -> Picture:
     """Nothing but tissue, from edge to edge, at 16 µm/px."""
-    slide = paint_slide("90001", 7, width_px=800, height_px=720)
-    coarse = slide.pixels.reshape(180, 4, 200, 4, 3).mean(axis=(1, 3))
+    painting = paint_tissue(np.random.default_rng([7, 90001]), Frame(800, 720, 4.0))
+    coarse = painting.pixels.reshape(180, 4, 200, 4, 3).mean(axis=(1, 3))
     return rgb(coarse[50:150, 50:150])
 
 
