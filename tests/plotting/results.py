@@ -34,6 +34,7 @@ class MadeScorer:
     )
     runtime: str = "none"
     device: str = "none"
+    instruction_set: str = "none"
 
 
 def add_slide(
