@@ -46,7 +46,7 @@ def test_a_case_as_ome_tiff(run: Run, patch_set: Path, tmp_path: Path) -> None:
     path = tmp_path / "8863" / "mosaic.ome.tif"
     with OpenSlide(path) as slide:
         read = np.asarray(slide.read_region((0, 0), 0, slide.dimensions).convert("RGB"))
-        assert float(slide.properties["openslide.mpp-x"]) == pytest.approx(4, rel=1e-4)
+        assert float(slide.properties["openslide.mpp-x"]) == pytest.approx(8, rel=1e-4)
     np.testing.assert_array_equal(read, whole_case(patch_set))
     assert run(*args).code == 0
     with TiffFile(path) as tiff:

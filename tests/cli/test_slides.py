@@ -38,7 +38,7 @@ def test_a_slide_is_scored_and_drawn(run: Run, tmp_path: Path) -> None:
     assert 0 < float(rows[0]["prob_idc"]) < 1
     source = json.loads((folder / "run.json").read_text())["source"]
     assert (source["kind"], source["mpp_source"], source["min_tissue"]) == ("slide", "file", None)
-    assert source["mpp"] == pytest.approx([1, 1], rel=1e-3)
+    assert source["mpp"] == pytest.approx([2, 2], rel=1e-3)
     with Image.open(folder / "mosaic.png") as mosaic, Image.open(folder / "overlay.png") as overlay:
         assert mosaic.size == overlay.size == (313, 225)
     before = (folder / "scores.csv").stat().st_mtime_ns

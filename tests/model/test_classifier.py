@@ -90,7 +90,7 @@ def test_files_that_are_no_model(tmp_path: Path) -> None:
         {"threshold": "high"},
         {"class_names": ["a", "b", "c"]},
         {"patch_size_pixels": 96},
-        {"spacing_um_px": 0.5},
+        {"spacing_um_px": 0.01},
         {"sha256": None, "threshold": None},
     ],
 )

@@ -18,7 +18,7 @@ from wsi_idc.io.jpeg_tiles import jpeg_quality
 from wsi_idc.slides.slide import Slide
 
 
-@pytest.mark.parametrize("quality", [5, 30, 50, 69, 70, 90, 100])
+@pytest.mark.parametrize("quality", [25, 30, 50, 69, 70, 90, 100])
 def test_the_quality_of_a_jpeg(quality: int) -> None:
     file = io.BytesIO()
     Image.fromarray(smooth_tissue(64, 64)).save(file, format="JPEG", quality=quality)

@@ -138,7 +138,13 @@ class Augment(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
         """The loss of JPEG on the first part of the batch, which is shuffled: the rest costs nothing."""
         if not self.jitter.jpeg:
             return pixels
-        count = ops.cast(ops.floor(ops.cast(ops.shape(pixels)[0], "float32") * self.jitter.jpeg), "int32")
+        batch = ops.shape(pixels)[0]
+        # JAX wants a number where the batch has one; TensorFlow traces batches of any size.
+        count = (
+            int(batch * self.jitter.jpeg)
+            if isinstance(batch, int)
+            else ops.cast(ops.floor(ops.cast(batch, "float32") * self.jitter.jpeg), "int32")
+        )
         lossy, rest = pixels[:count], pixels[count:]
         quality = keras.random.uniform((ops.shape(lossy)[0],), *JPEG_QUALITY, seed=self.seed_generator)
         return ops.concatenate([jpeg_loss(lossy, quality), rest], axis=0)
