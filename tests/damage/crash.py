@@ -30,6 +30,7 @@ PATIENCE_S = 240
 
 TIMES = ("command", "started", "finished", "seconds", "sha256")
 """What two runs may tell differently; a model's file holds when it was saved, and with it its hash."""
+from wsi_idc.scoring.origins import ORIGINS_FILE
 
 
 def start(*args: object) -> subprocess.Popen[str]:
@@ -162,7 +163,7 @@ def leftovers(folder: Path) -> list[str]:
 
 
 def _is_temporary(name: str) -> bool:
-    return name.startswith(".") and name not in (".zarray", ".zattrs", ".zgroup")
+    return name.startswith(".") and name not in (".zarray", ".zattrs", ".zgroup", ORIGINS_FILE)
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

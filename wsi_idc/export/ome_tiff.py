@@ -14,7 +14,7 @@ import numpy as np
 import zarr
 from tifffile import TiffWriter
 
-from wsi_idc._util.files import replacing, writing_thread
+from wsi_idc._util.files import TEMPORARY, replacing, writing_thread
 from wsi_idc.errors import printable
 from wsi_idc.export.pyramid import (
     TILE_PX,
@@ -146,7 +146,9 @@ def _write(
     tell = counter(total, on_block)
     with (
         replacing(path) as temporary,
-        TemporaryDirectory(prefix=".", suffix=f"-{path.name}", dir=path.parent, ignore_cleanup_errors=True) as folder,
+        TemporaryDirectory(
+            prefix=TEMPORARY, suffix=f"-{path.name}", dir=path.parent, ignore_cleanup_errors=True
+        ) as folder,
         writing_thread() as thread,
         TiffWriter(temporary, bigtiff=total * tile_bytes > _CLASSIC_BYTES, ome=ome) as tiff,
     ):

@@ -270,7 +270,8 @@ def _pieces(first: int, count: int, side: int) -> Iterator[tuple[int, slice, sli
 def jpeg_quality(jpeg: bytes) -> int | None:
     """Quality, 1-100, that a JPEG was written with, by libjpeg's scale; None where it has no table of 8 bits.
 
-    The first table, that of luminance, is compared with the standard one, which libjpeg scales by the quality; below 25 it cuts the table, and the quality comes out too high.
+    The first table, that of luminance, is compared with the standard one, which libjpeg scales by the quality. Below 25
+    it cuts the table, and the quality comes out too high.
     """
     at = jpeg.find(_TABLE)
     table = jpeg[at + 5 : at + 5 + _TABLE_BYTES]
