@@ -1,4 +1,4 @@
-"""Score a raw slide and write its picture at 4 µm/px: ``python examples/raw_slide.py FILE OUT``."""
+"""Score a raw slide and write its picture at 8 µm/px: ``python examples/raw_slide.py FILE OUT``."""
 
 from __future__ import annotations
 

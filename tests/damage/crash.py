@@ -25,12 +25,13 @@ import tifffile
 import zarr
 from PIL import Image
 
+from wsi_idc.scoring.origins import ORIGINS_FILE
+
 PATIENCE_S = 240
 """Nothing takes so long; it ends what hangs."""
 
 TIMES = ("command", "started", "finished", "seconds", "sha256")
 """What two runs may tell differently; a model's file holds when it was saved, and with it its hash."""
-from wsi_idc.scoring.origins import ORIGINS_FILE
 
 
 def start(*args: object) -> subprocess.Popen[str]:

@@ -6,7 +6,6 @@ import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import dask.array as da
@@ -14,7 +13,7 @@ import numpy as np
 import zarr
 from tifffile import TiffWriter
 
-from wsi_idc._util.files import TEMPORARY, replacing, writing_thread
+from wsi_idc._util.files import replacing, writing_thread
 from wsi_idc.errors import printable
 from wsi_idc.export.pyramid import (
     TILE_PX,
@@ -153,7 +152,7 @@ def _write(
         TiffWriter(temporary, bigtiff=total * tile_bytes > _CLASSIC_BYTES, ome=ome) as tiff,
     ):
         for k, size in enumerate(sizes):
-            half = thread.submit(_create_half, Path(folder) / str(k), half_size(size), channels, dtype).result()
+            half = thread.submit(_create_half, folder / str(k), half_size(size), channels, dtype).result()
             tiff.write(
                 _tiles(pixels, half, thread, tell),
                 shape=(*size, 3) if channels == 3 else size,
