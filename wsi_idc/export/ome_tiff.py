@@ -145,9 +145,7 @@ def _write(
     tell = counter(total, on_block)
     with (
         replacing(path) as temporary,
-        TemporaryDirectory(
-            prefix=TEMPORARY, suffix=f"-{path.name}", dir=path.parent, ignore_cleanup_errors=True
-        ) as folder,
+        temporary_folder(path) as folder,
         writing_thread() as thread,
         TiffWriter(temporary, bigtiff=total * tile_bytes > _CLASSIC_BYTES, ome=ome) as tiff,
     ):
