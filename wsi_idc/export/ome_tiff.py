@@ -13,7 +13,7 @@ import numpy as np
 import zarr
 from tifffile import TiffWriter
 
-from wsi_idc._util.files import replacing, writing_thread
+from wsi_idc._util.files import replacing, temporary_folder, writing_thread
 from wsi_idc.errors import printable
 from wsi_idc.export.pyramid import (
     TILE_PX,
