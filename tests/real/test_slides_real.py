@@ -33,9 +33,13 @@ def test_a_slide_and_its_dicom_twin(slides: Path) -> None:
     names = {open_reader(path).name for path in files}
     assert names == {files[0].name}
     dicom = scored(files[-1])
-    np.testing.assert_array_equal(svs.minx, dicom.minx)
-    np.testing.assert_array_equal(svs.miny, dicom.miny)
-    assert np.abs(svs.prob_idc - dicom.prob_idc).mean() <= 0.05
+    one, other = (
+        dict(zip(zip(of.minx.tolist(), of.miny.tolist(), strict=True), of.prob_idc.tolist(), strict=True))
+        for of in (svs, dicom)
+    )
+    # The series is compressed anew, so a tile that is tissue by just about the least share may be none there.
+    assert len(one.keys() ^ other.keys()) <= 1
+    assert np.mean([abs(one[place] - other[place]) for place in one.keys() & other.keys()]) <= 0.05
 
 
 def test_an_ome_tiff_that_openslide_refuses(slides: Path) -> None:

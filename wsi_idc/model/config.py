@@ -51,10 +51,10 @@ class ModelConfig:
     threshold: float
     version: str = ""
     architecture: str = "cancernet"
-    patch: PatchSpec = IDC_PATCH
     calibration: Calibration | None = None
     normalization: Normalization | None = None
     training: dict[str, Any] = field(default_factory=dict)
+    patch: PatchSpec = IDC_PATCH
 
     @property
     def trained_on(self) -> tuple[str, ...]:
