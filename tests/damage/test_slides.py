@@ -225,7 +225,7 @@ SCALES = [
     *(
         row
         for written, told in {"0": "0", "-.4": r"-0\.4", "inf": "inf", "nan": "nan", "0,5": "nan", "a": "nan"}.items()
-        for row in rows_of("ome", f"mpp '{written}'", ome_scale(written), BAD_SCALE.format(f"{told} x 1"))
+        for row in rows_of("ome", f"mpp '{written}'", ome_scale(written), BAD_SCALE.format(f"{told} x 2"))
     ),
     *rows_of("ome", "mpp missing", tiff.replace(b"PhysicalSizeX=", b"PhysicalSizeQ="), NO_SCALE),
     *rows_of("ome", "OME-XML that ends early", tiff.replace(b"</OME>", b"</XXX>"), NO_SCALE),

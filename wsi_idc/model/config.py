@@ -52,9 +52,9 @@ class ModelConfig:
     version: str = ""
     architecture: str = "cancernet"
     calibration: Calibration | None = None
-    normalization: Normalization | None = None
     training: dict[str, Any] = field(default_factory=dict)
     patch: PatchSpec = IDC_PATCH
+    normalization: Normalization | None = None
 
     @property
     def trained_on(self) -> tuple[str, ...]:
