@@ -22,6 +22,7 @@ from tests.damage import good, tiff
 from tests.damage.tiff import Change
 from wsi_idc.errors import SlideError
 from wsi_idc.model.classifier import Classifier
+from wsi_idc.naming import cell_text
 from wsi_idc.scoring.results import score_into
 from wsi_idc.slides.slide import Slide
 
@@ -329,7 +330,7 @@ def test_a_cohort_of_damage_with_a_good_slide_last(
     assert ran.code == 1
     assert "Traceback" not in ran.err
     with (out / "summary.csv").open(newline="") as file:
-        summary = {row["slide"]: row for row in csv.DictReader(file)}
+        summary = {cell_text(row["slide"]): row for row in csv.DictReader(file)}
     assert len(summary) == len(rows) + 1
     for row in rows:
         ended = summary[row.name]
