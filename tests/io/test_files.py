@@ -128,7 +128,7 @@ def test_pixels_are_said_for_what_they_are(
 
 def test_plain_images_with_a_scale(tmp_path: Path) -> None:
     Image.fromarray(tissue()).save(tmp_path / "a.png")
-    Image.fromarray(tissue()).save(tmp_path / "a.jpg", quality=95)
+    Image.fromarray(tissue()).save(tmp_path / "a.jpg", quality=95, subsampling=0)
     tifffile.imwrite(tmp_path / "strips.tif", tissue(), photometric="rgb", rowsperstrip=16, metadata=None)
     tifffile.imwrite(tmp_path / "imagej.tif", tissue(), imagej=True)
     for name in ("a.png", "a.jpg", "strips.tif", "imagej.tif"):

@@ -134,7 +134,7 @@ def test_a_tile_that_says_to_be_larger_is_not_decoded(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("mpp", "most"), [(1.0, 4), (0.2527, 16)])
 def test_tiles_are_as_openslide_reads_them(mpp: float, most: int, tmp_path: Path) -> None:
-    side = round(400 / mpp)
+    side = round(800 / mpp)
     pixels = np.tile(tissue(320, 320), (-(-side // 320), -(-side // 320), 1))[:side, :side]
     path = write(tmp_path / "a.tif", pixels, resolution=(1e4 / mpp, 1e4 / mpp), resolutionunit="CENTIMETER")
     read = []

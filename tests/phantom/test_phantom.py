@@ -171,9 +171,9 @@ def test_mean_colour_alone_tells_tumour_about_as_well_as_in_real_slides(demo: li
     for case in range(DEMO_CASES):
         held_out = cases == case
         scores[held_out] = _regression().fit(colours[~held_out], labels[~held_out]).decision_function(colours[held_out])
-    assert 0.80 <= roc_auc_score(labels, scores) <= 0.92
+    assert 0.80 <= roc_auc_score(labels, scores) <= 0.94
     pooled: NDArray[np.float64] = cross_val_predict(_regression(), colours, labels, cv=5, method="decision_function")
-    assert 0.80 <= roc_auc_score(labels, pooled) <= 0.92
+    assert 0.80 <= roc_auc_score(labels, pooled) <= 0.94
 
 
 def _regression() -> Pipeline:

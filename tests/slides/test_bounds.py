@@ -12,7 +12,7 @@ import pytest
 import tifffile
 
 from tests.conftest import Ran
-from wsi_idc.geometry import tile_edges
+from wsi_idc.geometry import IDC_PATCH, tile_edges
 from wsi_idc.phantom import paint_slide
 from wsi_idc.slides.slide import LEAST_ON_SLIDE, Slide
 
@@ -73,14 +73,14 @@ def test_tiles_lie_within_what_was_scanned(tmp_path: Path, offset: tuple[int, in
         assert slide.origin_px == pytest.approx(offset, abs=1)
         assert slide.read(0, len(slide.patches)).readable.all()
         inside = [
-            np.diff(np.clip(tile_edges(length, mpp), at, at + SCAN_PX)) * mpp
+            np.diff(np.clip(tile_edges(length, mpp, IDC_PATCH.um), at, at + SCAN_PX)) * mpp
             for length, mpp, at in zip(slide.size_px, slide.mpp, slide.origin_px, strict=True)
         ]
-        whole = tile_edges(10**6, MPP)[1] ** 2
+        whole = IDC_PATCH.um**2
         wanted = (np.outer(inside[1], inside[0]) >= LEAST_ON_SLIDE * whole).sum()
         assert len(slide.patches) == wanted
         starts = {p.x for p in slide.patches}
-        assert starts <= set(tile_edges(slide.size_px[0], slide.mpp[0]))
+        assert starts <= set(tile_edges(slide.size_px[0], slide.mpp[0], IDC_PATCH.um))
 
 
 @pytest.mark.parametrize("offset", OFFSETS)
