@@ -9,15 +9,17 @@ import pytest
 
 from tests.conftest import tissue_like
 from wsi_idc.datasets.labelled import LabelledPatches
-from wsi_idc.errors import TrainingError
+from wsi_idc.errors import ModelError, TrainingError
 from wsi_idc.model.backend import keras
 from wsi_idc.model.case_stains import CaseStains
 from wsi_idc.model.classifier import load_model
 from wsi_idc.model.keras_network import predict
+from wsi_idc.model.saving import save_model
 from wsi_idc.training.fitting import (
     CHECKPOINT_FILE,
     Epoch,
     Recipe,
+    StartingModel,
     Trained,
     class_weights,
     doubts,
@@ -91,6 +93,34 @@ def test_what_is_written_beside_the_weights(tmp_path: Path) -> None:
     assert read_history(tmp_path / "history.csv") == list(trained.history)
 
 
+def test_training_goes_on_from_given_weights(tmp_path: Path) -> None:
+    """At a rate of next to nothing the weights stay; another head, or other layers, are said."""
+    data = easy_patches()
+    first = train(data, replace(RECIPE, normalization=None), tmp_path / "first")
+    start = StartingModel.read(first.model)
+    gentle = replace(RECIPE, epochs=1, learning_rate=1e-12, normalization=start.normalization, start=start)
+    second = train(data, gentle, tmp_path / "second")
+    trained = [keras.models.load_model(path, compile=False).trainable_variables for path in (first.model, second.model)]
+    assert all(np.abs(old - new).max() < 1e-6 for old, new in zip(*trained, strict=True))
+    config = load_model(second.model).config
+    assert config.normalization is None
+    assert config.training["start"] == start.sha256
+    other = train(data, replace(gentle, new_head=True), tmp_path / "third")
+    heads = [weights(model)[-2] for model in (first.model, other.model)]
+    assert np.abs(heads[0] - heads[1]).max() > 0.01
+    first.model.with_suffix(".json").unlink()
+    with pytest.raises(ModelError, match="json"):
+        StartingModel.read(first.model)
+
+
+def test_training_goes_on_from_no_other_network(tmp_path: Path) -> None:
+    network = keras.Sequential([keras.Input((48, 48, 3)), keras.layers.Flatten(), keras.layers.Dense(2, "softmax")])
+    path = tmp_path / "other.keras"
+    save_model(network, path)
+    with pytest.raises(ModelError, match="other layers than CancerNet"):
+        train(easy_patches(), replace(RECIPE, start=StartingModel.read(path)), tmp_path / "out")
+
+
 def test_class_weights_take_effect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where nothing can be learned and one patch in ten is positive, the weights alone let the mean rise above it."""
     easy = easy_patches(positive=0.1)
@@ -99,7 +129,7 @@ def test_class_weights_take_effect(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     def mean_probability(folder: str) -> float:
         trained = train(data, replace(RECIPE, epochs=1), tmp_path / folder)
-        return float(load_model(trained.model).predict(data.pixels)[:, 1].mean())
+        return float(load_model(trained.model).network.predict(data.pixels)[:, 1].mean())  # not calibrated
 
     weighted = mean_probability("weighted")
     monkeypatch.setattr("wsi_idc.training.fitting.class_weights", lambda *_: {0: 1.0, 1: 1.0})

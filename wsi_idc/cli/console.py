@@ -67,13 +67,20 @@ def _shown(text: str) -> str:
     return escape(printable(text))
 
 
+class _Count(MofNCompleteColumn):
+    """How many of how many, where that is known."""
+
+    def render(self, task: Task) -> Text:
+        return Text("") if task.total is None else super().render(task)
+
+
 class _Speed(ProgressColumn):
     def __init__(self, unit: str) -> None:
         super().__init__()
         self._unit = unit
 
     def render(self, task: Task) -> Text:
-        return Text("" if task.speed is None else f"{task.speed:,.0f} {self._unit}/s")
+        return Text("" if task.speed is None or task.total is None else f"{task.speed:,.0f} {self._unit}/s")
 
 
 class Bar:
@@ -126,13 +133,14 @@ def progress_bar(
 ) -> Iterator[Bar]:
     """Show a bar with speed and time left, where stderr is a terminal and `quiet` is off.
 
-    Without a `total` the bar only shows that something is under way.
+    Without a `total` the bar only shows that something is under way, until one is known.
     """
-    counted = [] if total is None else [MofNCompleteColumn(), _Speed(unit), TimeRemainingColumn()]
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
-        *counted,
+        _Count(),
+        _Speed(unit),
+        TimeRemainingColumn(),
         console=to,
         disable=quiet or not to.is_terminal,
         transient=True,

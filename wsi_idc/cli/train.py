@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -43,6 +44,20 @@ from wsi_idc.splits import SPLIT_NAMES, SplitName
     help="Train on the validation part too, after K trainings that each leave out a fold of cases: their predictions "
     "give threshold and calibration. The last epoch is kept.",
 )
+@click.option(
+    "--from",
+    "start",
+    type=click.Path(path_type=Path),
+    metavar="MODEL",
+    help="Go on from the weights of a .keras file, with its normalization.",
+)
+@click.option("--new-head", is_flag=True, help="With --from: make the last layer afresh.")
+@click.option(
+    "--learning-rate",
+    type=click.FloatRange(0, 1, min_open=True),
+    metavar="RATE",
+    help="Of Adam at the start; it falls along a cosine. [default: 0.003, with --from 0.001]",
+)
 @click.option("--resume", is_flag=True, help="Go on after an interruption, to the same outcome.")
 @options.quiet
 def command(
@@ -56,6 +71,9 @@ def command(
     batch_size: int,
     patches_per_case: int | None,
     folds: int | None,
+    start: Path | None,
+    new_head: bool,
+    learning_rate: float | None,
     resume: bool,
     quiet: bool,
 ) -> int:
@@ -67,6 +85,8 @@ def command(
     from wsi_idc.cli.console import console, list_problems, loading, progress_bar, warn
     from wsi_idc.datasets.opening import open_dataset
 
+    if new_head and start is None:
+        raise click.UsageError("--new-head is for --from.")
     excluded = tuple(sorted({case.strip() for case in exclude.split(",") if case.strip()}))
     with open_dataset(data) as dataset:
         dataset.check(excluded)
@@ -74,22 +94,40 @@ def command(
         if split == "patch":
             warn("--split patch puts patches of one slide on both sides, so every figure flatters")
         with loading(quiet):
-            from wsi_idc.training.fitting import Epoch, Recipe, read_history, train
+            from wsi_idc.training.fitting import (
+                LEARNING_RATE,
+                TUNING_RATE,
+                Epoch,
+                Recipe,
+                StartingModel,
+                read_history,
+                train,
+            )
             from wsi_idc.training.folds import cross_fit
         from wsi_idc.datasets.labelled import load_patches
         from wsi_idc.plotting.training_curve import save_history
 
         recipe = Recipe(split, extra_train, excluded, seed, epochs, batch_size, patches_per_case=patches_per_case)
+        if start is None:
+            recipe = replace(recipe, learning_rate=learning_rate or LEARNING_RATE)
+        else:
+            model = StartingModel.read(start)
+            recipe = replace(
+                recipe,
+                learning_rate=learning_rate or TUNING_RATE,
+                normalization=model.normalization,
+                start=model,
+                new_head=new_head,
+            )
         cases = recipe.parts.needed(dataset.cases, ["train", "val"])
         with progress_bar("Reading cases", len(cases), quiet, "cases") as bar:
             patches = load_patches(dataset, cases, on_case=lambda done, _: bar.move_to(done))
     list_problems(patches.problems)
 
-    stage = ""
+    begun: list[str] = []
 
     def begin(name: str) -> None:
-        nonlocal stage
-        stage = f"{name}, "
+        begun.append(name)
         if not quiet:
             console.print(f"{name}:")
 
@@ -98,10 +136,13 @@ def command(
             judged = "" if math.isnan(row.val_auc) else f"validation loss {row.val_loss:.4f}, AUC {row.val_auc:.4f}, "
             console.print(f"Epoch {row.epoch}: loss {row.loss:.4f}, {judged}{row.seconds:.0f} s")
 
-    with _alone_in(out), progress_bar("Training", 0, quiet) as bar:
+    with _alone_in(out), progress_bar("Starting", None, quiet) as bar:
 
         def move(epoch: int, done: int, total: int) -> None:
-            bar.show(f"{stage}epoch {epoch}/{epochs}".capitalize(), done, total)
+            # The bar counts the whole run, folds and all, so that it says when that ends.
+            finished = max(len(begun) - 1, 0) * epochs + epoch - 1
+            bar.show("Training", finished * total + done, ((folds or 0) + 1) * epochs * total)
+            bar.describe(", ".join([*begun[-1:], f"epoch {epoch}/{epochs}"]).capitalize())
 
         if folds:
             trained = cross_fit(

@@ -18,15 +18,15 @@ from numpy.typing import NDArray
 from wsi_idc import __version__
 from wsi_idc._util.files import make_folder, replacing, replacing_text, write_json
 from wsi_idc.datasets.labelled import LabelledPatches
-from wsi_idc.errors import TrainingError
+from wsi_idc.errors import ModelError, TrainingError
 from wsi_idc.geometry import PATCH_PX
 from wsi_idc.metrics import Metrics, compute_metrics
 from wsi_idc.model.backend import keras, own_settings
 from wsi_idc.model.calibration import Decision, decide
 from wsi_idc.model.cancernet import build_cancernet
 from wsi_idc.model.case_stains import CaseStains
-from wsi_idc.model.config import ModelConfig, file_sha256
-from wsi_idc.model.keras_network import predict
+from wsi_idc.model.config import ModelConfig, file_sha256, read_config
+from wsi_idc.model.keras_network import load_keras, predict
 from wsi_idc.model.stain import Normalization
 from wsi_idc.splits import PARTS, Split, SplitName
 from wsi_idc.training.augment import Augment, Jitter
@@ -46,9 +46,40 @@ WATCHED_PATCHES = 2_000
 MOMENT_PATCHES = 2_048
 """How many augmented training patches the moments of batch normalization are estimated on."""
 
+LEARNING_RATE = 3e-3
+TUNING_RATE = 1e-3
+"""Learning rates from fresh weights, and from given ones."""
+
 _CHANCE_AUC = 0.55
 _SURE_THRESHOLD = 0.02
 """A validation AUC up to this, and a threshold this close to 0 or 1, are no outcome of a sound training."""
+
+
+@dataclass(frozen=True)
+class StartingModel:
+    """Weights to go on from.
+
+    Attributes
+    ----------
+    path : Path
+        Of a ``.keras`` file with the layers of CancerNet, and its ``.json`` beside it.
+    sha256 : str
+        Of the ``.keras`` file.
+    normalization : Normalization or None
+        What its ``.json`` says.
+    """
+
+    path: Path
+    sha256: str
+    normalization: Normalization | None
+
+    @classmethod
+    def read(cls, path: str | Path) -> StartingModel:
+        """Read what the ``.json`` says; ModelError where it is missing or does not belong to the ``.keras`` file."""
+        config = read_config(Path(path).with_suffix(".json"))
+        if not Path(path).is_file() or file_sha256(Path(path)) != config.sha256:
+            raise ModelError(f"There is no model at {path} that its .json describes: name a .keras file.")
+        return cls(Path(path), config.sha256, config.normalization)
 
 
 @dataclass(frozen=True)
@@ -59,6 +90,10 @@ class Recipe:
     ----------
     learning_rate : float
         Of Adam at the start; it falls to nothing along a cosine over `epochs`.
+    start : StartingModel, optional
+        Weights to go on from; by default fresh ones.
+    new_head : bool
+        With `start`, its last layer is made afresh.
     patience : int
         Epochs without a better validation AUC after which training stops.
     patches_per_case : int, optional
@@ -78,12 +113,18 @@ class Recipe:
     seed: int = 0
     epochs: int = 30
     batch_size: int = 64
-    learning_rate: float = 3e-3
+    learning_rate: float = LEARNING_RATE
     patience: int = 15
     patches_per_case: int | None = None
     averaging: float = 0.1
     normalization: Normalization | None = field(default_factory=Normalization)
     jitter: Jitter = field(default_factory=Jitter)
+    start: StartingModel | None = None
+    new_head: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON keeps it: the weights to go on from are named by their SHA-256."""
+        return {**asdict(self), "start": self.start and self.start.sha256}
 
     @property
     def parts(self) -> Split:
@@ -283,7 +324,7 @@ class _Run:
 
     def start(self, resume: bool) -> None:
         plan = {
-            **asdict(self.recipe),
+            **self.recipe.as_dict(),
             "fingerprint": self.data.fingerprint,
             "version": __version__,
             "held_out": sorted(set(self.data.case[self.watches].tolist()), key=int),
@@ -292,6 +333,8 @@ class _Run:
         plan = json.loads(json.dumps(plan))
         keras.utils.set_random_seed(self.recipe.seed)
         self.network = build_cancernet()
+        if self.recipe.start is not None:
+            _go_on_from(self.recipe.start.path, self.network, self.recipe.new_head)
         self.augment = Augment(self.recipe.seed, self.recipe.jitter)
         self.model = keras.Sequential([keras.Input((PATCH_PX, PATCH_PX, 3), dtype="uint8"), self.augment, self.network])
         schedule = keras.optimizers.schedules.CosineDecay(self.recipe.learning_rate, self.steps * self.recipe.epochs)
@@ -419,6 +462,17 @@ class _Run:
         return compute_metrics(label, prob, 0.5), loss
 
 
+def _go_on_from(path: Path, network: keras.Sequential, new_head: bool) -> None:
+    """Give the network the weights of another; ModelError where that has other layers."""
+    weights = load_keras(path).get_weights()
+    if [of.shape for of in weights] != [of.shape for of in network.get_weights()]:
+        raise ModelError(f"{path} has other layers than CancerNet, so training cannot go on from it.")
+    if new_head:
+        head = network.layers[-1].get_weights()
+        weights[-len(head) :] = head
+    network.set_weights(weights)
+
+
 def _turn(case: NDArray[np.intp]) -> NDArray[np.intp]:
     """The how-manieth of its case each patch is, from 0."""
     order = np.argsort(case, kind="stable")
@@ -467,7 +521,7 @@ def write_config(
 def provenance(data: LabelledPatches, recipe: Recipe, trained: Trained, **rows: NDArray[np.intp]) -> dict[str, Any]:
     """What made the weights: recipe, data, software, and for each named part its cases and the number of patches."""
     return {
-        **asdict(recipe),
+        **recipe.as_dict(),
         "fingerprint": data.fingerprint,
         "epochs_run": len(trained.history),
         "software": {"keras": keras.__version__, "backend": keras.backend.backend()},
