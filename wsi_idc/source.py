@@ -151,6 +151,10 @@ class SlideFacts(Protocol):
     def problems(self) -> Sequence[Problem]:
         """What was odd when the source was opened."""
 
+    @property
+    def labels_from(self) -> Mapping[str, object] | None:
+        """Which outlines the labels come from, for ``run.json``; None where they come from none."""
+
 
 @dataclass(frozen=True)
 class Described:
@@ -166,6 +170,7 @@ class Described:
     details: Mapping[str, object]
     patches: Patches
     problems: Sequence[Problem]
+    labels_from: Mapping[str, object] | None = None
 
 
 def describe(source: SlideFacts) -> Described:
@@ -181,6 +186,7 @@ def describe(source: SlideFacts) -> Described:
         dict(source.details),
         source.patches,
         tuple(source.problems),
+        source.labels_from,
     )
 
 

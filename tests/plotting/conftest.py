@@ -33,6 +33,7 @@ class MadeSource:
     problems: Sequence[Problem] = field(default_factory=tuple)
     details: Mapping[str, object] = field(default_factory=dict)
     tissue: NDArray[np.bool_] | None = None
+    labels_from: Mapping[str, object] | None = None
 
     def picture(self, factor: int) -> None:
         """There are only the patches."""

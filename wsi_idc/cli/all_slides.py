@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING
 import click
 
 from wsi_idc.cli import DONE, INCOMPLETE
-from wsi_idc.cli.console import Bar, console, list_problems, loading, progress_bar, warn
+from wsi_idc.cli.console import Bar, console, list_problems, loading, progress_bar, say, say_labels, warn
 from wsi_idc.cli.options import Scoring
 from wsi_idc.cli.report import report_bar
 from wsi_idc.cohort import ScoredCohort, Step, Watcher, score_cohort
-from wsi_idc.errors import printable
 from wsi_idc.scoring.handles import SlideOptions
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ def score_all(
         **given,
     )
     if cohort.report and not quiet:
-        _say(f"all slides on one page: {cohort.report}")
+        say(f"all slides on one page: {cohort.report}")
     return _tell(cohort)
 
 
@@ -84,7 +83,7 @@ class _Shown(Watcher):
 
     def left_out(self, folder: Path, files: int) -> None:
         if not self._quiet:
-            _say(f"left out under {folder}: other files, {files:,}")
+            say(f"left out under {folder}: other files, {files:,}")
 
     def more(self, patches: int) -> None:
         if self._bar:
@@ -102,9 +101,11 @@ class _Shown(Watcher):
             self._bar.describe(text)
         if not self._quiet and not console.is_terminal:
             speed = self._patches / max(monotonic() - self._started, 1e-3)
-            _say(f"{text}: {outcome.error or 'done'} ({self._patches:,} patches so far, {speed:,.0f}/s)")
+            say(f"{text}: {outcome.error or 'done'} ({self._patches:,} patches so far, {speed:,.0f}/s)")
         if outcome.result is not None:
             click.echo(outcome.result.folder / "heatmap.png" if self._drawn else outcome.result.scores_path)
+            if not self._quiet:
+                say_labels(outcome.result.labels)
 
     def wait(self, holder: str) -> None:
         if self._bar:
@@ -113,10 +114,6 @@ class _Shown(Watcher):
     def reported(self, done: int, total: int) -> None:
         if self._bar:
             self._bar.show("Making the report", done, total)
-
-
-def _say(line: str) -> None:
-    console.print(printable(line), markup=False)
 
 
 def _tell(cohort: ScoredCohort) -> int:

@@ -24,14 +24,13 @@ if TYPE_CHECKING:
     metavar="N",
     help="Number that the patches are named with. [default: from the file's hash]",
 )
-@options.slide
-@options.labels
+@options.one_slide
 @options.quiet
 def command(
     file: Path, out: Path, form: Any, case: int | None, reading: SlideOptions, labels: Path | None, quiet: bool
 ) -> int:
     """Cut a raw slide into named patches that --data takes: OUT/<case>/<case>_idx5_x1_y51.png."""
-    from wsi_idc.cli.console import list_problems, progress_bar, warn
+    from wsi_idc.cli.console import list_problems, progress_bar, say_labels, warn
     from wsi_idc.datasets.packing import check_free, write_patches
     from wsi_idc.slides.slide import Slide
     from wsi_idc.slides.tiles import SlideTiles, case_number
@@ -43,7 +42,10 @@ def command(
             tiles = SlideTiles(slide, number)
         with progress_bar(f"Case {number}", len(tiles.patches), quiet, "tiles") as bar:
             unreadable = write_patches(out, [tiles], form, bar.advance)
+        told = slide.labels_from
     click.echo(out)
+    if not quiet:
+        say_labels(told)
     list_problems(tiles.problems)
     for problem in unreadable:
         warn(str(problem))

@@ -34,6 +34,7 @@ class Case(ABC):
     mpp_source: MppSource = "nominal"
     details: Mapping[str, object] = MappingProxyType({})
     tissue = None
+    labels_from: Mapping[str, object] | None = None
 
     def __init__(self, slide: str, path: str, patches: Sequence[Patch], problems: Sequence[Problem] = ()) -> None:
         self.slide = slide

@@ -67,6 +67,8 @@ class SlideOptions:
     tissue_mask: bool = True
     icc: bool = False
     allow_upsampling: bool = False
+    label_classes: tuple[str, ...] = ()
+    roi: Path | None = None
 
 
 @dataclass(frozen=True)

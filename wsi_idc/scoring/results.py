@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -71,12 +71,15 @@ class SlideResult:
         What was odd in the source.
     unreadable : tuple of Problem
         One for each patch without a probability.
+    labels : mapping or None
+        Which outlines the labels come from, as in ``run.json``.
     """
 
     scores: Scores
     folder: Path
     oddities: tuple[Problem, ...]
     unreadable: tuple[Problem, ...]
+    labels: Mapping[str, object] | None = None
 
     @property
     def scores_path(self) -> Path:
@@ -183,7 +186,9 @@ class SlideRun:
             and np.array_equal(was.label, labels)
         )
         scores = was if same else was.with_labels(labels).with_context(self._context).with_threshold(self.threshold)
-        result = SlideResult(scores, self.folder, tuple(self._source.problems), scored.problems)
+        result = SlideResult(
+            scores, self.folder, tuple(self._source.problems), scored.problems, self._source.labels_from
+        )
         if not same:
             (self.folder / RUN_FILE).unlink(missing_ok=True)
             for name in (METRICS_FILE, *VIEWS):
@@ -334,6 +339,7 @@ def _provenance(source: SlideFacts, model: Scorer, result: SlideResult, key: str
         "context": scores.context,
         "pred_follows": "prob_idc" if scores.context is None else CONTEXT_COLUMN,
         "patches": {"total": len(scores), "scored": readable, "unreadable": len(scores) - readable},
+        "labels": source.labels_from,
         "problems": {
             "source": [asdict(problem) for problem in result.oddities],
             "unreadable": [asdict(problem) for problem in result.unreadable],

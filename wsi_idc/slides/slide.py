@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from wsi_idc._util.files import Closable
-from wsi_idc.errors import SlideError, WsiIdcError
+from wsi_idc.errors import OptionError, SlideError, WsiIdcError
 from wsi_idc.geometry import (
     COARSEST_MPP,
     LARGEST_MM,
@@ -31,7 +31,7 @@ from wsi_idc.geometry import (
 )
 from wsi_idc.io.reader import SlideReader, open_reader
 from wsi_idc.naming import PHANTOM_MARK
-from wsi_idc.slides.annotations import OUTLINE_SHARE, inside_share, read_outlines
+from wsi_idc.slides.annotations import read_annotations, read_roi
 from wsi_idc.slides.tissue import find_tissue, tissue_share, unlike_he
 from wsi_idc.source import UNKNOWN, Block, MppSource, Patches, Problem, SourceKind
 
@@ -115,8 +115,13 @@ class Slide(Closable):
     allow_upsampling : bool
         Take a slide coarser than 4.4 µm/px, too.
     labels : path, optional
-        GeoJSON with the outlines of IDC in pixels of level 0, as QuPath exports it: a tile is labelled 1 where at least
-        80 % of it lie inside, else 0. Without it tiles have no label.
+        Outlines of IDC: see `read_annotations`. A tile is labelled 1 where at least 80 % of it lie inside, else 0.
+        Without them tiles have no label.
+    label_classes : sequence of str
+        Classes of the outlines that are IDC, in place of the table of usual names.
+    roi : path, optional
+        Outlines of what is scored, as a file of the same forms: tiles of which at least half lies inside, whatever the
+        tissue mask says.
     name : str, optional
         What the slide is called; by default as its file.
     read_finer : float
@@ -127,7 +132,7 @@ class Slide(Closable):
     SlideError
         Where the file cannot be opened, has no usable scale, or holds too little detail.
     OptionError
-        Where the labels cannot be used.
+        Where the labels or the region of interest cannot be used.
     """
 
     def __init__(
@@ -140,6 +145,8 @@ class Slide(Closable):
         icc: bool = False,
         allow_upsampling: bool = False,
         labels: str | Path | None = None,
+        label_classes: Sequence[str] = (),
+        roi: str | Path | None = None,
         name: str | None = None,
         read_finer: float = READ_FINER,
     ) -> None:
@@ -153,16 +160,24 @@ class Slide(Closable):
             self.mpp = _checked_mpp(self.path, self._reader.mpp if mpp is None else (mpp, mpp), allow_upsampling)
             _check_size(self.path, self.size_px, self.mpp)
             self._convert = _srgb_converter(self.path, self._reader) if icc else None
-            self._outlines = None if labels is None else read_outlines(labels)
+            self._origin = (0, 0)
+            self._annotations = (
+                None
+                if labels is None
+                else read_annotations(labels, origin=self._origin, label_classes=tuple(label_classes))
+            )
+            self._roi = None if roi is None else read_roi(roi, origin=self._origin)
         except WsiIdcError:
             self.close()
             raise
-        self.details = {
+        self.details: dict[str, object] = {
             "min_tissue": self._min_tissue,
             "icc_profile": _profile_name(self._reader.icc_profile),
             "converted_to_srgb": self._convert is not None,
             "read_finer": read_finer,
         }
+        if self._roi is not None:
+            self.details["roi_sha256"] = self._roi.sha256
         self._read_finer = read_finer
         self._lost: dict[tuple[float, float], Problem] = {}
         self._of_thread = threading.local()
@@ -189,15 +204,19 @@ class Slide(Closable):
         if unlike_he(self.thumbnail):
             reason = "its colours are unlike haematoxylin and eosin, which the model was trained on: do not rely on it"
             found.append(Problem(self.path, reason))
-        if self._outlines is not None:
-            found += [
-                Problem(self.path, f"of its labels, {count} of {name} do not count as IDC")
-                for name, count in self._outlines.left_out
-            ]
-            if self._outlines.polygons and self.patches and not self.patches.labels.any():
+        if self._roi is not None:
+            found += [Problem(self._roi.path, told) for told in self._roi.skipped]
+        if self._annotations is not None:
+            found += [Problem(self._annotations.path, told) for told in self._annotations.warnings]
+            if self._annotations.idc and self.patches and not self.patches.labels.any():
                 reason = "no tile lies inside the outlines of its labels: are they of this slide, in its pixels?"
                 found.append(Problem(self.path, reason))
         return tuple(found)
+
+    @property
+    def labels_from(self) -> Mapping[str, object] | None:
+        """Which outlines the labels come from, for ``run.json``; None where there are none."""
+        return None if self._annotations is None else self._annotations.as_dict()
 
     @property
     def lost(self) -> Sequence[Problem]:
@@ -291,7 +310,16 @@ class Slide(Closable):
         """Row and column of each tile that is scored, shape (n, 2), in row-major order."""
         across, down = (np.array(edges, dtype=np.float64) for edges in self._edges)
         row, column = (axis.ravel() for axis in np.mgrid[: len(down) - 1, : len(across) - 1])
-        if self.tissue is not None and self._min_tissue is not None:
+        if self._roi is not None:
+            left, top, right, bottom = across[column], down[row], across[column + 1], down[row + 1]
+            kept = self._roi.holds(np.column_stack([left, top, right - left, bottom - top]))
+            if not kept.any():
+                raise OptionError(
+                    f"No tile of {self.path} lies inside {self._roi.path} by half or more: name outlines of this "
+                    "slide, in its pixels, with --roi."
+                )
+            row, column = row[kept], column[kept]
+        elif self.tissue is not None and self._min_tissue is not None:
             x, y = across * (self.mpp[0] / TISSUE_MPP), down * (self.mpp[1] / TISSUE_MPP)
             # What cannot be seen may be tissue: it is scored from a level that can be read, or told as unreadable.
             mask = self.tissue | self._overview.lost
@@ -306,11 +334,9 @@ class Slide(Closable):
         across, down = (np.array(edges) for edges in self._edges)
         row, column = self._grid.T
         left, top, right, bottom = across[column], down[row], across[column + 1], down[row + 1]
-        labels = np.full(len(left), UNKNOWN)
-        if self._outlines is not None:
-            share = inside_share(self._outlines, left, top, right, bottom)
-            labels = (share >= OUTLINE_SHARE).astype(np.int64)
-        return Patches(np.column_stack([left, top, right - left, bottom - top, labels]))
+        boxes = np.column_stack([left, top, right - left, bottom - top])
+        labels = np.full(len(left), UNKNOWN) if self._annotations is None else self._annotations.labels(boxes)
+        return Patches(np.column_stack([boxes, labels]))
 
     @property
     def tile_places(self) -> NDArray[np.int64]:
