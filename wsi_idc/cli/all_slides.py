@@ -17,6 +17,7 @@ from wsi_idc.cli.console import Bar, console, list_problems, loading, progress_b
 from wsi_idc.cli.options import Scoring
 from wsi_idc.cli.report import report_bar
 from wsi_idc.cohort import ScoredCohort, Step, Watcher, score_cohort
+from wsi_idc.errors import OptionError
 from wsi_idc.scoring.handles import SlideOptions
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ def score_all(
     outputs: Outputs | None = None,
 ) -> int:
     """Score every slide that is named, on dask, and draw it where `outputs` are given; print a path for each."""
+    if reading.label_classes and manifest is None:
+        raise OptionError("--label-class goes with --manifest, whose column labels names the files with the outlines.")
     given = asdict(scoring)
     quiet = given.pop("quiet")
     cohort = score_cohort(

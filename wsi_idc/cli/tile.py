@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wsi_idc.cli import DONE, INCOMPLETE, options
+from wsi_idc.errors import OptionError
 
 if TYPE_CHECKING:
     from wsi_idc.scoring.handles import SlideOptions
@@ -35,6 +36,8 @@ def command(
     from wsi_idc.slides.slide import Slide
     from wsi_idc.slides.tiles import SlideTiles, case_number
 
+    if reading.label_classes and labels is None:
+        raise OptionError("--label-class goes with --labels: name the file with the outlines, or leave it out.")
     check_free(out)
     with Slide(file, labels=labels, **asdict(reading)) as slide:
         number = case_number(slide, case)

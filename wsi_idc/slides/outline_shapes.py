@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import shapely
@@ -35,12 +36,19 @@ class FlawError(Exception):
     """What is wrong with one outline; the message follows on "it"."""
 
 
-def checked_ring(points: Sequence[Sequence[object]]) -> Floats:
+def checked_ring(points: Sequence[Sequence[Any]]) -> Floats:
     """Corners of a ring as an array, shape (n, 2); FlawError where one is not finite or too far out."""
-    # By type, as bool is an int, too; NaN is not less than anything.
-    if not all(type(value) in (int, float) and abs(value) <= FARTHEST_PX for point in points for value in point[:2]):  # type: ignore[arg-type]
+    pairs = [point[:2] for point in points]
+    try:
+        ring = np.array(pairs)
+    except ValueError:
+        ring = np.array(None)
+    if not pairs:
+        return np.empty((0, 2))
+    # Text, nothing, lists in lists and numbers of hundreds of digits give other types; NaN is not less than anything.
+    if ring.dtype.kind not in "if" or ring.shape != (len(pairs), 2) or not (np.abs(ring) <= FARTHEST_PX).all():
         raise FlawError(f"has a coordinate that is no number up to {FARTHEST_PX:,.0f} px")
-    return np.array([point[:2] for point in points], dtype=np.float64).reshape(-1, 2)
+    return ring.astype(np.float64)
 
 
 def make_area(rings: Sequence[Floats]) -> BaseGeometry:
@@ -86,7 +94,9 @@ def rectangle_ring(corners: Floats) -> Floats:
 
 
 def _encloses(ring: Floats) -> bool:
-    return len(np.unique(ring, axis=0)) >= 3
+    """Whether a ring has three distinct corners."""
+    others = ring[(ring != ring[:1]).any(axis=1)]
+    return bool((others != others[:1]).any())
 
 
 def _valid(ring: Floats) -> BaseGeometry:
