@@ -80,15 +80,15 @@ class FileContents:
         Of the file as it is stored.
     objects : list of DrawnObject
         In the file's order.
-    without_area : Counter of str
-        Points and lines, by what is said of them: "point of Tumor".
+    without_area : Counter of (str, str)
+        Points and lines, by what they are and their class, which may be empty.
     skipped : list of str
         A sentence for each outline that is broken, with its place.
     """
 
     sha256: str = ""
     objects: list[DrawnObject] = field(default_factory=list)
-    without_area: Counter[str] = field(default_factory=Counter)
+    without_area: Counter[tuple[str, str]] = field(default_factory=Counter)
     skipped: list[str] = field(default_factory=list)
 
     def add(self, number: int, place: str, make: Callable[[], DrawnObject | None]) -> None:
@@ -103,7 +103,7 @@ class FileContents:
 
     def add_without_area(self, what: str, classes: tuple[str, ...]) -> None:
         """Count a point or a line."""
-        self.without_area[f"{what} of {short(classes[0])}" if classes else what] += 1
+        self.without_area[what, short(classes[0]) if classes else ""] += 1
 
 
 def read_contents(path: Path) -> FileContents:
@@ -182,6 +182,8 @@ def _unzipped(path: Path, stored: bytes) -> bytes:
                 )
             with archive.open(named[0]) as file:
                 return file.read(_MAX_BYTES + 1)
+    except OptionError:
+        raise
     except RuntimeError as error:
         # Also what asks for a password; NotImplementedError where the method of compression is unknown.
         raise OptionError(f"{path} is a zip that cannot be unpacked ({error}): unpack it by hand.") from error

@@ -26,6 +26,7 @@ ROI_SHARE = 0.5
 
 CountedAs = Literal["idc", "cut out", "not counted"]
 
+_ORDER: tuple[CountedAs, ...] = ("idc", "cut out", "not counted")
 _NO_CLASS = "no class"
 _MOST_NAMED, _MOST_LISTED = 5, 1_000
 _NAME_CHARACTERS = 200
@@ -52,8 +53,8 @@ class Annotations:
     idc : tuple of Polygon or MultiPolygon
         In pixels of level 0; they may overlap. What was cut out is left out.
     classes : tuple of ClassCount
-        What counts first, then the most frequent first. Objects that never count have their kind behind the name,
-        ``IDC (tile)``.
+        What counts first, then what is cut out; the most frequent first. Objects that never count have their kind
+        behind the name, ``IDC (tile)``.
     skipped : tuple of str
         A sentence for each outline that is broken, with its place, and for what has no area.
     unclassified : bool
@@ -173,7 +174,7 @@ def read_annotations(
     counts.update((name, "cut out" if name in cut_classes else "not counted") for name in other_class)
     classes = tuple(
         ClassCount(name, count, counted_as)
-        for (name, counted_as), count in sorted(counts.items(), key=lambda item: (item[0][1] != "idc", -item[1]))
+        for (name, counted_as), count in sorted(counts.items(), key=lambda item: (_ORDER.index(item[0][1]), -item[1]))
     )
     if not positive and (classes or contents.skipped or contents.without_area):
         raise OptionError(_none_counts(path, classes, contents, label_classes))
@@ -226,7 +227,10 @@ def _class_of(one: DrawnObject, idc: IdcClasses, by_name: bool) -> str:
 
 def _skipped(contents: FileContents) -> tuple[str, ...]:
     flawed = [f"{one}, so it was skipped" for one in contents.skipped]
-    return (*flawed, *(f"{count:,} {what}: no area" for what, count in contents.without_area.most_common()))
+    for (what, of_class), count in contents.without_area.most_common():
+        several, of = count != 1, f" of {of_class}" if of_class else ""
+        flawed.append(f"{count:,} {what}{'s' if several else ''}{of} {'have' if several else 'has'} no area")
+    return tuple(flawed)
 
 
 def _none_counts(
