@@ -228,7 +228,10 @@ def test_a_region_of_interest_stands_above_the_mask(tmp_path: Path) -> None:
         assert len(str(slide.details["roi_sha256"])) == 64
     far = [[x + 99_000, y] for x, y in ring]
     (tmp_path / "a.geojson").write_text(json.dumps({"type": "Polygon", "coordinates": [far]}))
-    with Slide(path, roi=tmp_path / "a.geojson") as slide, pytest.raises(OptionError, match=r"No tile of .* with --roi"):
+    with (
+        Slide(path, roi=tmp_path / "a.geojson") as slide,
+        pytest.raises(OptionError, match=r"No tile of .* with --roi"),
+    ):
         slide.patches  # noqa: B018
 
 
