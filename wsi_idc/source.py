@@ -205,6 +205,10 @@ class SlideFacts(Protocol):
     def cautions(self) -> Sequence[Caution]:
         """Why its results must be taken with caution, as far as the data tell."""
 
+    @property
+    def labels_from(self) -> Mapping[str, object] | None:
+        """Which outlines the labels come from, for ``run.json``; None where they come from none."""
+
 
 @dataclass(frozen=True)
 class Described:
@@ -224,6 +228,7 @@ class Described:
     patches: Patches
     problems: Sequence[Problem]
     cautions: Sequence[Caution]
+    labels_from: Mapping[str, object] | None = None
 
 
 def describe(source: SlideFacts) -> Described:
@@ -243,6 +248,7 @@ def describe(source: SlideFacts) -> Described:
         source.patches,
         tuple(source.problems),
         tuple(source.cautions),
+        source.labels_from,
     )
 
 

@@ -187,6 +187,8 @@ def test_a_manifest_gives_scale_and_labels(run: Run, tmp_path: Path) -> None:
     rows = summary(tmp_path / "out")
     assert (rows["a.tiff"]["status"], rows["a.tiff"]["n"]) == ("ok", "25")
     assert rows["absent.tiff"]["status"] == "failed"
+    assert "a.geojson: 1 outline without a class counts as IDC" in ran.err
+    assert "no object has a class, so its only outline counts as IDC" in ran.err
 
 
 def test_a_row_of_a_manifest_that_cannot_be_used_costs_itself(run: Run, tmp_path: Path) -> None:

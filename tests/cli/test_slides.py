@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
 import subprocess
@@ -15,6 +16,7 @@ from PIL import Image
 from tests.conftest import Ran
 from tests.damage import good
 from tests.slides.test_slide import damage, smooth_tissue, write_slide
+from wsi_idc.geometry import IDC_PATCH
 
 Run = Callable[..., Ran]
 
@@ -134,6 +136,111 @@ def test_one_file_of_labels_is_for_one_slide(run: Run, tmp_path: Path) -> None:
     ran = run("score", "slide", *slides, "--labels", tmp_path / "a.geojson", "--out", tmp_path / "out")
     assert ran.code == 2
     assert "one slide with --labels" in ran.err
+
+
+def write_outlines(path: Path, **classes: tuple[int, int, int, int]) -> Path:
+    """An outline of each class."""
+    features = [
+        {
+            "type": "Feature",
+            "geometry": {"type": "Polygon", "coordinates": [[[x0, y0], [x1, y0], [x1, y1], [x0, y1], [x0, y0]]]},
+            "properties": {"objectType": "annotation", "classification": {"name": name}},
+        }
+        for name, (x0, y0, x1, y1) in classes.items()
+    ]
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    return path
+
+
+def test_what_counted_is_said_and_written(run: Run, tmp_path: Path) -> None:
+    tile = round(IDC_PATCH.um)
+    path = write_slide(tmp_path / "a.tiff", smooth_tissue(tile, 3 * tile), 1.0)
+    labels = write_outlines(tmp_path / "a.geojson", Tumor=(0, 0, 2 * tile, tile), DCIS=(tile, 0, 3 * tile, tile))
+    args = ("score", "slide", path, "--no-tissue-mask", "--out", tmp_path / "out", "--labels", labels)
+    folder = tmp_path / "out" / "a.tiff"
+    ran = run(*args)
+    assert (ran.code, ran.out) == (0, f"{folder / 'scores.csv'}\n")
+    assert "a.geojson: 1 outline of Tumor counts as IDC; 1 of DCIS is cut out" in ran.err
+    first = json.loads((folder / "run.json").read_text())
+    assert first["labels"] == {
+        "file": str(labels),
+        "sha256": hashlib.sha256(labels.read_bytes()).hexdigest(),
+        "classes": {
+            "Tumor": {"outlines": 1, "counted_as": "idc"},
+            "DCIS": {"outlines": 1, "counted_as": "cut out"},
+        },
+        "skipped": [],
+    }
+    assert [row["label"] for row in rows_of(folder)] == ["1", "0", "0"]
+    ran = run(*args, "--label-class", "dcis", "--label-class", "None", "--quiet")
+    assert ran.code == 0
+    assert "outline" not in ran.err
+    assert [row["label"] for row in rows_of(folder)] == ["0", "0", "1"]
+    second = json.loads((folder / "run.json").read_text())
+    assert second["labels"]["classes"]["DCIS"]["counted_as"] == "idc"
+    assert second["key"] == first["key"]
+
+
+def test_a_region_of_interest_is_part_of_the_key(run: Run, tmp_path: Path) -> None:
+    tile = round(IDC_PATCH.um)
+    path = write_slide(tmp_path / "a.tiff", np.full((tile, 3 * tile, 3), 244, np.uint8), 1.0)
+    folder = tmp_path / "out" / "a.tiff"
+    keys = []
+    for right in (tile, 2 * tile):
+        roi = write_outlines(tmp_path / "roi.geojson", ROI=(0, 0, right, tile))
+        assert run("score", "slide", path, "--roi", roi, "--out", tmp_path / "out").code == 0
+        assert [int(row["minx"]) for row in rows_of(folder)] == list(range(0, right, tile))
+        run_json = json.loads((folder / "run.json").read_text())
+        assert run_json["labels"] is None
+        keys.append(run_json["key"])
+    assert keys[0] != keys[1]
+    roi = write_outlines(tmp_path / "roi.geojson", ROI=(90_000, 0, 90_100, tile))
+    ran = run("score", "slide", path, "--roi", roi, "--out", tmp_path / "out")
+    assert ran.code == 2
+    assert "with --roi" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("score", "slide", "a.tiff", "--label-class", "Tumor"), "--label-class goes with --labels"),
+        (("tile", "a.tiff", "out", "--label-class", "Tumor"), "--label-class goes with --labels"),
+        (("score", "patient", "8863", "--label-class", "Tumor"), "--label-class goes with --labels"),
+        (("score", "all", "--slides", ".", "--label-class", "Tumor"), "--label-class goes with --manifest"),
+        (("score", "slide", "a.tiff", "b.tiff", "--roi", "r.geojson"), "give one slide with --roi"),
+        (("score", "patient", "8863", "9022", "--labels", "r.geojson"), "give one case with --labels"),
+    ],
+)
+def test_outlines_that_cannot_be_meant(run: Run, args: tuple[str, ...], said: str) -> None:
+    ran = run(*args)
+    assert (ran.code, ran.out) == (2, "")
+    assert said in ran.err
+
+
+def test_labels_of_a_case_replace_those_of_its_names(run: Run, tmp_path: Path, patch_set: Path) -> None:
+    """In pixels of the mosaic, from 0; without them the names count again, and nothing is scored anew."""
+    args = ("score", "patient", "8863", "--data", patch_set, "--out", tmp_path / "out")
+    folder = tmp_path / "out" / "8863"
+    assert run(*args).code == 0
+    by_name = rows_of(folder)
+    key = json.loads((folder / "run.json").read_text())["key"]
+    labels = write_outlines(tmp_path / "case.geojson", Tumor=(0, 0, 90, 142), Necrosis=(0, 0, 50, 50))
+    ran = run(*args, "--labels", labels)
+    assert ran.code == 0
+    assert "case.geojson: 1 outline of Tumor counts as IDC; 1 of Necrosis is cut out" in ran.err
+    rows = rows_of(folder)
+    assert {(row["minx"], row["miny"]) for row in rows if row["label"] == "1"} == {
+        *(("0", y) for y in ("50", "100")),
+        *(("50", y) for y in ("0", "50", "100")),
+    }
+    assert [row | {"label": ""} for row in rows] == [row | {"label": ""} for row in by_name]
+    told = json.loads((folder / "run.json").read_text())
+    assert (told["key"], told["labels"]["file"]) == (key, str(labels))
+    assert run(*args).code == 0
+    assert rows_of(folder) == by_name
+    assert json.loads((folder / "run.json").read_text())["labels"] is None
+    far = write_outlines(tmp_path / "far.geojson", Tumor=(9_000, 0, 9_100, 90))
+    assert "are they of this case" in run(*args, "--labels", far).err
 
 
 def test_other_tiles_are_scored_anew(run: Run, tmp_path: Path) -> None:

@@ -19,12 +19,13 @@ from numpy.typing import NDArray
 
 from tests.export.qupath import read_checked, twice_area
 from tests.export.test_ome import file_size_limit
-from wsi_idc.errors import OutputError
+from wsi_idc.errors import OptionError, OutputError
 from wsi_idc.export.geojson import write_contours, write_geojson
 from wsi_idc.geometry import IDC_PATCH, tile_edges
 from wsi_idc.phantom import as_case, paint_slide
 from wsi_idc.scoring.scores import Scores, make_scores
-from wsi_idc.slides.annotations import inside_share, read_outlines
+from wsi_idc.slides.annotations import read_annotations
+from wsi_idc.slides.outline_shapes import share_inside
 from wsi_idc.source import Patch
 
 MPP = (0.5, 0.5)
@@ -297,14 +298,14 @@ def test_regions_are_valid_to_shapely(phantom: Scores, tmp_path: Path) -> None:
 
 def test_regions_are_taken_as_labels(phantom: Scores, tmp_path: Path) -> None:
     contours(phantom, tmp_path)
-    outlines = read_outlines(tmp_path / "contours.geojson")
+    areas = read_annotations(tmp_path / "contours.geojson").idc
     right, bottom = phantom.minx + phantom.width, phantom.miny + phantom.height
-    share = inside_share(outlines, phantom.minx, phantom.miny, right, bottom)
+    share = share_inside(areas, phantom.minx, phantom.miny, right, bottom)
     np.testing.assert_allclose(share, phantom.pred, atol=1e-9)
 
 
-def test_of_the_tiles_only_those_called_idc_are_taken_as_labels(phantom: Scores, tmp_path: Path) -> None:
-    write_geojson(phantom, tmp_path / "a.geojson")
-    outlines = read_outlines(tmp_path / "a.geojson")
-    assert len(outlines.polygons) == phantom.pred.sum()
-    assert outlines.left_out == (("no IDC", int((phantom.readable & ~phantom.pred).sum())),)
+def test_tiles_are_never_taken_as_labels(phantom: Scores, tmp_path: Path) -> None:
+    """What the model called is no truth to compare it with."""
+    write_geojson(phantom, tmp_path / "a.geojson.gz")
+    with pytest.raises(OptionError, match=r"only of .*IDC \(tile\)"):
+        read_annotations(tmp_path / "a.geojson.gz")

@@ -18,7 +18,8 @@ from wsi_idc.export.phantom_slides import outline_tumour
 from wsi_idc.model.classifier import load_model
 from wsi_idc.phantom import paint_slide
 from wsi_idc.scoring.score import score
-from wsi_idc.slides.annotations import inside_share, read_outlines
+from wsi_idc.slides.annotations import read_annotations
+from wsi_idc.slides.outline_shapes import share_inside
 from wsi_idc.slides.slide import Slide
 
 Run = Callable[..., Ran]
@@ -82,10 +83,10 @@ def test_outlines_of_a_mask_with_a_hole(tmp_path: Path) -> None:
     mask[10:15, 20:30] = False
     mask[30:40, 50:60] = True
     (tmp_path / "a.geojson").write_text(json.dumps(outline_tumour(mask)))
-    outlines = read_outlines(tmp_path / "a.geojson")
+    areas = read_annotations(tmp_path / "a.geojson").idc
     row, column = (axis.ravel() for axis in np.mgrid[:8, :12])
-    share = inside_share(outlines, column * 40, row * 40, column * 40 + 40, row * 40 + 40)
+    share = share_inside(areas, column * 40, row * 40, column * 40 + 40, row * 40 + 40)
     expected = mask.reshape(8, 5, 12, 5).mean(axis=(1, 3)).ravel()
     np.testing.assert_allclose(share, expected, atol=0.02)
     (tmp_path / "none.geojson").write_text(json.dumps(outline_tumour(np.zeros((5, 5), np.bool_))))
-    assert read_outlines(tmp_path / "none.geojson").polygons == ()
+    assert read_annotations(tmp_path / "none.geojson").idc == ()

@@ -38,6 +38,7 @@ class MadeSource:
     tissue: NDArray[np.bool_] | None = None
     origin_px: tuple[int, int] = (0, 0)
     images: tuple[ImageInfo, ...] = ()
+    labels_from: Mapping[str, object] | None = None
 
     def picture(self, factor: int) -> None:
         """There are only the patches."""

@@ -10,7 +10,7 @@ import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsi_idc.errors import SlideError
+from wsi_idc.errors import OptionError, SlideError
 from wsi_idc.geometry import IDC_PATCH, tile_edges
 from wsi_idc.io.areas import average_areas
 from wsi_idc.io.opening import open_reader
@@ -204,10 +204,36 @@ def test_outlines_label_the_tiles(tmp_path: Path) -> None:
     (tmp_path / "a.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": features}))
     with Slide(path, tissue_mask=False, labels=tmp_path / "a.geojson") as slide:
         assert [patch.label for patch in slide.patches] == [1, 1, 0, 0, 0, 0, 0, 0]
-        assert "1 of Stroma" in str(slide.problems)
+        assert slide.problems == ()
+        assert slide.labels_from is not None
+        assert slide.labels_from["classes"] == {
+            "Tumor": {"outlines": 1, "counted_as": "idc"},
+            "Stroma": {"outlines": 1, "counted_as": "not counted"},
+        }
     with Slide(path, tissue_mask=False) as slide:
         assert {patch.label for patch in slide.patches} == {None}
         assert slide.problems == ()
+        assert slide.labels_from is None
+
+
+def test_a_region_of_interest_stands_above_the_mask(tmp_path: Path) -> None:
+    """On bare glass: half of a tile is enough, a line less is not."""
+    tile = round(IDC_PATCH.um)
+    path = write_slide(tmp_path / "a.tiff", np.full((2 * tile, 4 * tile, 3), 244, np.uint8), 1.0)
+    ring = [[0, 0], [2 * tile, 0], [2 * tile, tile], [3 * tile, tile], [3 * tile, tile + tile // 2 - 1]]
+    ring += [[tile, tile + tile // 2 - 1], [tile, tile + tile // 2], [0, tile + tile // 2]]
+    (tmp_path / "a.geojson").write_text(json.dumps({"type": "Polygon", "coordinates": [ring]}))
+    with Slide(path, roi=tmp_path / "a.geojson") as slide:
+        assert [(patch.x, patch.y) for patch in slide.patches] == [(0, 0), (tile, 0), (0, tile)]
+        assert {patch.label for patch in slide.patches} == {None}
+        assert len(str(slide.details["roi_sha256"])) == 64
+    far = [[x + 99_000, y] for x, y in ring]
+    (tmp_path / "a.geojson").write_text(json.dumps({"type": "Polygon", "coordinates": [far]}))
+    with (
+        Slide(path, roi=tmp_path / "a.geojson") as slide,
+        pytest.raises(OptionError, match=r"No tile of .* with --roi"),
+    ):
+        slide.patches  # noqa: B018
 
 
 def test_a_slide_in_another_stain_is_told(tmp_path: Path) -> None:

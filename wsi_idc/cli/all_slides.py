@@ -18,13 +18,15 @@ from wsi_idc.cli.console import (
     loading,
     print_path,
     progress_bar,
+    say,
+    say_labels,
     say_waiting,
     warn,
 )
 from wsi_idc.cli.options import Scoring
 from wsi_idc.cli.report import report_bar
 from wsi_idc.cohort import ScoredCohort, Step, Watcher, score_cohort
-from wsi_idc.errors import printable
+from wsi_idc.errors import OptionError
 from wsi_idc.scoring.handles import SlideOptions
 
 if TYPE_CHECKING:
@@ -44,6 +46,8 @@ def score_all(
     outputs: Outputs | None = None,
 ) -> int:
     """Score every slide that is named, on dask, and draw it where `outputs` are given; print a path for each."""
+    if reading.label_classes and manifest is None:
+        raise OptionError("--label-class goes with --manifest, whose column labels names the files with the outlines.")
     given = asdict(scoring)
     quiet = given.pop("quiet")
     cohort = score_cohort(
@@ -59,7 +63,7 @@ def score_all(
         **given,
     )
     if cohort.report and not quiet:
-        _say(f"all slides on one page: {cohort.report}")
+        say(f"all slides on one page: {cohort.report}")
     return _tell(cohort)
 
 
@@ -91,7 +95,7 @@ class _Shown(Watcher):
 
     def left_out(self, folder: Path, files: int) -> None:
         if not self._quiet:
-            _say(f"left out under {folder}: other files, {files:,}")
+            say(f"left out under {folder}: other files, {files:,}")
 
     def more(self, patches: int) -> None:
         if self._bar:
@@ -109,12 +113,14 @@ class _Shown(Watcher):
             self._bar.describe(text)
         if not self._quiet and not console.is_terminal:
             speed = self._patches / max(monotonic() - self._started, 1e-3)
-            _say(f"{text}: {outcome.error or 'done'} ({self._patches:,} patches so far, {speed:,.0f}/s)")
+            say(f"{text}: {outcome.error or 'done'} ({self._patches:,} patches so far, {speed:,.0f}/s)")
         if outcome.result is not None:
             made = outcome.result.folder / "heatmap.png" if self._drawn else outcome.result.scores_path
             # The bar ends without a newline, and both may go to one terminal.
             with self._bar.away() if self._bar and sys.stdout.isatty() else nullcontext():
                 print_path(made)
+            if not self._quiet:
+                say_labels(outcome.result.labels)
 
     def wait(self, holder: str) -> None:
         say_waiting(holder)
@@ -122,10 +128,6 @@ class _Shown(Watcher):
     def reported(self, done: int, total: int) -> None:
         if self._bar:
             self._bar.show("Making the report", done, total)
-
-
-def _say(line: str) -> None:
-    console.print(printable(line), markup=False)
 
 
 def _tell(cohort: ScoredCohort) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -51,6 +51,19 @@ def print_path(path: Path) -> None:
         click.echo(os.fsencode(path))
     else:
         click.echo(path)
+
+
+def say(line: str) -> None:
+    """Print what is good to know."""
+    console.print(printable(line), markup=False)
+
+
+def say_labels(labels: Mapping[str, object] | None) -> None:
+    """Print in one line which outlines the labels come from, if they come from any."""
+    if labels is not None:
+        from wsi_idc.slides.annotations import labels_line
+
+        say(labels_line(labels))
 
 
 def list_problems(problems: Iterable[Problem], rest: str = "") -> None:

@@ -19,6 +19,7 @@ def command() -> None:
 @command.command("patient")
 @click.argument("ids", nargs=-1, required=True, metavar="ID...")
 @options.data
+@options.case_labels
 @options.scoring
 @options.drawing
 def patient(ids: tuple[str, ...], **given: Any) -> int:
@@ -30,8 +31,7 @@ def patient(ids: tuple[str, ...], **given: Any) -> int:
 
 @command.command("slide")
 @options.files
-@options.slide
-@options.labels
+@options.one_slide
 @options.scoring
 @options.drawing
 def slide(files: tuple[Path, ...], **given: Any) -> int:

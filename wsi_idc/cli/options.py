@@ -141,33 +141,49 @@ _slide = together(
 )
 
 
+_labels = click.option(
+    "--labels",
+    type=_FILE,
+    metavar="FILE",
+    help="Outlines of IDC: GeoJSON as QuPath exports it (also .gz, .zip), or XML of ASAP or ImageScope. A tile is "
+    "positive where 80 % of it lie inside.",
+)
+_label_class = click.option(
+    "--label-class",
+    "label_classes",
+    multiple=True,
+    metavar="NAME",
+    help="Class of the outlines that are IDC. May be repeated. [default: Tumor, IDC and other usual names]",
+)
+_roi = click.option(
+    "--roi",
+    type=_FILE,
+    metavar="FILE",
+    help="Score only tiles of which half lies inside the outlines of this file, whatever the tissue mask says.",
+)
+case_labels = together(_labels, _label_class)
+"""Labels of a case, in pixels of its mosaic: ``labels`` and ``label_classes``."""
+
+
 def slide(function: Callable[..., int]) -> Callable[..., int]:
     """Options of how raw slides are read; the command gets them as one `SlideOptions`, called ``reading``."""
 
     @_slide
+    @_label_class
     @wraps(function)
-    def collect(
-        mpp: float | None,
-        image: str | None,
-        min_tissue: float,
-        tissue_mask: bool,
-        icc: bool,
-        allow_upsampling: bool,
-        **given: Any,
-    ) -> int:
+    def collect(**given: Any) -> int:
         from wsi_idc.scoring.handles import SlideOptions
 
-        return function(reading=SlideOptions(mpp, min_tissue, tissue_mask, icc, allow_upsampling, image), **given)
+        own = {name: given.pop(name) for name in SlideOptions.__dataclass_fields__ if name in given}
+        return function(reading=SlideOptions(**own), **given)
 
     return collect
 
 
-labels = click.option(
-    "--labels",
-    type=_FILE,
-    metavar="FILE",
-    help="GeoJSON with the outlines of IDC, as QuPath exports it: a tile is positive from 80 % inside on.",
-)
+def one_slide(function: Callable[..., int]) -> Callable[..., int]:
+    """`slide`, and the outlines that are of one slide only: its labels, as ``labels``, and its region of interest."""
+    return together(_labels, _roi)(slide(function))
+
 
 packing = click.option(
     "--format",

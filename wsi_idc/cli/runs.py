@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from wsi_idc._util.files import make_folder
 from wsi_idc.cli import DONE, INCOMPLETE
-from wsi_idc.cli.console import list_problems, loading, print_path, progress_bar, say_waiting, warn
+from wsi_idc.cli.console import list_problems, loading, print_path, progress_bar, say_labels, say_waiting, warn
 from wsi_idc.cli.options import Scoring
 from wsi_idc.datasets.dataset import Dataset
 from wsi_idc.datasets.opening import open_dataset
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from wsi_idc.export.outputs import Outputs
     from wsi_idc.model.config import ModelConfig
     from wsi_idc.scoring.results import SlideResult
+    from wsi_idc.slides.annotations import Annotations
     from wsi_idc.slides.slide import Slide
 
 
@@ -34,13 +35,45 @@ def find_cases(ids: Sequence[str], data: str | None, quiet: bool) -> Dataset:
     return dataset
 
 
-def score_cases(ids: Sequence[str], *, data: str | None, scoring: Scoring, outputs: Outputs | None = None) -> int:
-    """Score cases of the IDC set one after the other: see `_score_each`."""
-    dataset = find_cases(ids, data, scoring.quiet)
-    make_folder(scoring.out)
-    with dataset:
-        opened = (nullcontext(dataset.case(number)) for number in dict.fromkeys(ids))
-        return _score_each(opened, "Case", scoring, outputs)
+def score_cases(
+    ids: Sequence[str],
+    *,
+    data: str | None,
+    labels: Path | None,
+    label_classes: tuple[str, ...],
+    scoring: Scoring,
+    outputs: Outputs | None = None,
+) -> int:
+    """Score cases of the IDC set one after the other: see `_score_each`. With `labels` those stand above the names'."""
+    numbers = list(dict.fromkeys(ids))
+    _check_labels(labels, label_classes, len(numbers), "case")
+    with find_cases(numbers, data, scoring.quiet) as dataset:
+        annotations = None
+        if labels is not None:
+            from wsi_idc.slides.annotations import read_annotations
+
+            annotations = read_annotations(labels, label_classes=label_classes)
+        make_folder(scoring.out)
+        return _score_each(_cases(dataset, numbers, annotations), "Case", scoring, outputs)
+
+
+def _cases(
+    dataset: Dataset, numbers: Sequence[str], annotations: Annotations | None
+) -> Iterator[AbstractContextManager[PatchSource]]:
+    for number in numbers:
+        case = dataset.case(number)
+        if annotations is not None:
+            from wsi_idc.datasets.relabelled import RelabelledCase
+
+            case = RelabelledCase(case, annotations)
+        yield nullcontext(case)
+
+
+def _check_labels(labels: Path | None, label_classes: Sequence[str], count: int, noun: str) -> None:
+    if labels is None and label_classes:
+        raise OptionError("--label-class goes with --labels: name the file with the outlines, or leave it out.")
+    if labels is not None and count > 1:
+        raise OptionError(f"{labels} cannot hold the outlines of {count} {noun}s: give one {noun} with --labels.")
 
 
 def score_slides(
@@ -59,14 +92,16 @@ def score_slides(
     def open_slide(path: Path) -> Slide:
         return reading.open(path, labels=labels)
 
+    one_each = len({path.resolve() for path in files})
+    _check_labels(labels, reading.label_classes, one_each, "slide")
+    if reading.roi is not None and one_each > 1:
+        raise OptionError(f"{reading.roi} cannot hold the outlines of {one_each} slides: give one slide with --roi.")
     names: dict[str, Path] = {}
     for path in files:
         with open_slide(path) as slide:
             first = names.setdefault(slide.slide, path)
             if first.resolve().parent != path.resolve().parent:
                 raise OptionError(f"{first} and {path} would share a folder in {scoring.out}: give them an --out each.")
-    if labels is not None and len(names) > 1:
-        raise OptionError(f"{labels} cannot hold the outlines of {len(names)} slides: give one slide with --labels.")
     make_folder(scoring.out)
     return _score_each(map(open_slide, names.values()), "Slide", scoring, outputs)
 
@@ -113,7 +148,7 @@ def _score_each(
             print_path(result.scores_path if outputs is None else result.folder / "heatmap.png")
             results.append(result)
     finally:
-        _report(results, classifier.config, noun.lower())
+        _report(results, classifier.config, noun.lower(), scoring.quiet)
     return INCOMPLETE if any(result.unreadable for result in results) else DONE
 
 
@@ -123,7 +158,7 @@ def _drawing(source: PatchSource, model: ModelConfig, outputs: Outputs) -> Calla
     return lambda result: write_outputs(source, result.scores, model, outputs, result.folder)
 
 
-def _report(results: Sequence[SlideResult], model: ModelConfig, noun: str) -> None:
+def _report(results: Sequence[SlideResult], model: ModelConfig, noun: str, quiet: bool) -> None:
     """Say what a reader of the figures must know, what was odd, and at last each patch that was not scored."""
     for result in results:
         if result.scores.slide in model.has_seen:
@@ -133,6 +168,8 @@ def _report(results: Sequence[SlideResult], model: ModelConfig, noun: str) -> No
         for caution in result.cautions:
             if caution.code != "trained":
                 warn(f"{noun} {result.scores.slide}: {caution.sentence}")
+        if not quiet:
+            say_labels(result.labels)
         list_problems(result.oddities, "all in run.json")
     for result in results:
         for problem in result.unreadable:

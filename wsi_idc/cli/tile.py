@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wsi_idc.cli import DONE, INCOMPLETE, options
+from wsi_idc.errors import OptionError
 
 if TYPE_CHECKING:
     from wsi_idc.scoring.handles import SlideOptions
@@ -23,17 +24,18 @@ if TYPE_CHECKING:
     metavar="N",
     help="Number that the patches are named with. [default: from the file's hash]",
 )
-@options.slide
-@options.labels
+@options.one_slide
 @options.quiet
 def command(
     file: Path, out: Path, form: Any, case: int | None, reading: SlideOptions, labels: Path | None, quiet: bool
 ) -> int:
     """Cut a raw slide into named patches that --data takes: OUT/<case>/<case>_idx5_x1_y51.png."""
-    from wsi_idc.cli.console import list_problems, print_path, progress_bar, warn
+    from wsi_idc.cli.console import list_problems, print_path, progress_bar, say_labels, warn
     from wsi_idc.datasets.packing import check_free, write_patches
     from wsi_idc.slides.tiles import SlideTiles, case_number
 
+    if reading.label_classes and labels is None:
+        raise OptionError("--label-class goes with --labels: name the file with the outlines, or leave it out.")
     check_free(out)
     with reading.open(file, labels=labels) as slide:
         number = case_number(slide, case)
@@ -41,7 +43,10 @@ def command(
             tiles = SlideTiles(slide, number)
         with progress_bar(f"Case {number}", len(tiles.patches), quiet, "tiles") as bar:
             unreadable = write_patches(out, [tiles], form, bar.advance)
+        told = slide.labels_from
     print_path(out)
+    if not quiet:
+        say_labels(told)
     list_problems(tiles.problems)
     for problem in unreadable:
         warn(str(problem))

@@ -38,6 +38,7 @@ class Case(ABC):
     cautions: Sequence[Caution] = ()
     origin_px = (0, 0)
     images: tuple[ImageInfo, ...] = ()
+    labels_from: Mapping[str, object] | None = None
 
     def __init__(self, slide: str, path: str, patches: Sequence[Patch], problems: Sequence[Problem] = ()) -> None:
         self.slide = slide

@@ -74,6 +74,8 @@ class SlideOptions:
     allow_upsampling: bool = False
     image: str | None = None
     patch: PatchSpec = IDC_PATCH
+    label_classes: tuple[str, ...] = ()
+    roi: Path | None = None
 
     def open(self, path: Path, **more: Any) -> Slide:
         """Open a slide with these and more options of `Slide`."""

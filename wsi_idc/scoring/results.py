@@ -8,7 +8,7 @@ import json
 import math
 import platform
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -89,6 +89,8 @@ class SlideResult:
         See `find_cautions`.
     stain : Stain or None
         What was taken out of the slide before the network; None where the model wants nothing taken out.
+    labels : mapping or None
+        Which outlines the labels come from, as in ``run.json``.
     """
 
     scores: Scores
@@ -97,6 +99,7 @@ class SlideResult:
     unreadable: tuple[Problem, ...]
     stain: Stain | None = None
     cautions: tuple[Caution, ...] = ()
+    labels: Mapping[str, object] | None = None
 
     @property
     def scores_path(self) -> Path:
@@ -222,7 +225,15 @@ class SlideRun:
         )
         scores = was if same else was.with_labels(labels).with_context(self._context).with_threshold(self.threshold)
         cautions = find_cautions(self._source, self._model.config, scored.stain)
-        result = SlideResult(scores, self.folder, tuple(self._source.problems), scored.problems, scored.stain, cautions)
+        result = SlideResult(
+            scores,
+            self.folder,
+            tuple(self._source.problems),
+            scored.problems,
+            scored.stain,
+            cautions,
+            self._source.labels_from,
+        )
         others = [name for name, origin in _origins(self.folder).items() if origin != self._origin]
         if not same:
             self.unseal()
@@ -386,6 +397,7 @@ def _provenance(
         "context": scores.context,
         "pred_follows": "prob_idc" if scores.context is None else CONTEXT_COLUMN,
         "patches": {"total": len(scores), "scored": readable, "unreadable": len(scores) - readable},
+        "labels": source.labels_from,
         "problems": {
             "source": [asdict(problem) for problem in result.oddities],
             "unreadable": [asdict(problem) for problem in result.unreadable],

@@ -1,395 +1,270 @@
-"""A pathologist's outlines of invasive carcinoma on a raw slide, and how much of each tile lies inside.
-
-Outlines are read from GeoJSON as QuPath exports it, in pixels of level 0 from its top-left corner, y down.
-"""
+"""Which outlines on a slide are IDC, and where; and regions of interest."""
 
 from __future__ import annotations
 
-import json
-import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from shapely.affinity import translate
+from shapely.geometry.base import BaseGeometry
 
-from wsi_idc.errors import DataNotFoundError, OptionError, printable
+from wsi_idc.errors import OptionError
+from wsi_idc.slides.annotation_files import DrawnObject, FileContents, read_contents, short
+from wsi_idc.slides.class_names import IdcClasses, is_ignored, is_region
+from wsi_idc.slides.outline_shapes import cut, cut_out, share_inside, unite
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Ring = Floats
-Polygon = tuple[Ring, ...]
+LABEL_SHARE = 0.8
+"""Share of a tile that must lie inside outlines of IDC for it to be positive."""
 
-OUTLINE_SHARE = 0.8
-"""Share of a tile that must lie inside the outlines for it to be positive."""
+ROI_SHARE = 0.5
+"""Share of a tile that must lie inside a region of interest for it to be scored."""
 
-MAX_FILE_MB = 500
-"""Larger files are refused: a million corners take about 20 MB."""
+CountedAs = Literal["idc", "cut out", "not counted"]
 
-_FARTHEST_PX = 1e9
-"""No corner lies farther out than this; arithmetic on what does would overflow."""
-
-_LINES = 200
-"""Lines on which a box is looked at, evenly down its height: 2 µm apart in a tile of 400 µm."""
-
-_CROSSINGS = 100_000
-"""Crossings of lines and outlines looked at at once, about: some 15 MB."""
-
-_NO_AREA = frozenset({"Point", "MultiPoint", "LineString", "MultiLineString"})
-_GEOMETRIES = _NO_AREA | {"Polygon", "MultiPolygon", "GeometryCollection"}
-
-# Not "no" anywhere before such a word: IDC is "invasive carcinoma of no special type".
-_WORD = "(?:tumou?r|idc|invasive|carcinoma|positive|cancer)"
-_IDC = re.compile(_WORD, re.IGNORECASE)
-_NOT_IDC = re.compile(
-    rf"in[\W_]*situ|dcis|lcis|negative|stroma|necro|lymph|associated|adjacent|bed(?![^\W_])|(?<![^\W_])(?:no|non|not|pre|peri)[\W_]*{_WORD}|{_WORD}[\W_]*free(?![^\W_])",
-    re.IGNORECASE,
-)
-
-_ADVICE = "name a GeoJSON file, as QuPath exports it"
-_NAME_CHARACTERS, _NAMES_TOLD = 40, 5
+_ORDER: tuple[CountedAs, ...] = ("idc", "cut out", "not counted")
+_NO_CLASS = "no class"
+_MOST_NAMED, _MOST_LISTED = 5, 1_000
+_NAME_CHARACTERS = 200
 
 
 @dataclass(frozen=True)
-class Outlines:
-    """Where invasive carcinoma was outlined.
+class ClassCount:
+    """How many outlines a class has, and what they are counted as."""
 
-    Attributes
-    ----------
-    polygons : tuple of tuple of ndarray of float64, shape (n, 2)
-        By polygon its rings: the exterior, then holes. Each holds x, y of its corners in pixels of level 0, and is
-        closed whether or not the first corner stands again at the end.
-    left_out : tuple of (str, int)
-        What else the file holds, the most frequent first: classes that are not invasive carcinoma, and kinds of
-        geometry that have no area, such as ``Point``; each with its number.
-    """
-
-    polygons: tuple[Polygon, ...]
-    left_out: tuple[tuple[str, int], ...] = ()
-
-
-class _FlawError(Exception):
-    """What is wrong with one outline; the message goes on after its name."""
+    name: str
+    outlines: int
+    counted_as: CountedAs
 
 
 @dataclass(frozen=True)
-class _Edges:
-    """Edges of all rings, those of a polygon next to each other.
+class Annotations:
+    """Where invasive carcinoma was outlined, and what else a file of annotations holds.
 
     Attributes
     ----------
-    ends : ndarray of float64, shape (m, 4)
-        x, y of the start and x, y of the end.
-    ring : ndarray of int64, shape (m,)
-    polygon_of_ring : ndarray of int64, shape (r,)
-    sign_of_ring : ndarray of int64, shape (r,)
-        1 for an exterior, -1 for a hole.
-    first : ndarray of int64, shape (p + 1,)
-        Where each polygon's edges start.
-    bounds : ndarray of float64, shape (p, 4)
-        Least x and y, and greatest x and y of each polygon.
+    path : str
+    sha256 : str
+        Of the file.
+    idc : tuple of Polygon or MultiPolygon
+        In pixels of level 0; they may overlap. What was cut out is left out.
+    classes : tuple of ClassCount
+        What counts first, then what is cut out; the most frequent first. Objects that never count have their kind
+        behind the name, ``IDC (tile)``.
+    skipped : tuple of str
+        A sentence for each outline that is broken, with its place, and for what has no area.
+    unclassified : bool
+        Whether outlines count that have no class, as there is none in the whole file.
     """
 
-    ends: Floats
-    ring: Ints
-    polygon_of_ring: Ints
-    sign_of_ring: Ints
-    first: Ints
-    bounds: Floats
+    path: str
+    sha256: str
+    idc: tuple[BaseGeometry, ...]
+    classes: tuple[ClassCount, ...] = ()
+    skipped: tuple[str, ...] = ()
+    unclassified: bool = False
+
+    def labels(self, boxes: NDArray[np.int64]) -> NDArray[np.int64]:
+        """1 for each box (x, y, width, height; shape (n, 4)) that lies inside by 80 % or more, else 0."""
+        return (_shares(self.idc, boxes) >= LABEL_SHARE).astype(np.int64)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a user should look at."""
+        told = [*self.skipped]
+        if self.unclassified:
+            count = sum(one.outlines for one in self.classes if one.counted_as == "idc")
+            all_of = "its only outline counts" if count == 1 else f"all {count:,} outlines count"
+            told.insert(0, f"no object has a class, so {all_of} as IDC: classify what is IDC as Tumor")
+        return tuple(told)
+
+    def as_dict(self) -> dict[str, object]:
+        """For ``run.json``."""
+        return {
+            "file": self.path,
+            "sha256": self.sha256,
+            "classes": {
+                one.name: {"outlines": one.outlines, "counted_as": one.counted_as}
+                for one in self.classes[:_MOST_LISTED]
+            },
+            "skipped": list(self.skipped[:_MOST_LISTED]),
+        }
 
 
-def read_outlines(path: str | Path) -> Outlines:
-    """Read the outlines of invasive carcinoma from a GeoJSON file.
+@dataclass(frozen=True)
+class RegionOfInterest:
+    """The part of a slide that is scored.
 
-    Outlines count that have no classification, or one that says so: tumor, IDC, invasive, carcinoma, cancer or
-    positive, but not in situ, negative or the like.
+    Attributes
+    ----------
+    path : str
+    sha256 : str
+        Of the file.
+    areas : tuple of Polygon or MultiPolygon
+        In pixels of level 0; they may overlap.
+    skipped : tuple of str
+        As in `Annotations`.
+    """
+
+    path: str
+    sha256: str
+    areas: tuple[BaseGeometry, ...]
+    skipped: tuple[str, ...] = ()
+
+    def holds(self, boxes: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which boxes (x, y, width, height; shape (n, 4)) lie inside by half or more."""
+        return _shares(self.areas, boxes) >= ROI_SHARE
+
+
+def read_annotations(
+    path: str | Path, *, origin: tuple[float, float] = (0, 0), label_classes: Sequence[str] = ()
+) -> Annotations:
+    """Read where invasive carcinoma was outlined.
+
+    Annotations count whose class says so, by an exact table of names or by `label_classes`. Annotations of another
+    class that lie in those, or overlap them, are cut out. Where no object has a class, names are taken for classes if
+    one of them says so; else all annotations count. Root objects, TMA cores, detections and tiles never count.
 
     Parameters
     ----------
     path : path
-        A FeatureCollection, a Feature, a list of Features, or a geometry.
+        GeoJSON (also ``.gz``, or in QuPath's ``.zip``), or XML of ASAP or ImageScope.
+    origin : tuple of float
+        x and y in pixels of level 0 of the corner that the file counts from: added to what is read.
+    label_classes : sequence of str
+        Classes that count, in place of the table.
 
     Raises
     ------
     DataNotFoundError
         Where there is no such file, or it cannot be read.
     OptionError
-        Where it is no GeoJSON, an outline in it is broken, or none of its outlines counts.
+        Where it is none of the formats, or holds objects of which none counts.
     """
-    polygons: list[Polygon] = []
-    classes: Counter[str] = Counter()
-    without_area: Counter[str] = Counter()
-    for number, feature in enumerate(_features(Path(path)), 1):
-        try:
-            geometry, name = _split(feature)
-            found = _areas(geometry)
-            if not found:
-                without_area[_kind(geometry)] += 1
-            elif name is None or _is_idc(name):
-                polygons += map(_polygon, found)
-            else:
-                classes[_told(name)] += 1
-        except _FlawError as flaw:
-            raise OptionError(f"Outline {number} of {path} {flaw}: correct or delete it in QuPath.") from flaw
-    if classes and not polygons:
-        named = ", ".join(name for name, _ in classes.most_common(_NAMES_TOLD))
-        more = ", ..." if len(classes) > _NAMES_TOLD else ""
-        raise OptionError(
-            f"{path} has no outline of invasive carcinoma, only of {named}{more}: classify the outlines as Tumor."
-        )
-    return Outlines(tuple(polygons), tuple((classes + without_area).most_common()))
+    if not all(name.strip() for name in label_classes):
+        raise OptionError("--label-class has an empty name: name a class as it stands in the file.")
+    contents = read_contents(Path(path))
+    idc = IdcClasses(label_classes)
+    drawn = [one for one in contents.objects if one.kind == "annotation"]
+    classed = any(one.classes for one in contents.objects)
+    by_name = not classed and any(one.name in idc for one in drawn)
+    unclassified = not classed and not by_name and not label_classes and any(not one.negative for one in drawn)
+    class_of = [_class_of(one, idc, by_name) for one in contents.objects]
+    positive: list[BaseGeometry] = []
+    other: list[BaseGeometry] = []
+    other_class: list[str] = []
+    counts: Counter[tuple[str, CountedAs]] = Counter()
+    for one, name in zip(contents.objects, class_of, strict=True):
+        if one.kind != "annotation":
+            counts[f"{name or _NO_CLASS} ({one.kind})", "not counted"] += 1
+        elif one.negative or (name and name not in idc and not is_region(name)):
+            other.append(one.area)
+            other_class.append("negative regions" if one.negative else name)
+        elif name in idc or unclassified:
+            positive.append(one.area)
+            counts[name or _NO_CLASS, "idc"] += 1
+        else:
+            counts[name or _NO_CLASS, "not counted"] += 1
+    areas, cutting = cut_out(positive, other)
+    cut_classes = {name for name, cuts in zip(other_class, cutting, strict=True) if cuts}
+    counts.update((name, "cut out" if name in cut_classes else "not counted") for name in other_class)
+    classes = tuple(
+        ClassCount(name, count, counted_as)
+        for (name, counted_as), count in sorted(counts.items(), key=lambda item: (_ORDER.index(item[0][1]), -item[1]))
+    )
+    if not positive and (classes or contents.skipped or contents.without_area):
+        raise OptionError(_none_counts(path, classes, contents, label_classes))
+    return Annotations(str(path), contents.sha256, _moved(areas, origin), classes, _skipped(contents), unclassified)
 
 
-def inside_share(outlines: Outlines, left: Ints, top: Ints, right: Ints, bottom: Ints) -> Floats:
-    """Share of each box that lies inside the outlines, 0-1.
-
-    A point is inside where it is in the exterior of any polygon and in none of that polygon's holes; where a ring
-    crosses itself, by the even-odd rule. A box is looked at on 200 lines, on which lengths are exact, so that the
-    share is wrong by 1/400 at most for each edge that runs level through the box, and by much less elsewhere.
+def read_roi(path: str | Path, *, origin: tuple[float, float] = (0, 0)) -> RegionOfInterest:
+    """Read regions of interest: all annotations and TMA cores, whatever their class, but for those to be ignored.
 
     Parameters
     ----------
-    outlines : Outlines
-    left, top, right, bottom : ndarray of int, shape (n,)
-        Edges of the boxes in pixels of level 0, half open, in any order; fastest where many share top and bottom.
-        They may overlap and reach out of the slide; an empty one has a share of 0.
+    path, origin
+        As in `read_annotations`.
 
-    Returns
-    -------
-    ndarray of float64, shape (n,)
+    Raises
+    ------
+    DataNotFoundError
+        Where there is no such file, or it cannot be read.
+    OptionError
+        Where it is none of the formats, or holds no outline.
     """
-    boxes = np.column_stack([left, top, right, bottom]).astype(np.float64)
-    share = np.zeros(len(boxes))
-    if outlines.polygons:
-        edges = _edges(outlines.polygons)
-        for strip in _strips(boxes):
-            share[strip] = _strip_share(edges, boxes[strip])
-    # What is exactly 80 % must not miss it by the noise of its sum.
-    return share.clip(0, 1).round(9)
+    contents = read_contents(Path(path))
+    drawn = [one for one in contents.objects if one.kind in ("annotation", "TMA core")]
+    away = [one.area for one in drawn if one.negative or any(map(is_ignored, one.classes))]
+    inside = [one.area for one in drawn if not one.negative and not any(map(is_ignored, one.classes))]
+    if not inside:
+        wrong = f" ({contents.skipped[0]})" if contents.skipped else ""
+        raise OptionError(f"{path} holds no outline of a region of interest{wrong}: draw one, or leave out --roi.")
+    if away:
+        taken = unite(away)
+        inside = [cut(area, taken) for area in inside]
+    return RegionOfInterest(str(path), contents.sha256, _moved(inside, origin), _skipped(contents))
 
 
-def _contents(path: Path) -> bytes:
-    try:
-        size_mb = path.stat().st_size / 1e6
-        contents = path.read_bytes() if size_mb <= MAX_FILE_MB else None
-    except FileNotFoundError as error:
-        raise DataNotFoundError(f"There are no outlines at {path}: {_ADVICE}.") from error
-    except OSError as error:
-        raise DataNotFoundError(f"{path} cannot be read ({error.strerror or error}): {_ADVICE}.") from error
-    if contents is None:
-        raise OptionError(f"{path} has {size_mb:,.0f} MB, more than {MAX_FILE_MB}: export annotations without cells.")
-    return contents
+def _moved(areas: Sequence[BaseGeometry], origin: tuple[float, float]) -> tuple[BaseGeometry, ...]:
+    return tuple(translate(area, *origin) for area in areas) if any(origin) else tuple(areas)
 
 
-def _features(path: Path) -> list[Any]:
-    """What stands in a file for Features, unchecked."""
-    contents = _contents(path)
-    try:
-        document = json.loads(contents)
-    except RecursionError as error:
-        raise OptionError(f"{path} is nested too deeply for GeoJSON: {_ADVICE}.") from error
-    except ValueError as error:
-        # Syntax, encoding, or a whole number of thousands of digits.
-        raise OptionError(f"{path} is no JSON that can be read: {_ADVICE}.") from error
-    match document:
-        case list():
-            return document
-        case {"type": "FeatureCollection", "features": list() as features}:
-            return features
-        case {"type": str() as kind} if kind == "Feature" or kind in _GEOMETRIES:
-            return [document]
-    raise OptionError(f"{path} is JSON, but no GeoJSON: {_ADVICE}.")
+def _shares(areas: Sequence[BaseGeometry], boxes: NDArray[np.int64]) -> NDArray[np.float64]:
+    x, y, width, height = boxes.T.astype(np.float64)
+    return share_inside(areas, x, y, x + width, y + height)
 
 
-def _split(feature: Any) -> tuple[Any, str | None]:
-    """Geometry and class of a Feature, or of a geometry that stands for one."""
-    match feature:
-        case {"type": "Feature", "geometry": geometry}:
-            return geometry, _class_name(feature.get("properties"))
-        case {"type": str() as kind} if kind in _GEOMETRIES:
-            return feature, None
-    raise _FlawError("is no GeoJSON feature")
+def _class_of(one: DrawnObject, idc: IdcClasses, by_name: bool) -> str:
+    """The class of an object: of several names the first that counts, else the first; empty where it has none."""
+    names = (one.name,) if by_name and one.name.strip() else one.classes
+    chosen = next((name for name in names if name in idc), names[0] if names else "")
+    return short(chosen, _NAME_CHARACTERS)
 
 
-def _class_name(properties: Any) -> str | None:
-    match properties:
-        case None:
-            return None
-        case {"classification": classification}:
-            pass
-        case dict():
-            return None
-        case _:
-            raise _FlawError("has properties that are no GeoJSON")
-    if isinstance(classification, dict):
-        name = classification.get("name")
-        classification = classification.get("names") if name is None else name
-    match classification:
-        case None:
-            return None
-        case str():
-            return classification.strip() or None
-        case list() if all(isinstance(part, str) for part in classification):
-            return ": ".join(classification).strip() or None
-    raise _FlawError("has a classification that is no text")
+def _skipped(contents: FileContents) -> tuple[str, ...]:
+    flawed = [f"{one}, so it was skipped" for one in contents.skipped]
+    for (what, of_class), count in contents.without_area.most_common():
+        several, of = count != 1, f" of {of_class}" if of_class else ""
+        flawed.append(f"{count:,} {what}{'s' if several else ''}{of} {'have' if several else 'has'} no area")
+    return tuple(flawed)
 
 
-def _is_idc(name: str) -> bool:
-    return bool(_IDC.search(name)) and not _NOT_IDC.search(name)
+def _none_counts(
+    path: str | Path, classes: Sequence[ClassCount], contents: FileContents, label_classes: Sequence[str]
+) -> str:
+    wanted = f"of the class {' or '.join(map(short, label_classes))}" if label_classes else "of IDC"
+    names = [short(one.name) for one in classes]
+    found = ", ".join(names[:_MOST_NAMED]) + (", ..." if len(names) > _MOST_NAMED else "")
+    what = f", only of {found}" if found else f", as {_skipped(contents)[0]}"
+    advice = "correct --label-class" if label_classes else "classify outlines as Tumor, or name one with --label-class"
+    return f"{path} has no outline {wanted}{what}: {advice}."
 
 
-def _told(name: str) -> str:
-    """A class as it is shown: any text may stand in a file."""
-    name = printable(name)
-    return name if len(name) <= _NAME_CHARACTERS else f"{name[:_NAME_CHARACTERS]}..."
+def labels_line(labels: Mapping[str, Any]) -> str:
+    """What `Annotations.as_dict` says, in one line."""
+    name, classes = Path(labels["file"]).name, labels["classes"]
+    if not classes:
+        return f"{name}: no outlines, so no tile is positive"
+    shown = [
+        _told(of_class, one["outlines"], one["counted_as"], first=i == 0)
+        for i, (of_class, one) in enumerate(classes.items())
+    ]
+    if len(shown) > _MOST_NAMED:
+        shown[_MOST_NAMED:] = [f"{len(shown) - _MOST_NAMED:,} more classes, all in run.json"]
+    return f"{name}: {'; '.join(shown)}"
 
 
-def _kind(geometry: Any) -> str:
-    return "no geometry" if geometry is None else str(geometry["type"])
-
-
-def _areas(geometry: Any) -> list[Any]:
-    """Rings of each polygon in a geometry, unchecked. Without recursion: collections may be nested at will."""
-    found, rest = [], [geometry]
-    while rest:
-        match rest.pop():
-            case {"type": "Polygon", "coordinates": list() as rings}:
-                found.append(rings)
-            case {"type": "MultiPolygon", "coordinates": list() as polygons}:
-                found.extend(polygons)
-            case {"type": "GeometryCollection", "geometries": list() as geometries}:
-                rest.extend(reversed(geometries))
-            case {"type": str() as kind} if kind in _NO_AREA:
-                pass
-            case None:
-                pass
-            case _:
-                raise _FlawError("has a geometry that is no GeoJSON")
-    return [rings for rings in found if rings != []]
-
-
-def _polygon(rings: Any) -> Polygon:
-    if not isinstance(rings, list):
-        raise _FlawError("has a geometry that is no GeoJSON")
-    return tuple(map(_ring, rings))
-
-
-def _ring(points: Any) -> Ring:
-    if not isinstance(points, list) or not all(isinstance(point, list) and len(point) >= 2 for point in points):
-        raise _FlawError("has a geometry that is no GeoJSON")
-    pairs = [(point[0], point[1]) for point in points]
-    # By type, as bool is an int, too; NaN is not less than anything.
-    if not all(type(value) in (int, float) and abs(value) <= _FARTHEST_PX for pair in pairs for value in pair):
-        raise _FlawError(f"has a coordinate that is no number up to {_FARTHEST_PX:,.0f} px")
-    if len(set(pairs)) < 3:
-        raise _FlawError("has a ring of fewer than 3 distinct points")
-    return np.array(pairs, dtype=np.float64)
-
-
-def _edges(polygons: tuple[Polygon, ...]) -> _Edges:
-    rings = [ring for polygon in polygons for ring in polygon]
-    edges_of_ring = np.array([len(ring) for ring in rings])
-    rings_of_polygon = np.array([len(polygon) for polygon in polygons])
-    exterior = np.cumsum(rings_of_polygon) - rings_of_polygon
-    sign = np.full(len(rings), -1)
-    sign[exterior] = 1
-    edges_of_polygon = np.add.reduceat(edges_of_ring, exterior)
-    corners = [np.concatenate(polygon) for polygon in polygons]
-    return _Edges(
-        ends=np.concatenate([np.column_stack([ring, np.roll(ring, -1, axis=0)]) for ring in rings]),
-        ring=np.repeat(np.arange(len(rings)), edges_of_ring),
-        polygon_of_ring=np.repeat(np.arange(len(polygons)), rings_of_polygon),
-        sign_of_ring=sign,
-        first=np.append(0, np.cumsum(edges_of_polygon)),
-        bounds=np.array([[*corner.min(axis=0), *corner.max(axis=0)] for corner in corners]),
-    )
-
-
-def _strips(boxes: Floats) -> Iterator[Ints]:
-    """Which boxes share top and bottom; those that are empty are left out."""
-    kept = np.flatnonzero((boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1]))
-    kept = kept[np.lexsort((boxes[kept, 3], boxes[kept, 1]))]
-    if len(kept):
-        rows = boxes[kept][:, [1, 3]]
-        yield from np.split(kept, np.flatnonzero((np.diff(rows, axis=0) != 0).any(axis=1)) + 1)
-
-
-def _strip_share(edges: _Edges, boxes: Floats) -> Floats:
-    """Share of boxes with the same top and bottom."""
-    left, right, (top, bottom) = boxes[:, 0], boxes[:, 2], boxes[0, [1, 3]]
-    least, most = left.min(), right.max()
-    area = np.zeros(len(boxes))
-    near = (edges.bounds[:, :2] < (most, bottom)).all(axis=1) & (edges.bounds[:, 2:] > (least, top)).all(axis=1)
-    if not near.any():
-        return area
-    mine = np.concatenate([np.arange(edges.first[i], edges.first[i + 1]) for i in np.flatnonzero(near)])
-    ends, ring = edges.ends[mine], edges.ring[mine]
-    # In units of lines, from the first: an edge crosses those from its upper end to before its lower end, so that
-    # a line through a corner meets one of its two edges, and each ring an even number of times.
-    down = (ends[:, [1, 3]] - top) * (_LINES / (bottom - top)) - 0.5
-    start, stop = np.ceil(np.sort(down, axis=1).clip(0, _LINES)).astype(np.int64).T
-    crossing = stop > start
-    ends, down, ring, start, stop = (array[crossing] for array in (ends, down, ring, start, stop))
-    for first, last in _pieces(start, stop):
-        which, line = _spans(start.clip(first, last), stop.clip(first, last))
-        along = (line - down[which, 0]) / (down[which, 1] - down[which, 0])
-        x = (ends[which, 0] + along * (ends[which, 2] - ends[which, 0])).clip(least, most)
-        x, step = _union(edges, ring[which], line, x)
-        area += _summed(x, step, left, right)
-    return area / (_LINES * (right - left))
-
-
-def _pieces(start: Ints, stop: Ints) -> Iterator[tuple[int, int]]:
-    """Runs of lines with about so many crossings that they can be looked at at once."""
-    change = np.bincount(start, minlength=_LINES + 1) - np.bincount(stop, minlength=_LINES + 1)
-    piece = np.cumsum(np.cumsum(change[:_LINES])) // _CROSSINGS
-    yield from pairwise([0, *(np.flatnonzero(np.diff(piece)) + 1).tolist(), _LINES])
-
-
-def _spans(start: Ints, stop: Ints) -> tuple[Ints, Ints]:
-    """Every whole number from each `start` to before its `stop`: whose it is, and the number."""
-    count = stop - start
-    which = np.repeat(np.arange(len(count)), count)
-    return which, np.arange(len(which)) - np.repeat(np.cumsum(count) - count - start, count)
-
-
-def _union(edges: _Edges, ring: Ints, line: Ints, x: Floats) -> tuple[Floats, Ints]:
-    """Where lines enter (1) and leave (-1) the union of the polygons, from where they cross its rings."""
-    order = np.lexsort((x, ring * _LINES + line))
-    ring, line, x = ring[order], line[order], x[order]
-    # Rings meet a line an even number of times, so entering and leaving take turns through all of them.
-    step = edges.sign_of_ring[ring] * (1 - 2 * (np.arange(len(x)) % 2))
-    # In the exterior and in no hole the sum is 1, elsewhere it is less.
-    kept, step = _changes(edges.polygon_of_ring[ring] * _LINES + line, x, step)
-    line, x = line[kept], x[kept]
-    kept, step = _changes(line, x, step)
-    return x[kept], step
-
-
-def _changes(group: Ints, x: Floats, step: Ints) -> tuple[Ints, Ints]:
-    """Where the sum of the steps up to there, along x in each group, comes above 0 (1) and falls back (-1)."""
-    order = np.lexsort((x, group))
-    change = np.diff((np.cumsum(step[order]) > 0).astype(np.int64), prepend=0)
-    changed = change != 0
-    return order[changed], change[changed]
-
-
-def _summed(x: Floats, step: Ints, left: Floats, right: Floats) -> Floats:
-    """Length inside between each left and right, summed over all lines."""
-    if not len(x):
-        return np.zeros(len(left))
-    order = np.argsort(x)
-    x, inside = x[order], np.cumsum(step[order])
-    total = np.append(0, np.cumsum(inside[:-1] * np.diff(x)))
-
-    def up_to(where: Floats) -> Floats:
-        """Before the first x nothing is inside, which the clipped distance says."""
-        i = np.searchsorted(x, where, side="right") - 1
-        length: Floats = total[i.clip(0)] + inside[i.clip(0)] * (where - x[i.clip(0)]).clip(0)
-        return length
-
-    return up_to(right) - up_to(left)
+def _told(of_class: str, outlines: int, counted_as: CountedAs, *, first: bool) -> str:
+    several = outlines != 1
+    of = "without a class" if of_class == _NO_CLASS else f"of {short(of_class)}"
+    subject = f"{outlines:,} {('outlines ' if several else 'outline ') if first else ''}{of}"
+    counted = {
+        "idc": "count as IDC" if several else "counts as IDC",
+        "cut out": "are cut out" if several else "is cut out",
+        "not counted": "not counted",
+    }[counted_as]
+    return f"{subject} {counted}"

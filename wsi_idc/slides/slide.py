@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from wsi_idc._util.files import Closable
-from wsi_idc.errors import SlideError, WsiIdcError
+from wsi_idc.errors import OptionError, SlideError, WsiIdcError
 from wsi_idc.geometry import (
     IDC_PATCH,
     LARGEST_MM,
@@ -30,7 +30,7 @@ from wsi_idc.io.choice import described
 from wsi_idc.io.opening import open_reader
 from wsi_idc.io.reader import SlideReader
 from wsi_idc.naming import PHANTOM_MARK
-from wsi_idc.slides.annotations import OUTLINE_SHARE, Outlines, inside_share, read_outlines
+from wsi_idc.slides.annotations import read_annotations, read_roi
 from wsi_idc.slides.tissue import find_tissue, tissue_share, unlike_he
 from wsi_idc.source import UNKNOWN, Block, Caution, ImageInfo, MppSource, Patches, Problem, SourceKind
 
@@ -120,8 +120,13 @@ class Slide(Closable):
     allow_upsampling : bool
         Take a slide that is coarser than 1.1 times the scale of the patches, too.
     labels : path, optional
-        GeoJSON with the outlines of IDC in pixels of level 0, as QuPath exports it, counted from `origin_px`: a tile is
-        labelled 1 where at least 80 % of it lie inside, else 0. Without it tiles have no label.
+        Outlines of IDC in pixels of level 0 counted from `origin_px`, as QuPath does: see `read_annotations`. A tile is
+        labelled 1 where at least 80 % of it lie inside, else 0. Without them tiles have no label.
+    label_classes : sequence of str
+        Classes of the outlines that are IDC, in place of the table of usual names.
+    roi : path, optional
+        Outlines of what is scored, as a file of the same forms: tiles of which at least half lies inside, whatever the
+        tissue mask says.
     name : str, optional
         What the slide is called; by default as its file.
     patch : PatchSpec
@@ -137,7 +142,7 @@ class Slide(Closable):
     SlideError
         Where the file cannot be opened, has no usable scale, or holds too little detail.
     OptionError
-        Where the labels cannot be used, or the file holds no such image.
+        Where the labels or the region of interest cannot be used, or the file holds no such image.
     """
 
     def __init__(
@@ -150,6 +155,8 @@ class Slide(Closable):
         icc: bool = False,
         allow_upsampling: bool = False,
         labels: str | Path | None = None,
+        label_classes: Sequence[str] = (),
+        roi: str | Path | None = None,
         name: str | None = None,
         patch: PatchSpec = IDC_PATCH,
         image: str | None = None,
@@ -172,11 +179,16 @@ class Slide(Closable):
             )
             _check_size(self.path, self.size_px, self.mpp)
             self._convert = _srgb_converter(self.path, self._reader) if icc else None
-            self._outlines = None if labels is None else _moved(read_outlines(labels), self.origin_px)
+            self._annotations = (
+                None
+                if labels is None
+                else read_annotations(labels, origin=self.origin_px, label_classes=tuple(label_classes))
+            )
+            self._roi = None if roi is None else read_roi(roi, origin=self.origin_px)
         except WsiIdcError:
             self.close()
             raise
-        self.details = {
+        self.details: dict[str, object] = {
             "min_tissue": self._min_tissue,
             "icc_profile": _profile_name(self._reader.icc_profile),
             "converted_to_srgb": self._convert is not None,
@@ -184,6 +196,8 @@ class Slide(Closable):
             "image": self._reader.image,
             "origin_px": list(self.origin_px),
         }
+        if self._roi is not None:
+            self.details["roi_sha256"] = self._roi.sha256
         self._read_finer = read_finer
         self._lost: dict[tuple[float, float], Problem] = {}
         self._of_thread = threading.local()
@@ -221,12 +235,11 @@ class Slide(Closable):
             others = "; ".join(map(described, self.images))
             reason = f"of its images {self._reader.image} is scored, and not {others}: --image picks another"
             found.append(Problem(self.path, reason))
-        if self._outlines is not None:
-            found += [
-                Problem(self.path, f"of its labels, {count} of {name} do not count as IDC")
-                for name, count in self._outlines.left_out
-            ]
-            if self._outlines.polygons and self.patches and not self.patches.labels.any():
+        if self._roi is not None:
+            found += [Problem(self._roi.path, told) for told in self._roi.skipped]
+        if self._annotations is not None:
+            found += [Problem(self._annotations.path, told) for told in self._annotations.warnings]
+            if self._annotations.idc and self.patches and not self.patches.labels.any():
                 reason = "no tile lies inside the outlines of its labels: are they of this slide, in its pixels?"
                 found.append(Problem(self.path, reason))
         return tuple(found)
@@ -251,6 +264,11 @@ class Slide(Closable):
             )
             found.append(Caution("upsampled", "enlarged", sentence))
         return tuple(found)
+
+    @property
+    def labels_from(self) -> Mapping[str, object] | None:
+        """Which outlines the labels come from, for ``run.json``; None where there are none."""
+        return None if self._annotations is None else self._annotations.as_dict()
 
     @property
     def lost(self) -> Sequence[Problem]:
@@ -342,7 +360,16 @@ class Slide(Closable):
         """Row and column of each tile that is scored, shape (n, 2), in row-major order."""
         across, down = (np.array(edges, dtype=np.float64) for edges in self._edges)
         row, column = np.nonzero(self._on_slide(across, down))
-        if self.tissue is not None and self._min_tissue is not None:
+        if self._roi is not None:
+            left, top, right, bottom = across[column], down[row], across[column + 1], down[row + 1]
+            kept = self._roi.holds(np.column_stack([left, top, right - left, bottom - top]))
+            if not kept.any():
+                raise OptionError(
+                    f"No tile of {self.path} lies inside {self._roi.path} by half or more: name outlines of this "
+                    "slide, in its pixels, with --roi."
+                )
+            row, column = row[kept], column[kept]
+        elif self.tissue is not None and self._min_tissue is not None:
             x, y = across * (self.mpp[0] / TISSUE_MPP), down * (self.mpp[1] / TISSUE_MPP)
             # What cannot be seen may be tissue: it is scored from a level that can be read, or told as unreadable.
             mask = self.tissue | self._overview.lost
@@ -364,11 +391,9 @@ class Slide(Closable):
         across, down = (np.array(edges) for edges in self._edges)
         row, column = self._grid.T
         left, top, right, bottom = across[column], down[row], across[column + 1], down[row + 1]
-        labels = np.full(len(left), UNKNOWN)
-        if self._outlines is not None:
-            share = inside_share(self._outlines, left, top, right, bottom)
-            labels = (share >= OUTLINE_SHARE).astype(np.int64)
-        return Patches(np.column_stack([left, top, right - left, bottom - top, labels]))
+        boxes = np.column_stack([left, top, right - left, bottom - top])
+        labels = np.full(len(left), UNKNOWN) if self._annotations is None else self._annotations.labels(boxes)
+        return Patches(np.column_stack([boxes, labels]))
 
     @property
     def tile_places(self) -> NDArray[np.int64]:
@@ -475,12 +500,6 @@ def _lattice(length_px: int, mpp: float) -> NDArray[np.float64]:
     """Edges of pixels of `TISSUE_MPP` along one side, in pixels of level 0; the last is cut."""
     step = TISSUE_MPP / mpp
     return np.append(np.arange(int(np.ceil(length_px / step))) * step, length_px)
-
-
-def _moved(outlines: Outlines, origin_px: tuple[int, int]) -> Outlines:
-    """Outlines counted from a corner in pixels of level 0."""
-    moved = tuple(tuple(ring + np.array(origin_px) for ring in polygon) for polygon in outlines.polygons)
-    return replace(outlines, polygons=moved)
 
 
 def _checked_mpp(
