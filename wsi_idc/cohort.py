@@ -271,7 +271,7 @@ def _drawing(
         return None
     from wsi_idc.export.outputs import write_outputs_apart
 
-    return lambda ref, result: drawers.submit(write_outputs_apart, ref, result.scores, config, outputs, result.folder)
+    return lambda ref, result: drawers.submit(write_outputs_apart, ref, result, config, outputs)
 
 
 def _sum_up(outcomes: Sequence[Outcome], config: ModelConfig, out: Path, layout: Layout) -> tuple[SlideSummary, ...]:

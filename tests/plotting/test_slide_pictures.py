@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,7 +20,8 @@ from wsi_idc.plotting.overlay import paint_overlay
 from wsi_idc.plotting.slide_pictures import draw_all
 from wsi_idc.plotting.style import Style
 from wsi_idc.plotting.training_curve import build_history, save_history
-from wsi_idc.plotting.watermark import stamp_phantom
+from wsi_idc.plotting.watermark import CAUTION_COLOUR, stamp_cautions, stamp_phantom
+from wsi_idc.source import Caution
 
 
 def read(path: Path) -> np.ndarray:
@@ -75,6 +77,29 @@ def test_the_stamp_fits_any_picture(size: tuple[int, int]) -> None:
     assert (plain == 128).all()
     red = (stamped[..., 0].astype(int) - stamped[..., 1]) > 60
     assert min(size) < 12 or red.sum() > 20
+
+
+CAUTIONS = [Caution("stain", "stain unlike H&E", "A."), Caution("scale", "scale given by hand (0.5 µm/px)", "B.")]
+
+
+@pytest.mark.parametrize("size", [(50, 50), (12, 60), (30, 3000), (3000, 60), (600, 800), (1, 1)])
+def test_cautions_stand_in_the_upper_corner_of_an_overlay(size: tuple[int, int]) -> None:
+    plain = np.full((*size, 3), 128, dtype=np.uint8)
+    assert (stamp_cautions(plain, []) == plain).all()
+    stamped = stamp_cautions(plain, CAUTIONS)
+    assert stamped.shape == plain.shape and (plain == 128).all()
+    assert min(size) < 12 or (stamped == CAUTION_COLOUR).all(axis=2).sum() > 20
+    if size == (600, 800):
+        assert (stamped[100:] == 128).all()
+
+
+def test_only_the_overlay_has_the_cautions(tmp_path: Path) -> None:
+    source = SHAPES["ten"]()
+    draw_all(source, score(source), replace(caption_of(source), cautions=tuple(CAUTIONS)), Style(dpi=72), tmp_path)
+    mosaic = rebuild_mosaic(source)
+    assert (read(tmp_path / "mosaic.png") == mosaic.pixels).all()
+    expected = stamp_cautions(paint_overlay(mosaic, score(source), Style()), CAUTIONS)
+    assert (read(tmp_path / "overlay.png") == expected).all()
 
 
 def test_an_old_confusion_matrix_goes_when_labels_do(tmp_path: Path) -> None:

@@ -155,7 +155,7 @@ def _score_each(
 def _drawing(source: PatchSource, model: ModelConfig, outputs: Outputs) -> Callable[[SlideResult], Path]:
     from wsi_idc.export.outputs import write_outputs
 
-    return lambda result: write_outputs(source, result.scores, model, outputs, result.folder)
+    return lambda result: write_outputs(source, result.scores, model, outputs, result.folder, result.cautions)
 
 
 def _report(results: Sequence[SlideResult], model: ModelConfig, noun: str, quiet: bool) -> None:

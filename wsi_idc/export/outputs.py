@@ -15,9 +15,9 @@ from wsi_idc.plotting.caption import make_caption
 from wsi_idc.plotting.slide_pictures import draw_all
 from wsi_idc.plotting.style import Style
 from wsi_idc.scoring.handles import SlideRef
-from wsi_idc.scoring.results import GEOJSON_FILE, OVERLAY_TIFF, PROBABILITY_TIFF, PROBABILITY_ZARR
+from wsi_idc.scoring.results import GEOJSON_FILE, OVERLAY_TIFF, PROBABILITY_TIFF, PROBABILITY_ZARR, SlideResult
 from wsi_idc.scoring.scores import Scores
-from wsi_idc.source import PatchSource
+from wsi_idc.source import Caution, PatchSource
 
 GeoJsonForm = Literal["tiles", "contours", "tiles.gz", "contours.gz", "none"]
 OmeForm = Literal["tiff", "zarr"]
@@ -42,9 +42,19 @@ class Outputs:
     ome: tuple[OmeForm, ...] = ()
 
 
-def write_outputs(source: PatchSource, scores: Scores, model: ModelConfig, wanted: Outputs, folder: Path) -> Path:
-    """Write them into a results folder, remove those of an earlier call that are not wanted; give ``heatmap.png``."""
-    sheet = draw_all(source, scores, make_caption(source, model, scores), wanted.style, folder)
+def write_outputs(
+    source: PatchSource,
+    scores: Scores,
+    model: ModelConfig,
+    wanted: Outputs,
+    folder: Path,
+    cautions: tuple[Caution, ...] | None = None,
+) -> Path:
+    """Write them into a results folder, remove those of an earlier call that are not wanted; give ``heatmap.png``.
+
+    `cautions` are those of the `SlideResult`; by default what `find_cautions` finds without the slide's stain.
+    """
+    sheet = draw_all(source, scores, make_caption(source, model, scores, cautions), wanted.style, folder)
     form, _, ending = wanted.geojson.partition(".")
     geojson = folder / (f"{GEOJSON_FILE}.{ending}" if ending else GEOJSON_FILE)
     tiff, overlay, zarr = (folder / name for name in (PROBABILITY_TIFF, OVERLAY_TIFF, PROBABILITY_ZARR))
@@ -65,7 +75,7 @@ def write_outputs(source: PatchSource, scores: Scores, model: ModelConfig, wante
     return sheet
 
 
-def write_outputs_apart(ref: SlideRef, scores: Scores, model: ModelConfig, wanted: Outputs, folder: Path) -> Path:
+def write_outputs_apart(ref: SlideRef, result: SlideResult, model: ModelConfig, wanted: Outputs) -> Path:
     """`write_outputs` for another process, which opens the slide itself."""
     with ref.open() as source:
-        return write_outputs(source, scores, model, wanted, folder)
+        return write_outputs(source, result.scores, model, wanted, result.folder, result.cautions)

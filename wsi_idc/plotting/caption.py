@@ -33,8 +33,6 @@ class Caption:
         ISO date of the drawing.
     context : float or None
         Sigma of the smoothing over neighbours, where it is on.
-    seen : bool
-        Whether the model was trained or tuned on this very slide: its metrics are optimistically biased.
     cautions : tuple of Caution
         Why the results must be taken with caution.
     """
@@ -47,7 +45,6 @@ class Caption:
     version: str
     date: str
     context: float | None = None
-    seen: bool = False
     cautions: tuple[Caution, ...] = ()
 
     @property
@@ -69,7 +66,7 @@ class Caption:
 
     def provenance(self, threshold: float) -> str:
         """What the footer says but for the slide: model, threshold, context where on, version and date."""
-        known = " (trained or tuned on this case)" if self.seen else ""
+        known = " (trained or tuned on this case)" if any(one.code == "trained" for one in self.cautions) else ""
         parts = [f"model {self.model}{known}", f"threshold {threshold_text(threshold)}"]
         if self.context is not None:
             parts.append(f"context {self.context:g}")
@@ -90,7 +87,6 @@ def make_caption(
         version=__version__,
         date=date.today().isoformat(),
         context=scores.context,
-        seen=source.slide in model.has_seen,
         cautions=find_cautions(source, model) if cautions is None else cautions,
     )
 

@@ -16,6 +16,7 @@ from wsi_idc.plotting.overlay import mean_grey, paint_probability
 from wsi_idc.plotting.page import QUIET, Page, house_style, save_page
 from wsi_idc.plotting.style import Style
 from wsi_idc.plotting.tissue_map import outline_tissue
+from wsi_idc.plotting.watermark import CAUTION_COLOUR
 from wsi_idc.scoring.scores import Scores
 
 __all__ = ["PHANTOM", "RESEARCH_USE", "Caption", "build_sheet", "draw_sheet"]
@@ -24,8 +25,8 @@ _LARGEST_PX_IN = 1 / 33
 """Inches that a mosaic pixel is drawn at most: a slide of one patch shall not fill the page with blur."""
 
 
-_BAND, _BAND_IN = "#ffd54d", 0.19
-"""Colour and height of the band of cautions: dark letters on it are read in grey print, too."""
+_BAND_IN = 0.19
+"""Height of the band of cautions."""
 
 _LINE_IN = 0.01
 """Width of the outlines: a quarter of a millimetre."""
@@ -85,7 +86,7 @@ def _draw_header(page: Page, caption: Caption) -> None:
 
 def _draw_cautions(page: Page, caption: Caption) -> None:
     """A band across the top of the page."""
-    page.rectangle(0, 0, page.width, _BAND_IN, facecolor=_BAND)
+    page.rectangle(0, 0, page.width, _BAND_IN, facecolor=[value / 255 for value in CAUTION_COLOUR])
     told = f"CAUTION: {'; '.join(one.short for one in caption.cautions)}"
     page.text(MARGIN, _BAND_IN - 0.055, told, size=9, weight="bold", room=page.width - 2 * MARGIN)
 

@@ -12,7 +12,7 @@ from wsi_idc.plotting.overlay import paint_overlay
 from wsi_idc.plotting.sheet import draw_sheet
 from wsi_idc.plotting.style import Style
 from wsi_idc.plotting.tissue_map import show_tissue
-from wsi_idc.plotting.watermark import stamp_phantom
+from wsi_idc.plotting.watermark import stamp_cautions, stamp_phantom
 from wsi_idc.scoring.results import MOSAIC_FILE
 from wsi_idc.scoring.scores import Scores
 from wsi_idc.source import PatchSource
@@ -31,8 +31,9 @@ def save_mosaic(source: PatchSource, folder: Path) -> Path:
 def draw_all(source: PatchSource, scores: Scores, caption: Caption, style: Style, folder: Path) -> Path:
     """Write the pictures of a slide; the path of ``heatmap.png`` comes back.
 
-    ``mosaic.png`` and ``overlay.png`` at one scale, ``confusion.png`` where labels are known, and ``tissue.png`` where
-    tissue was looked for. Each is written whole or not at all, and an older one that no longer belongs is removed.
+    ``mosaic.png`` and ``overlay.png``, with the cautions in its corner, at one scale; ``confusion.png`` where labels are
+    known, and ``tissue.png`` where tissue was looked for. Each is written atomically, and an older one that no longer
+    belongs is removed.
 
     Parameters
     ----------
@@ -48,6 +49,7 @@ def draw_all(source: PatchSource, scores: Scores, caption: Caption, style: Style
     phantom = caption.kind == "phantom"
     mosaic = rebuild_mosaic(source)
     overlay = paint_overlay(mosaic, scores, style)
+    overlay = stamp_cautions(overlay, caption.cautions)
     for name, pixels in ((MOSAIC_FILE, mosaic.pixels), ("overlay.png", overlay)):
         save_png(folder / name, stamp_phantom(pixels) if phantom else pixels)
     confusion = folder / "confusion.png"
