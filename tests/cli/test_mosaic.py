@@ -79,6 +79,49 @@ def test_a_slide_lies_where_its_tiles_do(run: Run, tmp_path: Path) -> None:
         assert picture.size == (2_800, 700)
 
 
+@pytest.mark.parametrize(("mpp_out", "size"), [(16, (94, 71)), (20.5, (73, 55))])
+def test_a_case_at_another_scale(
+    run: Run, patch_set: Path, tmp_path: Path, mpp_out: float, size: tuple[int, int]
+) -> None:
+    args = ("mosaic", "patient", 8863, "--data", patch_set, "--out", tmp_path, "--mpp-out", mpp_out)
+    assert run(*args).out == f"{tmp_path / '8863' / 'mosaic.png'}\n"
+    with Image.open(tmp_path / "8863" / "mosaic.png") as picture:
+        assert picture.size == size
+        assert np.asarray(picture).mean() == pytest.approx(whole_case(patch_set).mean(), abs=1)
+    assert run(*args, "--format", "ome-tiff").code == 0
+    with OpenSlide(tmp_path / "8863" / "mosaic.ome.tif") as slide:
+        assert slide.dimensions == size
+        assert float(slide.properties["openslide.mpp-x"]) == pytest.approx(mpp_out, rel=1e-4)
+
+
+@pytest.mark.parametrize("mpp_out", [1.0, 2.6])
+def test_a_slide_at_another_scale(run: Run, tmp_path: Path, mpp_out: float) -> None:
+    pixels = smooth_tissue(700, 1_400)
+    path = write_slide(tmp_path / "a.tiff", pixels, 1.0, levels=2)
+    args = ("mosaic", "slide", path, "--out", tmp_path / "out", "--mpp-out", mpp_out)
+    assert run(*args).code == 0
+    with Image.open(tmp_path / "out" / "a.tiff" / "mosaic.png") as picture:
+        assert picture.size == (round(1_400 / mpp_out), round(700 / mpp_out))
+        x, y = 400, 300
+        seen = np.asarray(picture)[int(y / mpp_out), int(x / mpp_out)].astype(int)
+        assert np.abs(seen - pixels[y, x]).max() <= 4
+    assert run(*args, "--format", "ome-zarr").code == 0
+
+
+def test_a_scale_finer_than_what_is_known(run: Run, patch_set: Path, tmp_path: Path) -> None:
+    ran = run("mosaic", "patient", 8863, "--data", patch_set, "--out", tmp_path, "--mpp-out", 4)
+    assert ran.code == 2
+    assert "have 8 µm/px: a mosaic cannot be finer" in ran.err
+    path = write_slide(tmp_path / "a.tiff", smooth_tissue(700, 1_400), 1.0, levels=1)
+    ran = run("mosaic", "slide", path, "--out", tmp_path, "--mpp-out", 0.25)
+    assert ran.code == 2
+    assert "too coarse for 0.25 µm/px" in ran.err
+    wide = write_slide(tmp_path / "wide.tiff", smooth_tissue(100, 8_300), 1.0, levels=1)
+    ran = run("mosaic", "slide", wide, "--out", tmp_path / "out", "--mpp-out", 1)
+    assert ran.code == 2
+    assert "--format ome-tiff, or a coarser --mpp-out" in ran.err
+
+
 def test_what_is_damaged_is_left_out_of_the_mosaic(run: Run, tmp_path: Path) -> None:
     path = write_slide(tmp_path / "a.tiff", smooth_tissue(1_300, 1_300), 2.0, tile=400)
     with Slide(path, tissue_mask=False) as slide:

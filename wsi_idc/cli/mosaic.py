@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import click
 
 from wsi_idc.cli import DONE, INCOMPLETE, options
 from wsi_idc.cli.suggestions import SuggestingGroup
+from wsi_idc.geometry import IDC_PATCH, MAX_MPP, MIN_MPP
 
 if TYPE_CHECKING:
     from wsi_idc.source import PatchSource
@@ -20,7 +22,8 @@ _form = options.together(
         type=click.Choice(["png", "ome-tiff", "ome-zarr"]),
         default="png",
         show_default=True,
-        help="png: about 8 µm/px, coarser beyond 8,192 pixels a side; the others: exactly 8 µm/px, as a pyramid.",
+        help="png: about 8 µm/px, coarser beyond 8,192 pixels a side; the others: exactly 8 µm/px, as a pyramid. "
+        "With --mpp-out all have that scale.",
     ),
     click.option(
         "--ome-zarr",
@@ -33,6 +36,12 @@ _form = options.together(
         type=click.Choice(["jpeg", "deflate"]),
         help="Of OME-TIFF: jpeg is small, deflate keeps every pixel. [default: jpeg]",
     ),
+    click.option(
+        "--mpp-out",
+        type=click.FloatRange(MIN_MPP, MAX_MPP),
+        metavar="UM",
+        help="Scale of the image in µm/px, not finer than the slide. [default: 8]",
+    ),
     options.out,
     options.quiet,
 )
@@ -40,7 +49,7 @@ _form = options.together(
 
 @click.group("mosaic", cls=SuggestingGroup)
 def command() -> None:
-    """Rebuild the image of a slide at 8 µm/px in OUT/<slide>/."""
+    """Rebuild the image of a slide at 8 µm/px, or as --mpp-out says, in OUT/<slide>/."""
 
 
 @command.command("patient")
@@ -62,15 +71,35 @@ def patient(case: str, data: str | None, quiet: bool, **given: Any) -> int:
 @click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
 @options.pixels
 @_form
-def slide(file: Path, mpp: float | None, image: str | None, icc: bool, allow_upsampling: bool, **given: Any) -> int:
+def slide(
+    file: Path,
+    mpp: float | None,
+    image: str | None,
+    icc: bool,
+    allow_upsampling: bool,
+    mpp_out: float | None,
+    **given: Any,
+) -> int:
     """Bring a raw slide to 8 µm/px: whatever OpenSlide reads, and OME-TIFF."""
     from wsi_idc.slides.slide import Slide
 
-    with Slide(file, mpp=mpp, image=image, icc=icc, allow_upsampling=allow_upsampling, tissue_mask=False) as source:
-        return _write(source, **given)
+    patch = IDC_PATCH if mpp_out is None else replace(IDC_PATCH, mpp=mpp_out)
+    with Slide(
+        file, mpp=mpp, image=image, icc=icc, allow_upsampling=allow_upsampling, tissue_mask=False, patch=patch
+    ) as source:
+        return _write(source, mpp_out=mpp_out, **given)
 
 
-def _write(source: PatchSource, *, form: str, version: Any, compression: Any, out: Path, quiet: bool) -> int:
+def _write(
+    source: PatchSource,
+    *,
+    form: str,
+    version: Any,
+    compression: Any,
+    mpp_out: float | None,
+    out: Path,
+    quiet: bool,
+) -> int:
     from wsi_idc._util.files import make_folder, remove_unfinished
     from wsi_idc._util.lock import wait_lock
     from wsi_idc.cli.console import list_problems, print_path, progress_bar, say_waiting
@@ -94,17 +123,21 @@ def _write(source: PatchSource, *, form: str, version: Any, compression: Any, ou
                 remove_unfinished(folder / name)
             made = {"png": MOSAIC_FILE, "ome-tiff": MOSAIC_TIFF, "ome-zarr": MOSAIC_ZARR}[form]
             with making(folder, made, source):
-                if form == "png":
+                if form == "png" and mpp_out is None:
                     from wsi_idc.plotting.slide_pictures import save_mosaic
 
                     path = save_mosaic(source, folder)
                 else:
-                    from wsi_idc.export.slide_image import write_mosaic_tiff, write_mosaic_zarr
+                    from wsi_idc.export.slide_image import write_mosaic_png, write_mosaic_tiff, write_mosaic_zarr
 
-                    if form == "ome-tiff":
-                        path = write_mosaic_tiff(source, folder, compression=compression or "jpeg", on_block=move)
+                    if mpp_out is not None and form == "png":
+                        path = write_mosaic_png(source, folder, mpp_out)
+                    elif form == "ome-tiff":
+                        path = write_mosaic_tiff(
+                            source, folder, mpp_out, compression=compression or "jpeg", on_block=move
+                        )
                     else:
-                        path = write_mosaic_zarr(source, folder, version=version or "0.4", on_block=move)
+                        path = write_mosaic_zarr(source, folder, mpp_out, version=version or "0.4", on_block=move)
     print_path(path)
     list_problems(source.lost)
     return INCOMPLETE if source.lost else DONE

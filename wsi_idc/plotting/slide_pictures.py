@@ -31,7 +31,7 @@ def save_mosaic(source: PatchSource, folder: Path) -> Path:
 def draw_all(source: PatchSource, scores: Scores, caption: Caption, style: Style, folder: Path) -> Path:
     """Write the pictures of a slide; the path of ``heatmap.png`` comes back.
 
-    ``mosaic.png`` and ``overlay.png``, with the cautions in its corner, at one scale; ``confusion.png`` where labels are
+    ``mosaic.png``, and at its scale ``overlay.png`` with the cautions in a corner; ``confusion.png`` where labels are
     known, and ``tissue.png`` where tissue was looked for. Each is written atomically, and an older one that no longer
     belongs is removed.
 

@@ -517,7 +517,7 @@ def _checked_mpp(
         )
     if max(mpp) > patch.coarsest_mpp and not allow_upsampling:
         raise SlideError(
-            f"{path} has {max(mpp):.4g} µm/px at its finest, too coarse for patches of {patch.mpp:g}: give the true "
+            f"{path} has {max(mpp):.4g} µm/px at its finest, too coarse for {patch.mpp:g} µm/px: give the true "
             "scale with --mpp, or take it all the same with --allow-upsampling."
         )
     return mpp
