@@ -33,7 +33,7 @@ COMMANDS = {
 }
 """Each command's module in this package, and what ``--help`` says of it without loading it."""
 
-NO_THREADS = "no further process or thread can be started: allow more of them (ulimit -u), or give --workers 1."
+NO_THREADS = "no further process or thread can be started: allow more of them (ulimit -u)."
 
 DONE, INCOMPLETE, UNUSABLE, INTERRUPTED = 0, 1, 2, 130
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from wsi_idc._util.cpu_count import require_threads
 from wsi_idc._util.instruction_set import instruction_set
 from wsi_idc.errors import ModelError
 from wsi_idc.geometry import PatchSpec
@@ -125,6 +126,7 @@ def load_model(path: str | Path | None = None) -> Classifier:
     config = read_config(path.with_suffix(".json"))
     if config.sha256 != file_sha256(path):
         raise ModelError(f"{path} is not the model that {path.with_suffix('.json').name} describes (SHA-256 differs).")
+    require_threads()
     return Classifier(_network(path, config.sha256), config)
 
 

@@ -10,7 +10,7 @@ import dask
 from distributed import Client, LocalCluster
 from distributed.comm import inproc
 
-from wsi_idc._util.cpu_count import processors
+from wsi_idc._util.cpu_count import processors, require_threads
 from wsi_idc.errors import OptionError
 
 _HOST = "127.0.0.1"
@@ -46,6 +46,7 @@ def connect(scheduler: str | None = None, workers: int | None = None) -> Iterato
     OptionError
         Where no scheduler answers, or it has no worker.
     """
+    require_threads()
     for name in ("distributed", "distributed.client"):  # Dask gives the second a level of its own.
         logging.getLogger(name).setLevel(logging.CRITICAL)
     # It looks at all threads' stacks a hundred times a second, and with that can halt Python 3.11 for good.
