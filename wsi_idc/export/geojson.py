@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsi_idc._util.files import replacing, replacing_text
-from wsi_idc.export.contours import Region, trace_regions
+from wsi_idc.scoring.contours import Region, trace_regions
 from wsi_idc.scoring.scores import CONTEXT_COLUMN, DECIMALS, Scores
 from wsi_idc.source import UNKNOWN
 
