@@ -157,8 +157,14 @@ def test_areas_come_from_the_boxes_and_the_scale() -> None:
     prob = np.array([0.9, 0.1, 0.1, 0.1, 0.1, np.nan])
     rows = dict(figure_rows(score(source, prob), source.mpp))
     assert rows["Called IDC"] == "0.08 mm² (24.8 %)"
+    assert rows["Regions called"] == "1, widest 0.45 mm"
     # 2 of 50x50, one of 42x50, two of 50x30, and the cut corner unreadable; 32 µm² a pixel.
     assert rows["Tissue scored"] == f"{(2 * 2500 + 2100 + 2 * 1500) * 32e-6:.2f} mm²"
+
+
+def test_labelled_area_is_told_where_labels_are() -> None:
+    assert "Labelled IDC" in dict(figure_rows(score(SHAPES["labels"]()), (8.0, 8.0)))
+    assert "Labelled IDC" not in dict(figure_rows(score(SHAPES["no labels"]()), (8.0, 8.0)))
 
 
 def test_panels_show_the_slide_at_one_scale_and_its_true_shape() -> None:

@@ -15,6 +15,7 @@ from wsi_idc.plotting.layout import Box
 from wsi_idc.plotting.overlay import LINE_RGB, bar_colours, crossed_tile
 from wsi_idc.plotting.page import FRAME, INK, QUIET, Page
 from wsi_idc.plotting.style import Style
+from wsi_idc.scoring.regions import region_widths_mm
 from wsi_idc.scoring.scores import Scores
 from wsi_idc.source import UNKNOWN
 
@@ -166,7 +167,12 @@ def figure_rows(scores: Scores, mpp_l0: tuple[float, float]) -> list[tuple[str, 
     tissue, idc = scores.areas_mm2(mpp_l0)
     share = f" ({idc / tissue:.1%})".replace("%", " %") if tissue else ""
     rows.append(("Tissue scored", _area_text(tissue)))
+    if scores.metrics:
+        rows.append(("Labelled IDC", _area_text(scores.labelled_mm2(mpp_l0))))
     rows.append(("Called IDC", _area_text(idc) + share))
+    widths = region_widths_mm(scores, mpp_l0)
+    widest = f", widest {widths[0]:.{1 if widths[0] >= 1 else 2}f} mm" if len(widths) else ""
+    rows.append(("Regions called", f"{len(widths):,}{widest}"))
     return rows
 
 

@@ -102,6 +102,11 @@ class Scores:
         area = self.width * self.height * (mpp[0] * mpp[1] / 1e6)
         return float(area[self.readable].sum()), float(area[self.pred].sum())
 
+    def labelled_mm2(self, mpp: tuple[float, float]) -> float:
+        """Area of the patches labelled IDC, at a scale of level 0 in µm/px."""
+        of = self.label == 1
+        return float((self.width[of] * self.height[of]).sum() * (mpp[0] * mpp[1] / 1e6))
+
     def with_threshold(self, threshold: float) -> Scores:
         """The same probabilities, called at another threshold."""
         return replace(self, threshold=threshold)
