@@ -79,7 +79,7 @@ def split_patches(
     label : ndarray of int8, shape (n,)
     split : {"official", "patient", "patch"}
         By the published lists of cases; by case, 80/10/10, stratified by the case's share of IDC; or by patch,
-        which puts neighbours of one slide on both sides and so flatters every figure.
+        which puts neighbours of one slide on both sides: metrics are optimistically biased.
     seed : int
     extra_train : bool
         With "official": cases in no list train. Else they are left out.

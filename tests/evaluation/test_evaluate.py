@@ -88,10 +88,27 @@ def test_evaluation_of_a_models_own_test_part(run: Run, model: Path, tmp_path: P
     assert [row["case"] for row in rows] == training["cases_test"]
     assert sum(int(row["tp"]) for row in rows) == metrics["tp"]
     validation = run("evaluate", "--data", tmp_path / "idc", "--model", model, "--subset", "val")
-    assert "flatter" in validation.err
+    assert "optimistically biased" in validation.err
     figures = json.loads(Path("wsi-idc-results/evaluate-val/metrics.json").read_text())
     assert list(figures["per_case"]) == training["cases_val"]
     assert figures["n"] == training["metrics_val"]["n"]
+
+
+def test_patches_that_a_split_by_patch_left_out_are_a_test_that_leaks(run: Run, tmp_path: Path) -> None:
+    data = make_patch_set(tmp_path / "idc", ("9000", "9001", "9002"))
+    trained = run("train", "--data", data, "--out", tmp_path / "model", "--epochs", 1, "--split", "patch", "--seed", 3)
+    assert "data leakage" in trained.err
+    model = trained.out.strip()
+    ran = run("evaluate", "--data", data, "--model", model, "--out", tmp_path / "out")
+    assert ran.code == 0
+    assert "data leakage" in ran.err
+    metrics = json.loads((tmp_path / "out/evaluate-test/metrics.json").read_text())
+    training = json.loads(Path(model).with_suffix(".json").read_text())["training"]
+    assert metrics["n"] == training["patches_test"]
+    for other in (("--seed", 4), ("--split", "patient")):
+        assert run("evaluate", "--data", data, "--model", model, *other).code == 2
+    next((data / "9000").rglob("*.png")).unlink()
+    assert run("evaluate", "--data", data, "--model", model).code == 2
 
 
 def test_a_test_on_seen_cases_is_refused(run: Run, model: Path, tmp_path: Path) -> None:

@@ -134,7 +134,7 @@ def _tell(cohort: ScoredCohort) -> int:
     """Say what was odd, and in the last lines each slide that failed or has patches that could not be scored."""
     seen = [outcome.name for outcome in cohort.outcomes if outcome.name in cohort.model.has_seen]
     if seen:
-        warn(f"the model was trained or tuned on {len(seen):,} of these cases: their figures flatter")
+        warn(f"the model was trained or tuned on {len(seen):,} of these cases: their metrics are optimistically biased")
     cautious = [outcome.name for outcome in cohort.outcomes if outcome.result and outcome.result.cautions]
     if cautious:
         warn(f"take {len(cautious):,} of {len(cohort.outcomes):,} slides with caution: see cautions in summary.csv")

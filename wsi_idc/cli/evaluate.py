@@ -58,7 +58,14 @@ def command(
     with open_dataset(data) as dataset:
         with loading(quiet):
             from wsi_idc.datasets.labelled import load_patches
-            from wsi_idc.evaluation.evaluate import check_unseen, evaluate, select, split_of, write_figures
+            from wsi_idc.evaluation.evaluate import (
+                check_unseen,
+                evaluate,
+                left_out_by_patch,
+                select,
+                split_of,
+                write_figures,
+            )
             from wsi_idc.model.classifier import load_model
             from wsi_idc.plotting.evaluation_pictures import draw_evaluation
 
@@ -69,10 +76,13 @@ def command(
             patches = load_patches(dataset, cases, on_case=lambda done, _: bar.move_to(done))
     members = select(patches, parts, subset)
     tested = set(patches.case[members].tolist())
-    if subset != "train" and not allow_trained:
-        check_unseen(sorted(tested, key=int), classifier.config, subset)
-    if tested & classifier.config.has_seen:
-        warn("the model was trained or tuned on cases of this part: its figures flatter")
+    if subset != "train" and left_out_by_patch(patches, classifier.config, parts):
+        warn("other patches of the same slides trained the model, so metrics are optimistically biased (data leakage)")
+    else:
+        if subset != "train" and not allow_trained:
+            check_unseen(sorted(tested, key=int), classifier.config, subset)
+        if tested & classifier.config.has_seen:
+            warn("the model was trained or tuned on cases of this part: metrics are optimistically biased")
     folder = make_folder(out / f"evaluate-{subset}")
     with progress_bar("Scoring", len(members), quiet) as bar:
         scored = evaluate(

@@ -92,7 +92,9 @@ def command(
         dataset.check(excluded)
         make_folder(out)
         if split == "patch":
-            warn("--split patch puts patches of one slide on both sides, so every figure flatters")
+            warn(
+                "--split patch puts patches of one slide on both sides, so metrics are optimistically biased (data leakage)"
+            )
         with loading(quiet):
             from wsi_idc.training.fitting import (
                 LEARNING_RATE,

@@ -113,6 +113,19 @@ def check_unseen(cases: Sequence[str], config: ModelConfig, subset: str) -> None
         )
 
 
+def left_out_by_patch(data: LabelledPatches, config: ModelConfig, split: Split) -> bool:
+    """Whether a part of this split holds patches that did not train the model, though others of their cases did.
+
+    So it is with a model of a split by patch, the same split, and the very data that it was trained on.
+    """
+    made = config.training
+    return (
+        split.name == made.get("split") == "patch"
+        and split.seed == made.get("seed")
+        and data.fingerprint == made.get("fingerprint")
+    )
+
+
 def select(data: LabelledPatches, split: Split, subset: str) -> NDArray[np.intp]:
     """Which rows of the data belong to a part; OptionError where none does."""
     members = np.flatnonzero(split.divide(data.case, data.label) == subset)

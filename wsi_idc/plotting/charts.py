@@ -130,7 +130,7 @@ def build_roc(judged: Judged) -> Page:
 def build_precision_recall(judged: Judged) -> Page:
     """Precision over sensitivity, with the threshold's point, the average precision and the share of IDC.
 
-    Drawn in steps, whose area is the average precision; straight lines between the points would flatter.
+    Drawn in steps, whose area is the average precision; straight lines between the points would overstate it.
     """
     metrics = judged.metrics
     both = judged.both_classes
