@@ -162,9 +162,8 @@ def _report(results: Sequence[SlideResult], model: ModelConfig, noun: str, quiet
     """Say what a reader of the figures must know, what was odd, and at last each patch that was not scored."""
     for result in results:
         if result.scores.slide in model.has_seen:
-            warn(
-                f"the model was trained or tuned on {noun} {result.scores.slide}: its metrics are optimistically biased"
-            )
+            seen = f"{noun} {result.scores.slide}"
+            warn(f"the model was trained or tuned on {seen}: its metrics are optimistically biased")
         if not len(result.scores):
             warn(f"no tissue was found on {noun} {result.scores.slide}")
         for caution in result.cautions:

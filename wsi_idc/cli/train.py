@@ -93,7 +93,7 @@ def command(
         make_folder(out)
         if split == "patch":
             warn(
-                "--split patch puts patches of one slide on both sides, so metrics are optimistically biased (data leakage)"
+                "--split patch puts patches of one slide on both sides: metrics are optimistically biased (data leakage)"
             )
         with loading(quiet):
             from wsi_idc.training.fitting import (

@@ -55,7 +55,8 @@ def save_model(
         What the network wants a slide's glass and stain brought to, where it was trained on patches that
         `CaseStains.pixels` or `normalize` gave. By default patches stay as they are.
     trained_on : iterable of str
-        Cases that the weights were fitted to. Metrics on them, and on those in `tuned_on`, are reported as optimistically biased.
+        Cases that the weights were fitted to. Metrics on them, and on those in `tuned_on`, are reported as
+        optimistically biased.
     name : str, optional
         On sheets; by default the file's.
     architecture, version : str
