@@ -92,9 +92,7 @@ def command(
         dataset.check(excluded)
         make_folder(out)
         if split == "patch":
-            warn(
-                "--split patch puts patches of one slide on both sides: metrics are optimistically biased (data leakage)"
-            )
+            warn("--split patch puts patches of one slide on both sides: metrics are biased (data leakage)")
         with loading(quiet):
             from wsi_idc.training.fitting import (
                 LEARNING_RATE,
