@@ -1,4 +1,4 @@
-"""What a user can run into. Each message is one sentence that says what is wrong and what to do."""
+"""User-facing exceptions. Each message is one sentence that says what is wrong and what to do."""
 
 from __future__ import annotations
 
@@ -58,5 +58,5 @@ class TrainingError(WsiIdcError, ValueError):
 
 
 def printable(text: str) -> str:
-    """A text on one line, with a space for each sign that could steer a terminal, as file names may hold them."""
+    """A text on one line, with a space for each control character, as file names may hold them."""
     return "".join(sign if sign.isprintable() else " " for sign in text)

@@ -1,4 +1,4 @@
-"""The latest of what was made."""
+"""A thread-safe LRU cache."""
 
 from __future__ import annotations
 

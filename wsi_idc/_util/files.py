@@ -1,4 +1,4 @@
-"""Writing files whole or not at all."""
+"""Atomic writes, and folders for them."""
 
 from __future__ import annotations
 

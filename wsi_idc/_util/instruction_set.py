@@ -1,4 +1,4 @@
-"""What a processor computes with, which decides the last bits of what a network gives."""
+"""The instruction set of the processor, which decides the last bits of a network's output."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""IDC patches in a folder or an unopened zip: found by name, each counted once, every oddity told."""
+"""IDC patches in a folder or an unopened zip: found by name, each counted once, every problem reported."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Scores of many cases -> figures with intervals."""
+"""Scores of many cases -> metrics with intervals."""

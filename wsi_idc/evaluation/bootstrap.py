@@ -1,4 +1,4 @@
-"""How far the figures of a set of cases can be trusted: bootstrap over cases."""
+"""Intervals of metrics over a set of cases, by bootstrap over cases."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said of a slide beside its pictures."""
+"""Captions of pictures: slide, model, threshold, cautions."""
 
 from __future__ import annotations
 
