@@ -14,7 +14,9 @@ import pytest
 from wsi_idc.cli import COMMANDS, cli
 
 ROOT = Path(__file__).parent.parent
-PAGES = sorted([ROOT / "README.md", ROOT / "pipelines" / "README.md", *(ROOT / "docs").glob("*.md")])
+PAGES = sorted(
+    [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "pipelines" / "README.md", *(ROOT / "docs").rglob("*.md")]
+)
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 
