@@ -88,14 +88,19 @@ def write_patch(root: Path, name: PatchName, pixels: NDArray[np.uint8], label_fo
 
 
 def make_patch_set(root: Path, cases: tuple[str, ...] = ("8863", "9022"), columns: int = 4, rows: int = 3) -> Path:
-    """Write cases of columns x rows patches; the last row and column are cut by the slide's edge, as in real cases."""
+    """Write cases of columns x rows patches; the last row and column are cut by the slide's edge, as in real cases.
+
+    Each patch begins with a strip of glass, of which the model wants to know the light.
+    """
     for case in cases:
         for row in range(rows):
             for column in range(columns):
                 name = PatchName(case, column * 50 + 1, row * 50 + 1, int((row + column) % 3 == 0))
                 height = 42 if row == rows - 1 else 50
                 width = 38 if column == columns - 1 else 50
-                write_patch(root, name, tissue_like(int(case) + 100 * row + column, height, width))
+                pixels = tissue_like(int(case) + 100 * row + column, height, width)
+                pixels[:6] = 244
+                write_patch(root, name, pixels)
     return root
 
 
