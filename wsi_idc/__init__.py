@@ -7,15 +7,36 @@ The functions below are what the commands call. They are imported when they are 
 from importlib import import_module
 from typing import Any
 
-__version__ = "0.1.0"
+from wsi_idc._version import __version__
 
 _WHERE = {
+    "Caption": "wsi_idc.plotting.caption",
+    "Case": "wsi_idc.datasets.case",
     "CaseStains": "wsi_idc.model.case_stains",
+    "Caution": "wsi_idc.source",
+    "Classifier": "wsi_idc.model.classifier",
+    "Dataset": "wsi_idc.datasets.dataset",
+    "Evaluation": "wsi_idc.evaluation.evaluate",
+    "Jitter": "wsi_idc.training.augment",
+    "LabelledPatches": "wsi_idc.datasets.labelled",
+    "Metrics": "wsi_idc.metrics",
+    "ModelConfig": "wsi_idc.model.config",
+    "Mosaic": "wsi_idc.plotting.mosaic",
     "Normalization": "wsi_idc.model.stain",
     "Outputs": "wsi_idc.export.outputs",
+    "PatchSpec": "wsi_idc.geometry",
+    "Problem": "wsi_idc.source",
     "Recipe": "wsi_idc.training.fitting",
+    "Scored": "wsi_idc.scoring.score",
+    "ScoredCohort": "wsi_idc.cohort",
+    "Scores": "wsi_idc.scoring.scores",
+    "Slide": "wsi_idc.slides.slide",
     "SlideOptions": "wsi_idc.scoring.handles",
+    "SlideResult": "wsi_idc.scoring.results",
+    "Stain": "wsi_idc.model.stain",
+    "StartingModel": "wsi_idc.training.fitting",
     "Style": "wsi_idc.plotting.style",
+    "Trained": "wsi_idc.training.fitting",
     "WsiIdcError": "wsi_idc.errors",
     "draw_sheet": "wsi_idc.plotting.sheet",
     "evaluate": "wsi_idc.evaluation.evaluate",

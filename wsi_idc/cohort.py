@@ -60,7 +60,7 @@ class Watcher:
         """So many slides of the results folder have been read for its report."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ScoredCohort:
     """How a cohort ended.
 
@@ -86,6 +86,25 @@ class ScoredCohort:
     model: ModelConfig
     report: Path | None
     problems: tuple[Problem, ...]
+
+    def __repr__(self) -> str:
+        return f"ScoredCohort({str(self.out)!r}, {len(self.outcomes):,} slides, {len(self.problems):,} problems)"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: a row per slide, and where the report lies."""
+        from wsi_idc.scoring.notebook import table_html
+
+        rows = [
+            {
+                "slide": row.slide,
+                "status": row.status,
+                "patches": row.patches,
+                "IDC, mm²": row.idc_mm2,
+                "AUC": row.metrics and row.metrics.auc,
+            }
+            for row in self.summary
+        ]
+        return table_html(rows, f"{self!r}; report: {self.report}")
 
 
 def score_cohort(

@@ -129,7 +129,7 @@ class Caution:
     sentence: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Block:
     """Pixels of consecutive patches.
 

@@ -19,7 +19,7 @@ shown = _Shown(quiet=False, drawn=True)
 with shown.step("score", 3, 30):
     for i in range(3):
         shown.patches(10)
-        shown.slide(Outcome(f"{i}", SimpleNamespace(folder=Path(f"out/{i}"), labels=None)))
+        shown.slide(Outcome(f"{i}", SimpleNamespace(sheet_path=Path(f"out/{i}/heatmap.png"), labels=None)))
 """
 
 

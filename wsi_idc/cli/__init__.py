@@ -11,8 +11,8 @@ from typing import Any
 
 import click
 
-from wsi_idc import __version__
 from wsi_idc._util.files import DISK_FULL
+from wsi_idc._version import __version__
 from wsi_idc.cli.interrupts import Interrupts
 from wsi_idc.cli.streams import lost_output, settle
 from wsi_idc.cli.suggestions import SuggestingGroup

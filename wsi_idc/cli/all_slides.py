@@ -115,7 +115,7 @@ class _Shown(Watcher):
             speed = self._patches / max(monotonic() - self._started, 1e-3)
             say(f"{text}: {outcome.error or 'done'} ({self._patches:,} patches so far, {speed:,.0f}/s)")
         if outcome.result is not None:
-            made = outcome.result.folder / "heatmap.png" if self._drawn else outcome.result.scores_path
+            made = outcome.result.sheet_path if self._drawn else outcome.result.scores_path
             # The bar ends without a newline, and both may go to one terminal.
             with self._bar.away() if self._bar and sys.stdout.isatty() else nullcontext():
                 print_path(made)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from wsi_idc import __version__
+from wsi_idc._version import __version__
 from wsi_idc.cli import DONE, options
 
 PACKAGES = (

@@ -10,12 +10,13 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
+from wsi_idc._util.files import Closable
 from wsi_idc.geometry import IDC_PATCH, PATCH_PX
 from wsi_idc.naming import PHANTOM_CASES
 from wsi_idc.source import Block, Caution, ImageInfo, MppSource, Patch, Patches, Problem, SourceKind
 
 
-class Case(ABC):
+class Case(Closable, ABC):
     """Patches of one case at the IDC set's nominal scale, in row-major order: a `PatchSource`.
 
     Parameters
@@ -58,7 +59,7 @@ class Case(ABC):
     def read(self, start: int, stop: int) -> Block:
         """Pixels of the patches ``start`` to ``stop - 1``: see `Block`."""
 
-    def picture(self, factor: int) -> None:  # noqa: B027  (nothing to say)
+    def picture(self, factor: int) -> None:
         """There are only the patches."""
 
     @property

@@ -14,7 +14,7 @@ from wsi_idc.geometry import PATCH_PX
 from wsi_idc.source import UNKNOWN, Problem
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LabelledPatches:
     """Patches of many cases.
 

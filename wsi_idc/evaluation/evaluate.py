@@ -34,7 +34,7 @@ METRICS_FILE = "metrics.json"
 PER_CASE_FILE = "per_case.csv"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Evaluation:
     """Labels and probabilities of the patches of a part, and what follows from them.
 

@@ -47,13 +47,14 @@ def write_outputs(
     scores: Scores,
     model: ModelConfig,
     wanted: Outputs,
-    folder: Path,
+    folder: str | Path,
     cautions: tuple[Caution, ...] | None = None,
 ) -> Path:
     """Write them into a results folder, remove those of an earlier call that are not wanted; give ``heatmap.png``.
 
     `cautions` are those of the `SlideResult`; by default what `find_cautions` finds without the slide's stain.
     """
+    folder = Path(folder)
     sheet = draw_all(source, scores, make_caption(source, model, scores, cautions), wanted.style, folder)
     form, _, ending = wanted.geojson.partition(".")
     geojson = folder / (f"{GEOJSON_FILE}.{ending}" if ending else GEOJSON_FILE)

@@ -70,7 +70,7 @@ def _cut(length: int, step: int) -> tuple[int, ...]:
     return tuple(min(step, length - start) for start in range(0, length, step))
 
 
-def write_mosaic_png(source: PatchSource, folder: Path, mpp: float) -> Path:
+def write_mosaic_png(source: PatchSource, folder: str | Path, mpp: float) -> Path:
     """Write ``mosaic.png`` at exactly this scale in µm/px: see `mosaic_array`."""
     pixels = mosaic_array(source, mpp)
     if max(pixels.shape) > MAX_SIDE_PX:
@@ -80,20 +80,21 @@ def write_mosaic_png(source: PatchSource, folder: Path, mpp: float) -> Path:
             "choose --format ome-tiff, or a coarser --mpp-out."
         )
     whole = pixels.compute()  # type: ignore[no-untyped-call]
-    save_png(folder / MOSAIC_FILE, stamp_phantom(whole) if source.kind == "phantom" else whole)
-    return folder / MOSAIC_FILE
+    path = Path(folder) / MOSAIC_FILE
+    save_png(path, stamp_phantom(whole) if source.kind == "phantom" else whole)
+    return path
 
 
 def write_mosaic_tiff(
     source: PatchSource,
-    folder: Path,
+    folder: str | Path,
     mpp: float | None = None,
     *,
     compression: Compression = "jpeg",
     on_block: OnBlock | None = None,
 ) -> Path:
     """Write ``mosaic.ome.tif`` at this scale in µm/px: see `mosaic_array` and `write_ome_tiff`."""
-    path = folder / MOSAIC_TIFF
+    path = Path(folder) / MOSAIC_TIFF
     write_ome_tiff(
         path,
         mosaic_array(source, mpp),
@@ -107,14 +108,14 @@ def write_mosaic_tiff(
 
 def write_mosaic_zarr(
     source: PatchSource,
-    folder: Path,
+    folder: str | Path,
     mpp: float | None = None,
     *,
     version: Version = "0.4",
     on_block: OnBlock | None = None,
 ) -> Path:
     """Write ``mosaic.ome.zarr`` at this scale in µm/px: see `mosaic_array` and `write_ome_zarr`."""
-    path = folder / MOSAIC_ZARR
+    path = Path(folder) / MOSAIC_ZARR
     write_ome_zarr(
         path,
         mosaic_array(source, mpp),

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from wsi_idc import __version__
 from wsi_idc._util.files import make_folder, replacing_text, write_json
+from wsi_idc._version import __version__
 from wsi_idc.export.geojson import CORNER, box_ring, feature, object_id, write_features
 from wsi_idc.model.config import ModelConfig
 from wsi_idc.scoring.scores import COLUMNS, DECIMALS, Scores

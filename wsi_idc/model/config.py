@@ -52,7 +52,7 @@ class ModelConfig:
     version: str = ""
     architecture: str = "cancernet"
     calibration: Calibration | None = None
-    training: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict, repr=False)
     patch: PatchSpec = IDC_PATCH
     normalization: Normalization | None = None
 

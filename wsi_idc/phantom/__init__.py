@@ -29,7 +29,7 @@ TISSUE_SHARE = 0.35
 """Patches with less stained tissue than this (fat, empty glass) are left out, as in the IDC set."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PhantomSlide:
     """A painted slide at the scale of the IDC set.
 

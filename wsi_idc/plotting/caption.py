@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date
 
-from wsi_idc import __version__
+from wsi_idc._version import __version__
 from wsi_idc.model.config import ModelConfig
 from wsi_idc.scoring.cautions import find_cautions
 from wsi_idc.scoring.scores import Scores

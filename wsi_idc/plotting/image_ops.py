@@ -18,7 +18,7 @@ _PNG_LEVEL = 1
 """Tissue hardly gets smaller beyond it (3 % at level 6), only slower."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Boxes:
     """Where the patches lie in a picture, in its whole pixels.
 

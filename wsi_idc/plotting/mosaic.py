@@ -21,7 +21,7 @@ _ONE = 256
 """Fixed point of the shade sums: full coverage of a pixel."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Mosaic:
     """A slide at a reduced scale, white where nothing is known.
 

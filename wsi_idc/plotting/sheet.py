@@ -32,7 +32,7 @@ _LINE_IN = 0.01
 """Width of the outlines: a quarter of a millimetre."""
 
 
-def draw_sheet(mosaic: Mosaic, scores: Scores, caption: Caption, style: Style, path: Path) -> None:
+def draw_sheet(mosaic: Mosaic, scores: Scores, caption: Caption, style: Style, path: str | Path) -> None:
     """Write the sheet of one slide as a PNG of A4 landscape size, whole or not at all.
 
     Parameters
@@ -45,7 +45,7 @@ def draw_sheet(mosaic: Mosaic, scores: Scores, caption: Caption, style: Style, p
     style : Style
     path : Path
     """
-    save_page(path, compose_sheet(mosaic, scores, caption, style))
+    save_page(Path(path), compose_sheet(mosaic, scores, caption, style))
 
 
 def build_sheet(mosaic: Mosaic, scores: Scores, caption: Caption, style: Style) -> Figure:

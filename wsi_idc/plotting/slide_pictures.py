@@ -13,7 +13,7 @@ from wsi_idc.plotting.sheet import draw_sheet
 from wsi_idc.plotting.style import Style
 from wsi_idc.plotting.tissue_map import show_tissue
 from wsi_idc.plotting.watermark import stamp_cautions, stamp_phantom
-from wsi_idc.scoring.results import MOSAIC_FILE
+from wsi_idc.scoring.results import MOSAIC_FILE, SHEET_FILE
 from wsi_idc.scoring.scores import Scores
 from wsi_idc.source import PatchSource
 
@@ -66,6 +66,6 @@ def draw_all(source: PatchSource, scores: Scores, caption: Caption, style: Style
         small = resize(mosaic.pixels, max(1, round(width_px / reduction)), max(1, round(height_px / reduction)))
         shown = show_tissue(small, mosaic.tissue)
         save_png(tissue, stamp_phantom(shown) if phantom else shown)
-    sheet = folder / "heatmap.png"
+    sheet = folder / SHEET_FILE
     draw_sheet(mosaic, scores, caption, style, sheet)
     return sheet

@@ -35,7 +35,7 @@ _FILES = (*VIEWS, SCORES_FILE, RUN_FILE)
 
 
 def write_report(
-    out: Path,
+    out: str | Path,
     single_file: Sequence[str] = (),
     on_slide: Callable[[int, int], None] | None = None,
     on_wait: Callable[[str], None] | None = None,
@@ -71,6 +71,7 @@ def write_report(
     OutputError
         Where the folder cannot be written.
     """
+    out = Path(out)
     found = find_results(out)
     chosen = _choose(found, single_file, out) if single_file else found
     with wait_lock(out, on_wait):

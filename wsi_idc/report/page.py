@@ -18,7 +18,7 @@ import jinja2
 import numpy as np
 from markupsafe import Markup
 
-from wsi_idc import __version__
+from wsi_idc._version import __version__
 from wsi_idc.evaluation.cohort_metrics import SlideSummary
 from wsi_idc.plotting.caption import PHANTOM, RESEARCH_USE, threshold_text
 from wsi_idc.plotting.error_map import HATCH_RGB, HATCHED, OUTCOMES

@@ -14,7 +14,7 @@ from scipy.sparse.csgraph import connected_components
 Ints = NDArray[np.int64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Region:
     """Boxes that hang together by their sides, and the outline of all of them.
 

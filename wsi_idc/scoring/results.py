@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from wsi_idc import __version__
 from wsi_idc._util.files import make_folder, remove, remove_unfinished, sync, write_json
 from wsi_idc._util.lock import wait_lock
+from wsi_idc._version import __version__
 from wsi_idc.model.config import DEFAULT_BATCH, ModelConfig
 from wsi_idc.model.stain import ESTIMATE, Stain
 from wsi_idc.scoring.cautions import find_cautions
@@ -45,11 +45,12 @@ SCORES_FILE = "scores.csv"
 METRICS_FILE = "metrics.json"
 RUN_FILE = "run.json"
 MOSAIC_FILE = "mosaic.png"
+SHEET_FILE = "heatmap.png"
 GEOJSON_FILE = "scores.geojson"
 PROBABILITY_TIFF, PROBABILITY_ZARR = "probability.ome.tif", "probability.ome.zarr"
 OVERLAY_TIFF = "overlay.ome.tif"
 VIEWS = (
-    *("heatmap.png", "overlay.png", "confusion.png", "tissue.png"),
+    *(SHEET_FILE, "overlay.png", "confusion.png", "tissue.png"),
     *(GEOJSON_FILE, f"{GEOJSON_FILE}.gz", PROBABILITY_TIFF, PROBABILITY_ZARR, OVERLAY_TIFF),
 )
 """Made of the scores: they are as old as those."""
@@ -75,7 +76,7 @@ Results of older code are then scored again.
 SOFTWARE = ("keras", "numpy", "imagecodecs", "matplotlib")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SlideResult:
     """A scored slide and the folder that holds its files.
 
@@ -101,10 +102,24 @@ class SlideResult:
     cautions: tuple[Caution, ...] = ()
     labels: Mapping[str, object] | None = None
 
+    def __repr__(self) -> str:
+        return f"SlideResult({self.scores!r}, {str(self.folder)!r})"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the sheet, where it was drawn, and metrics."""
+        from wsi_idc.scoring.notebook import slide_html
+
+        return slide_html(self)
+
     @property
     def scores_path(self) -> Path:
         """``scores.csv``."""
         return self.folder / SCORES_FILE
+
+    @property
+    def sheet_path(self) -> Path:
+        """``heatmap.png``, which is there where the slide was drawn."""
+        return self.folder / SHEET_FILE
 
 
 class Scorer(Protocol):
@@ -274,7 +289,7 @@ class SlideRun:
 def score_into(
     source: PatchSource,
     model: Classifier,
-    out: Path,
+    out: str | Path,
     *,
     threshold: float | None = None,
     context: float | None = None,
@@ -305,6 +320,7 @@ def score_into(
     on_wait : callable, optional
         Told who holds the folder, where it has to be waited for.
     """
+    out = Path(out)
     with wait_lock(make_folder(out / source.slide), on_wait):
         run = SlideRun(source, model, out, threshold=threshold, context=context, restart=restart, command=command)
         scored = run.finished

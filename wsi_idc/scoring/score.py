@@ -21,19 +21,38 @@ from wsi_idc.scoring.slide_stain import measure_stain
 from wsi_idc.source import Block, PatchSource, Problem, SlideFacts
 
 if TYPE_CHECKING:
-    from wsi_idc.model.classifier import Classifier
+    from wsi_idc.metrics import Metrics
+from wsi_idc.model.classifier import Classifier
 
 BLOCK_PATCHES = 1_024
 """Patches held as pixels at a time, at least."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Scored:
     """Scores, why patches without a probability are unreadable, and what was taken out of the slide."""
 
     scores: Scores
     problems: tuple[Problem, ...]
     stain: Stain | None = None
+
+    def __repr__(self) -> str:
+        return f"Scored({self.scores!r}, {len(self.problems):,} unreadable)"
+
+    @property
+    def prob_idc(self) -> NDArray[np.float64]:
+        """Probability of IDC of each patch, shape (n,); NaN where it is unreadable."""
+        return self.scores.prob_idc
+
+    @property
+    def pred(self) -> NDArray[np.bool_]:
+        """Which patches are called IDC, shape (n,)."""
+        return self.scores.pred
+
+    @property
+    def metrics(self) -> Metrics | None:
+        """Over the patches with a label and a probability; None where there are none."""
+        return self.scores.metrics
 
 
 def block_size(batch_size: int) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,9 @@ from wsi_idc.errors import OptionError
 from wsi_idc.metrics import Metrics, compute_metrics
 from wsi_idc.scoring.context import smooth_over_neighbours
 from wsi_idc.source import UNKNOWN, Patch, Patches
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 COLUMNS = (
     "minx",
@@ -34,7 +38,7 @@ MAX_SIGMA = 10.0
 """Neighbours farther away than this many patches (4 mm of the IDC set) say nothing of a patch."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Scores:
     """What the model says of every patch of a slide, in row-major order.
 
@@ -69,6 +73,39 @@ class Scores:
 
     def __len__(self) -> int:
         return len(self.minx)
+
+    def __repr__(self) -> str:
+        return f"Scores({self.slide!r}, {len(self):,} patches, {int(self.pred.sum()):,} called IDC)"
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """The table of ``scores.csv``, a row per patch.
+
+        Returns
+        -------
+        pandas.DataFrame
+            With the columns of ``scores.csv``; `label` is NA where it is unknown, and `pred` where there is no
+            probability.
+        """
+        import pandas as pd
+
+        readable = self.readable
+        table = {
+            "minx": self.minx,
+            "miny": self.miny,
+            "width": self.width,
+            "height": self.height,
+            "prob_no_idc": self.prob_no_idc,
+            "prob_idc": self.prob_idc,
+            "label": pd.array(np.where(self.label == UNKNOWN, 0, self.label), dtype="Int8"),
+            "pred": pd.array(self.pred.astype(np.int8), dtype="Int8"),
+            "status": np.where(readable, "ok", "unreadable"),
+        }
+        frame = pd.DataFrame(table)
+        frame.loc[self.label == UNKNOWN, "label"] = pd.NA
+        frame.loc[~readable, "pred"] = pd.NA
+        if self.prob_idc_context is not None:
+            frame[CONTEXT_COLUMN] = self.prob_idc_context
+        return frame
 
     @cached_property
     def readable(self) -> NDArray[np.bool_]:

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wsi_idc import __version__
 from wsi_idc._util.files import make_folder, replacing, replacing_text, write_json
+from wsi_idc._version import __version__
 from wsi_idc.datasets.labelled import LabelledPatches
 from wsi_idc.errors import ModelError, TrainingError
 from wsi_idc.geometry import PATCH_PX
