@@ -75,6 +75,18 @@ def test_padding_is_no_glass() -> None:
     np.testing.assert_allclose(estimate_stain(pixels, TARGET).glass, 220, atol=2)
 
 
+def test_padding_is_no_glass_where_every_patch_is_cut() -> None:
+    """A slide smaller than a tile, whose tissue leaves no glass to see."""
+    content = np.random.default_rng(1).normal((190, 120, 180), 15, (1, 30, 26, 3)).clip(1, 254).astype(np.uint8)
+    cut = np.full((1, 50, 50, 3), 255, np.uint8)
+    cut[:, :30, :26] = content
+    stain = estimate_stain(cut, TARGET)
+    assert stain.glass_share == 0
+    assert stain.glass[0] < 255
+    white = np.full((3, 50, 50, 3), 255, np.uint8)
+    assert estimate_stain(white, TARGET).pixels == 0
+
+
 def test_a_pixel_depends_on_itself_alone() -> None:
     pixels = slide(n=40)
     stain = estimate_stain(pixels, TARGET)

@@ -282,9 +282,21 @@ def _looked_up(plane: bytes, table: bytes) -> NDArray[np.uint8]:
 
 
 def _whole(patches: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The patches that are not padded with white, or all where those are fewer than half."""
+    """The patches that are not padded with white; all, their padding filled, where those are fewer than half."""
     padded = (patches[:, -1] == 255).all(axis=(1, 2)) | (patches[:, :, -1] == 255).all(axis=(1, 2))
-    return patches if 2 * np.count_nonzero(padded) > len(patches) else patches[~padded]
+    if 2 * np.count_nonzero(padded) <= len(patches):
+        return patches[~padded]
+    return np.stack([_filled(patch) if cut else patch for patch, cut in zip(patches, padded, strict=True)])
+
+
+def _filled(patch: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A patch with what it shows repeated over the white rows and columns at its end: padding is no glass."""
+    content = (patch != 255).any(axis=2)
+    if not content.any():
+        return patch
+    sides = (int(np.flatnonzero(content.any(axis=axis))[-1]) + 1 for axis in (1, 0))
+    rows, columns = (np.arange(length) % side for length, side in zip(patch.shape[:2], sides, strict=True))
+    return patch[rows][:, columns]
 
 
 def _find_glass(pixels: NDArray[np.uint8], usual: float) -> tuple[Rgb, float]:
