@@ -285,7 +285,7 @@ def _whole(patches: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The patches that are not padded with white; all, their padding filled, where those are fewer than half."""
     padded = (patches[:, -1] == 255).all(axis=(1, 2)) | (patches[:, :, -1] == 255).all(axis=(1, 2))
     if 2 * np.count_nonzero(padded) <= len(patches):
-        return patches[~padded]
+        return np.asarray(patches[~padded])
     return np.stack([_filled(patch) if cut else patch for patch, cut in zip(patches, padded, strict=True)])
 
 
@@ -296,7 +296,7 @@ def _filled(patch: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return patch
     sides = (int(np.flatnonzero(content.any(axis=axis))[-1]) + 1 for axis in (1, 0))
     rows, columns = (np.arange(length) % side for length, side in zip(patch.shape[:2], sides, strict=True))
-    return patch[rows][:, columns]
+    return np.asarray(patch[rows][:, columns])
 
 
 def _find_glass(pixels: NDArray[np.uint8], usual: float) -> tuple[Rgb, float]:
