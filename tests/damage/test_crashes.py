@@ -286,6 +286,8 @@ def test_a_limit_on_the_size_of_files(run: Run, cohort: Path, tmp_path: Path) ->
     small = ("score", "patient", CASES[0], "--data", cohort, "--out", tmp_path)
     mosaic = ("mosaic", "patient", CASES[0], "--data", cohort, "--out", tmp_path)
     packing = ("ingest", cohort, tmp_path / "a.zarr")
+    # The model is translated into the cache once.
+    assert run(*small[:-1], tmp_path / "before").code == 0
     with file_size_limit(100_000):
         assert run(*small).code == 0
         for args in (mosaic, packing):
@@ -296,6 +298,17 @@ def test_a_limit_on_the_size_of_files(run: Run, cohort: Path, tmp_path: Path) ->
     assert_whole(tmp_path)
     for args in (mosaic, packing):
         assert run(*args).code == 0
+
+
+def test_a_limit_below_the_size_of_the_translated_model(
+    run: Run, cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with file_size_limit(100_000):
+        ran = run("score", "patient", CASES[0], "--data", cohort, "--out", tmp_path / "out")
+    assert ran.code == 2
+    assert "Error: The model cannot be translated in" in ran.err
+    assert "make room" in ran.err
 
 
 @pytest.fixture

@@ -157,6 +157,30 @@ def test_a_small_address_space(patch_set: Path, tmp_path: Path) -> None:
         assert ran.code == 0 or (ran.code == 2 and ran.err.splitlines()[-1].startswith("Error: "))
 
 
+FORKED = """
+import multiprocessing
+import numpy
+from wsi_idc import load_model
+
+def predict(patches):
+    try:
+        model.predict(patches)
+    except Exception as error:
+        return str(error)
+
+model = load_model()
+patches = numpy.zeros((3, 50, 50, 3), numpy.uint8)
+model.predict(patches)
+with multiprocessing.get_context("fork").Pool(1) as pool:
+    print(pool.apply_async(predict, (patches,)).get(60))
+"""
+
+
+def test_a_model_in_a_forked_child_says_so_at_once() -> None:
+    done = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, check=True, timeout=180)
+    assert "loaded before a fork cannot run in the child" in done.stdout
+
+
 NO_WINDOWS = """
 import concurrent.futures.process, os, signal, sys
 # Libraries have looked for what is there before it goes.

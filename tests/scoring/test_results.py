@@ -72,6 +72,20 @@ def test_results_of_code_that_read_pixels_otherwise_are_made_again(
     assert json.loads((again.folder / "run.json").read_text())["key"] != key
 
 
+def test_another_instruction_set_is_said_and_keeps_what_is_there(
+    case: IdcCase, model: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = score_into(case, model, tmp_path)
+    told = json.loads((first.folder / "run.json").read_text())["software"]["instruction_set"]
+    assert told == model.instruction_set
+    written = first.scores_path.read_bytes()
+    monkeypatch.setattr("wsi_idc.model.classifier.instruction_set", lambda: "x86_64 other")
+    with pytest.warns(UserWarning, match=f"scored on a processor of {told} and are kept; this one is x86_64 other"):
+        score_into(case, model, tmp_path)
+    assert first.scores_path.read_bytes() == written
+    assert json.loads((first.folder / "run.json").read_text())["software"]["instruction_set"] == told
+
+
 def test_another_threshold_calls_again_and_drops_stale_pictures(
     case: IdcCase, model: Classifier, tmp_path: Path
 ) -> None:

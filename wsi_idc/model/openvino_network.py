@@ -5,6 +5,7 @@ The translation is kept in the cache, by the hash of the model, so that only its
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -171,7 +172,7 @@ def _disk_errors() -> Iterator[None]:
     except OSError:
         raise
     except Exception as error:
-        for number in DISK_FULL:
+        for number in (*DISK_FULL, errno.EFBIG):
             if os.strerror(number) in str(error):
                 raise OSError(number, os.strerror(number)) from error
         raise

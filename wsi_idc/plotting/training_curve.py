@@ -40,8 +40,8 @@ def build_history(history: Sequence[Epoch]) -> Page:
         for axes, value in ((left, best.val_loss), (right, best.val_auc)):
             axes.axvline(best.epoch, color=QUIET, linewidth=0.8, linestyle=":")
             axes.plot([best.epoch], [value], "o", color=_VALIDATION, markeredgecolor="white", label="best epoch")
-        # Opaque, so that the line at the best epoch does not strike through the text.
-        right.legend(fontsize=8, facecolor="white", edgecolor="none", framealpha=1, loc="lower right")
+        # Outside of the axes: inside, it covers some training's curve.
+        left.legend(fontsize=8, frameon=False, ncols=3, loc="lower left", bbox_to_anchor=(0.3, 1.02), borderaxespad=0)
     return page
 
 
