@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import ast
+import gc
+import logging
 import subprocess
 import sys
 from pathlib import Path
 
+import dask
+import distributed  # noqa: F401  (it sets what is looked at)
 import pandas as pd
 import pytest
 
 import wsi_idc
-from tests.conftest import make_patch_set
+from tests.conftest import make_patch_set, zip_folder
 from tests.slides.test_slide import smooth_tissue, write_slide
 from wsi_idc import load_model, open_case, open_slide, score, score_cohort, score_into, write_outputs, write_report
 from wsi_idc.export.outputs import Outputs
@@ -98,6 +102,30 @@ def test_a_cohort_in_a_notebook(tmp_path: Path) -> None:
     page = cohort._repr_html_()
     assert page.count("<tr>") == 3 and "8863" in page and str(tmp_path / "out" / "report.html") in page
     assert write_report(str(tmp_path / "out")) == tmp_path / "out" / "report.html"
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="open files are not told here")
+def test_a_cohort_gives_the_process_back_as_it_was(tmp_path: Path) -> None:
+    """Nothing stays open but the network, and no settings of others stay changed."""
+
+    def state() -> tuple[object, ...]:
+        loggers = [logging.getLogger(name).level for name in ("distributed", "distributed.client")]
+        return loggers, dask.config.get("distributed.worker.profile.enabled", None), gc.get_freeze_count()
+
+    def still_open(folder: Path) -> list[Path]:
+        files = [path.readlink() for path in list(Path("/proc/self/fd").iterdir()) if path.is_symlink()]
+        return [path for path in files if path.is_relative_to(folder)]
+
+    (tmp_path / "slides").mkdir()
+    for name in ("a.tiff", "b.tiff"):
+        write_slide(tmp_path / "slides" / name, smooth_tissue(500, 500), 1.0, levels=1)
+    data = make_patch_set(tmp_path / "idc", ("8863", "9022"))
+    before = state()
+    cohort = score_cohort(zip_folder(data, tmp_path / "idc.zip"), tmp_path / "out", slides=tmp_path / "slides")
+    assert len(cohort.outcomes) == 4 and not cohort.problems
+    assert state() == before
+    gc.collect()
+    assert still_open(tmp_path) == []
 
 
 def test_slides_and_cases_are_opened_alike(patch_set: Path, tmp_path: Path) -> None:

@@ -23,6 +23,11 @@ class Latest(Generic[Made]):
         self._most, self._lock = most, Lock()
         self._made: OrderedDict[Hashable, Made] = OrderedDict()
 
+    def clear(self) -> None:
+        """Forget all of them; who still uses one keeps it."""
+        with self._lock:
+            self._made.clear()
+
     def get(self, key: Hashable, make: Callable[[], Made]) -> Made:
         """What was made for a key. Two threads may make it at once; one of the two is kept."""
         with self._lock:

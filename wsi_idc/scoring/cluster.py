@@ -24,6 +24,9 @@ _FOR_ONE_WORKER = {
 }
 """What dask does by default for many workers and a dashboard takes a third of its own time."""
 
+_ALWAYS = {"distributed.worker.profile.enabled": False}
+"""It looks at all threads' stacks a hundred times a second, and with that can halt Python 3.11 for good."""
+
 _ANSWER_S = 15
 """How long a scheduler may take to answer, and a first worker to come."""
 
@@ -47,10 +50,25 @@ def connect(scheduler: str | None = None, workers: int | None = None) -> Iterato
         Where no scheduler answers, or it has no worker.
     """
     require_threads()
-    for name in ("distributed", "distributed.client"):  # Dask gives the second a level of its own.
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    # It looks at all threads' stacks a hundred times a second, and with that can halt Python 3.11 for good.
-    dask.config.set({"distributed.worker.profile.enabled": False})
+    with _quiet_logs(), dask.config.set(_ALWAYS):
+        yield from _connected(scheduler, workers)
+
+
+@contextmanager
+def _quiet_logs() -> Iterator[None]:
+    """Dask's notices of what ends and restarts are none of the user's business."""
+    loggers = [logging.getLogger(name) for name in ("distributed", "distributed.client")]  # Dask sets a level for each.
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
+
+
+def _connected(scheduler: str | None, workers: int | None) -> Iterator[Client]:
     if scheduler is None:
         # To name its threads it would ask how a server in the internet is reached, and where that fails a name server.
         if not getattr(inproc.global_manager, "_ip", None):

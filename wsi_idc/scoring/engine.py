@@ -30,7 +30,7 @@ from wsi_idc._util.lock import FolderLock, try_lock, wait_lock
 from wsi_idc.errors import OptionError, WorkerError, WsiIdcError
 from wsi_idc.model.config import DEFAULT_BATCH, ModelConfig
 from wsi_idc.model.stain import Stain
-from wsi_idc.scoring.handles import SlideRef
+from wsi_idc.scoring.handles import SlideRef, forget_datasets
 from wsi_idc.scoring.results import RUN_FILE, SlideResult, SlideRun
 from wsi_idc.scoring.score import Scored, block_size, check_patch, classify
 from wsi_idc.scoring.scores import make_scores
@@ -244,6 +244,7 @@ class Cohort:
     def run(self) -> list[Outcome]:
         """Score all; a slide that fails ends none of the others."""
         # All that is loaded by now stays: looking through it for garbage takes as long as a batch does.
+        frozen = gc.get_freeze_count()
         gc.freeze()
         try:
             self._work()
@@ -260,7 +261,11 @@ class Cohort:
                 slide.run.tidy()
             raise
         finally:
-            gc.unfreeze()
+            if not frozen:
+                gc.unfreeze()
+            # What was read from lies open in this process where its own threads did the work.
+            _sources.clear()
+            forget_datasets()
             for lock in self._held:
                 lock.close()
         return self._outcomes

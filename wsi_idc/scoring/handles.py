@@ -56,6 +56,11 @@ def dataset_of_run(data: str, run: str) -> Dataset:
         return _dataset(data, run)
 
 
+def forget_datasets() -> None:
+    """Let go of the data sets that are kept open."""
+    _dataset.cache_clear()
+
+
 @lru_cache(maxsize=2)
 def _dataset(data: str, run: str) -> Dataset:
     dataset = open_dataset(data)
