@@ -1,4 +1,4 @@
-# What the checks run, one target each.
+# What .ci/run checks, one target each; lint looks for misspellings, too.
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -14,9 +14,11 @@ test:
 lint:
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
 
 types:
 	$(BIN)/mypy --strict wsi_idc
 
 real:
-	WSI_IDC_TEST_DATA=$(DATA) $(BIN)/python -m pytest tests/real
+	@test -n "$(DATA)" || { echo "Name the folder of the real data: make real DATA=DIR" >&2; exit 2; }
+	WSI_IDC_TEST_DATA="$(abspath $(DATA))" $(BIN)/python -m pytest tests/real

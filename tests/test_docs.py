@@ -15,7 +15,10 @@ from wsi_idc.cli import COMMANDS, cli
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(
-    [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "pipelines" / "README.md", *(ROOT / "docs").rglob("*.md")]
+    [
+        *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "pipelines/README.md")),
+        *(ROOT / "docs").rglob("*.md"),
+    ]
 )
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
@@ -89,6 +92,25 @@ def anchors(text: str) -> set[str]:
     """Of the headings, as GitHub makes them."""
     headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+@each_page
+def test_files_that_are_named_are_there(page: Path) -> None:
+    """Python files with their folder, in the text: from the root of the project or, as in the map, of the package."""
+    for named in re.findall(r"`((?:[\w.]+/)+\w+\.pyi?)`", page.read_text(encoding="utf-8")):
+        assert (ROOT / named).is_file() or (ROOT / "wsi_idc" / named).is_file(), named
+
+
+def test_every_decision_is_listed_dated_and_accepted_or_replaced() -> None:
+    folder = ROOT / "docs" / "decisions"
+    listed = re.findall(
+        r"^- \[[^]]+\]\((\w[\w-]*\.md)\)", (folder / "README.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert sorted(listed) == sorted(page.name for page in folder.glob("*.md") if page.name != "README.md")
+    for name in listed:
+        text = (folder / name).read_text(encoding="utf-8")
+        assert re.match(r"# .+\n\nDate: \d{4}-\d\d-\d\d\n\nStatus: (accepted|replaced)", text), name
+        assert re.findall(r"^## (.+)$", text, re.MULTILINE) == ["Context", "Decision", "Consequences"], name
 
 
 @each_page

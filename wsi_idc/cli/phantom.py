@@ -16,7 +16,7 @@ from wsi_idc.cli import DONE, options
 @click.option(
     "--slides",
     is_flag=True,
-    help="Also the same tissue as pyramidal slides of 0.5 µm/px, with the tumour's outlines, in OUT/slides (beside a "
+    help="Also the same tissue as pyramidal slides of 1 µm/px, with the tumour's outlines, in OUT/slides (beside a "
     "zip or store: <OUT without its ending>-slides).",
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, metavar="N", help="Other tissue.")
