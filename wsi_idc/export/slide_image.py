@@ -14,9 +14,9 @@ from wsi_idc.export.ome_tiff import Compression, write_ome_tiff
 from wsi_idc.export.ome_zarr import Version, write_ome_zarr
 from wsi_idc.export.pyramid import OnBlock
 from wsi_idc.naming import PHANTOM_MARK
-from wsi_idc.plotting.image_ops import resize, save_png
+from wsi_idc.plotting.image_ops import resize
 from wsi_idc.plotting.mosaic import MAX_SIDE_PX
-from wsi_idc.plotting.watermark import stamp_phantom
+from wsi_idc.plotting.slide_pictures import save_picture
 from wsi_idc.scoring.results import MOSAIC_FILE, MOSAIC_TIFF, MOSAIC_ZARR
 from wsi_idc.source import PatchSource, SlideFacts
 
@@ -79,10 +79,7 @@ def write_mosaic_png(source: PatchSource, folder: str | Path, mpp: float) -> Pat
             f"At {mpp:g} µm/px {source.slide} has {width:,} x {height:,} pixels, more than {MAX_SIDE_PX:,} a side: "
             "choose --format ome-tiff, or a coarser --mpp-out."
         )
-    whole = pixels.compute()  # type: ignore[no-untyped-call]
-    path = Path(folder) / MOSAIC_FILE
-    save_png(path, stamp_phantom(whole) if source.kind == "phantom" else whole)
-    return path
+    return save_picture(Path(folder) / MOSAIC_FILE, pixels.compute(), source.kind)  # type: ignore[no-untyped-call]
 
 
 def write_mosaic_tiff(

@@ -122,12 +122,18 @@ def load_model(path: str | Path | None = None) -> Classifier:
         Where the file is missing, is no Keras model, carries code, has another input or output than 48x48x3 and
         two classes, has weights that are not finite, or does not belong to the ``.json``.
     """
+    path, config = find_model(path)
+    require_threads()
+    return Classifier(_network(path, config.sha256), config)
+
+
+def find_model(path: str | Path | None = None) -> tuple[Path, ModelConfig]:
+    """Where a model lies, and its ``.json``; ModelError where one is missing or they do not belong together."""
     path = _checked_path(path)
     config = read_config(path.with_suffix(".json"))
     if config.sha256 != file_sha256(path):
         raise ModelError(f"{path} is not the model that {path.with_suffix('.json').name} describes (SHA-256 differs).")
-    require_threads()
-    return Classifier(_network(path, config.sha256), config)
+    return path, config
 
 
 def _network(path: Path, sha256: str) -> Network:

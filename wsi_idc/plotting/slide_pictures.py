@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from wsi_idc.plotting.caption import Caption
 from wsi_idc.plotting.confusion import save_confusion
 from wsi_idc.plotting.image_ops import resize, save_png
@@ -15,7 +18,7 @@ from wsi_idc.plotting.tissue_map import show_tissue
 from wsi_idc.plotting.watermark import stamp_cautions, stamp_phantom
 from wsi_idc.scoring.results import MOSAIC_FILE, SHEET_FILE
 from wsi_idc.scoring.scores import Scores
-from wsi_idc.source import PatchSource
+from wsi_idc.source import PatchSource, SourceKind
 
 TISSUE_SIDE_PX = 2_048
 """Longest side of ``tissue.png``: a thumbnail that fills a screen."""
@@ -23,9 +26,13 @@ TISSUE_SIDE_PX = 2_048
 
 def save_mosaic(source: PatchSource, folder: Path) -> Path:
     """Write ``mosaic.png`` alone: see `draw_all`."""
-    pixels = rebuild_mosaic(source).pixels
-    save_png(folder / MOSAIC_FILE, stamp_phantom(pixels) if source.kind == "phantom" else pixels)
-    return folder / MOSAIC_FILE
+    return save_picture(folder / MOSAIC_FILE, rebuild_mosaic(source).pixels, source.kind)
+
+
+def save_picture(path: Path, pixels: NDArray[np.uint8], kind: SourceKind) -> Path:
+    """Write a picture of a slide, shape (height, width, 3); one of a phantom says so in a corner."""
+    save_png(path, stamp_phantom(pixels) if kind == "phantom" else pixels)
+    return path
 
 
 def draw_all(source: PatchSource, scores: Scores, caption: Caption, style: Style, folder: Path) -> Path:
@@ -46,16 +53,15 @@ def draw_all(source: PatchSource, scores: Scores, caption: Caption, style: Style
     folder : Path
         An existing folder.
     """
-    phantom = caption.kind == "phantom"
     mosaic = rebuild_mosaic(source)
-    overlay = paint_overlay(mosaic, scores, style)
-    overlay = stamp_cautions(overlay, caption.cautions)
-    for name, pixels in ((MOSAIC_FILE, mosaic.pixels), ("overlay.png", overlay)):
-        save_png(folder / name, stamp_phantom(pixels) if phantom else pixels)
+    save_picture(folder / MOSAIC_FILE, mosaic.pixels, caption.kind)
+    overlay = stamp_cautions(paint_overlay(mosaic, scores, style), caption.cautions)
+    save_picture(folder / "overlay.png", overlay, caption.kind)
     confusion = folder / "confusion.png"
     if scores.metrics is None:
         confusion.unlink(missing_ok=True)
     else:
+        phantom = caption.kind == "phantom"
         save_confusion(scores.metrics, confusion, caption.case, caption.model, dpi=style.dpi, phantom=phantom)
     tissue = folder / "tissue.png"
     if mosaic.tissue is None:
@@ -64,8 +70,7 @@ def draw_all(source: PatchSource, scores: Scores, caption: Caption, style: Style
         height_px, width_px = mosaic.pixels.shape[:2]
         reduction = max(1.0, max(height_px, width_px) / TISSUE_SIDE_PX)
         small = resize(mosaic.pixels, max(1, round(width_px / reduction)), max(1, round(height_px / reduction)))
-        shown = show_tissue(small, mosaic.tissue)
-        save_png(tissue, stamp_phantom(shown) if phantom else shown)
+        save_picture(tissue, show_tissue(small, mosaic.tissue), caption.kind)
     sheet = folder / SHEET_FILE
     draw_sheet(mosaic, scores, caption, style, sheet)
     return sheet

@@ -91,15 +91,13 @@ class FileContents:
     without_area: Counter[tuple[str, str]] = field(default_factory=Counter)
     skipped: list[str] = field(default_factory=list)
 
-    def add(self, number: int, place: str, make: Callable[[], DrawnObject | None]) -> None:
-        """Make an object and take it up, or note where it is and why it was skipped."""
+    def made(self, number: int, place: str, make: Callable[[], DrawnObject | None]) -> DrawnObject | None:
+        """Make an object; None where it is broken, with a note of where it is and why it was skipped."""
         try:
-            made = make()
+            return make()
         except FlawError as flaw:
             self.skipped.append(f"outline {number}{place and f' at {place}'} {flaw}")
-        else:
-            if made is not None:
-                self.objects.append(made)
+            return None
 
     def add_without_area(self, what: str, classes: tuple[str, ...]) -> None:
         """Count a point or a line."""
@@ -246,7 +244,9 @@ def _add_feature(contents: FileContents, number: int, feature: Any) -> None:
         area = areas[0] if len(areas) == 1 else unite(areas)
         return DrawnObject(area, classes, kind, name if isinstance(name, str) else "")
 
-    contents.add(number, _place(geometry if geometry is not None else feature), make)
+    made = contents.made(number, _place(geometry if geometry is not None else feature), make)
+    if made is not None:
+        contents.objects.append(made)
 
 
 def _split(feature: Any) -> tuple[Any, dict[str, Any], ObjectKind]:

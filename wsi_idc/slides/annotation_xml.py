@@ -173,7 +173,6 @@ def _made(contents: FileContents, number: int, outline: _Outline, classes: tuple
     if shape in _WITHOUT_AREA:
         contents.add_without_area(_WITHOUT_AREA[shape], classes)
         return None
-    made = FileContents()
 
     def make() -> DrawnObject:
         corners = checked_ring(_numbers(outline.corners))
@@ -183,9 +182,7 @@ def _made(contents: FileContents, number: int, outline: _Outline, classes: tuple
             corners = ellipse_ring(corners)
         return DrawnObject(make_area([corners]), classes, name=outline.name, negative=outline.negative)
 
-    made.add(number, _place(outline), make)
-    contents.skipped += made.skipped
-    return made.objects[0] if made.objects else None
+    return contents.made(number, _place(outline), make)
 
 
 def _numbers(corners: Sequence[tuple[str, str, str]]) -> list[tuple[float, float]]:

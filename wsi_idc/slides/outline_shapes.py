@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -113,26 +113,25 @@ def _areal(geometry: BaseGeometry) -> BaseGeometry:
 
 def unite(areas: Sequence[BaseGeometry]) -> BaseGeometry:
     """The union of areas."""
-    try:
-        return _areal(shapely.union_all(areas))
-    except GEOSException:
-        return _areal(shapely.union_all(areas, grid_size=_GRID_PX))
+    return _robust(shapely.union_all, areas)
 
 
 def cut(area: BaseGeometry, away: BaseGeometry) -> BaseGeometry:
     """An area without what lies in another."""
-    try:
-        return _areal(shapely.difference(area, away))
-    except GEOSException:
-        return _areal(shapely.difference(area, away, grid_size=_GRID_PX))
+    return _robust(shapely.difference, area, away)
 
 
 def common(area: BaseGeometry, other: BaseGeometry) -> BaseGeometry:
     """What lies in both areas."""
+    return _robust(shapely.intersection, area, other)
+
+
+def _robust(operation: Callable[..., BaseGeometry], *operands: Any) -> BaseGeometry:
+    """What an operation of Shapely gives, its corners on a grid where exact ones make it fail."""
     try:
-        return _areal(shapely.intersection(area, other))
+        return _areal(operation(*operands))
     except GEOSException:
-        return _areal(shapely.intersection(area, other, grid_size=_GRID_PX))
+        return _areal(operation(*operands, grid_size=_GRID_PX))
 
 
 def cut_out(

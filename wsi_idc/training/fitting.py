@@ -25,7 +25,8 @@ from wsi_idc.model.backend import keras, own_settings
 from wsi_idc.model.calibration import Decision, decide
 from wsi_idc.model.cancernet import build_cancernet
 from wsi_idc.model.case_stains import CaseStains
-from wsi_idc.model.config import ModelConfig, file_sha256, read_config
+from wsi_idc.model.classifier import find_model
+from wsi_idc.model.config import ModelConfig, file_sha256
 from wsi_idc.model.keras_network import load_keras, predict
 from wsi_idc.model.stain import Normalization
 from wsi_idc.splits import PARTS, Split, SplitName
@@ -75,11 +76,9 @@ class StartingModel:
 
     @classmethod
     def read(cls, path: str | Path) -> StartingModel:
-        """Read what the ``.json`` says; ModelError where it is missing or does not belong to the ``.keras`` file."""
-        config = read_config(Path(path).with_suffix(".json"))
-        if not Path(path).is_file() or file_sha256(Path(path)) != config.sha256:
-            raise ModelError(f"There is no model at {path} that its .json describes: name a .keras file.")
-        return cls(Path(path), config.sha256, config.normalization)
+        """Read what the ``.json`` says; ModelError as `find_model`."""
+        found, config = find_model(path)
+        return cls(found, config.sha256, config.normalization)
 
 
 @dataclass(frozen=True)
