@@ -22,7 +22,7 @@ from wsi_idc.source import Block, PatchSource, Problem, SlideFacts
 
 if TYPE_CHECKING:
     from wsi_idc.metrics import Metrics
-from wsi_idc.model.classifier import Classifier
+    from wsi_idc.model.classifier import Classifier
 
 BLOCK_PATCHES = 1_024
 """Patches held as pixels at a time, at least."""

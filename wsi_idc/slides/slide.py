@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,9 +30,11 @@ from wsi_idc.io.choice import described
 from wsi_idc.io.opening import open_reader
 from wsi_idc.io.reader import SlideReader
 from wsi_idc.naming import PHANTOM_MARK
-from wsi_idc.slides.annotations import read_annotations, read_roi
 from wsi_idc.slides.tissue import find_tissue, tissue_share, unlike_he
 from wsi_idc.source import UNKNOWN, Block, Caution, ImageInfo, MppSource, Patches, Problem, SourceKind
+
+if TYPE_CHECKING:
+    from wsi_idc.slides.annotations import Annotations, RegionOfInterest
 
 MIN_TISSUE = 0.3
 """Share of a tile that must be tissue for it to be scored."""
@@ -179,12 +181,7 @@ class Slide(Closable):
             )
             _check_size(self.path, self.size_px, self.mpp)
             self._convert = _srgb_converter(self.path, self._reader) if icc else None
-            self._annotations = (
-                None
-                if labels is None
-                else read_annotations(labels, origin=self.origin_px, label_classes=tuple(label_classes))
-            )
-            self._roi = None if roi is None else read_roi(roi, origin=self.origin_px)
+            self._annotations, self._roi = _outlines(labels, tuple(label_classes), roi, self.origin_px)
         except WsiIdcError:
             self.close()
             raise
@@ -500,6 +497,20 @@ def _lattice(length_px: int, mpp: float) -> NDArray[np.float64]:
     """Edges of pixels of `TISSUE_MPP` along one side, in pixels of level 0; the last is cut."""
     step = TISSUE_MPP / mpp
     return np.append(np.arange(int(np.ceil(length_px / step))) * step, length_px)
+
+
+def _outlines(
+    labels: str | Path | None, label_classes: tuple[str, ...], roi: str | Path | None, origin_px: tuple[int, int]
+) -> tuple[Annotations | None, RegionOfInterest | None]:
+    """Labels and region of interest, each None where no file is given. Without any, Shapely need not be loaded."""
+    if labels is None and roi is None:
+        return None, None
+    from wsi_idc.slides.annotations import read_annotations, read_roi
+
+    return (
+        None if labels is None else read_annotations(labels, origin=origin_px, label_classes=label_classes),
+        None if roi is None else read_roi(roi, origin=origin_px),
+    )
 
 
 def _checked_mpp(
