@@ -14,8 +14,8 @@ def processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def require_threads(count: int | None = None) -> None:
-    """Raise RuntimeError where so many more threads cannot be started; by default what the libraries need.
+def require_threads() -> None:
+    """Raise RuntimeError where so many more threads as the libraries need cannot be started.
 
     Where the system allows no more of them (``ulimit -u``), libraries wait for ever for threads that they could not
     start.
@@ -23,7 +23,7 @@ def require_threads(count: int | None = None) -> None:
     release = Event()
     started = []
     try:
-        for _ in range(2 * processors() + _BESIDE if count is None else count):
+        for _ in range(2 * processors() + _BESIDE):
             thread = Thread(target=release.wait, daemon=True)
             thread.start()
             started.append(thread)

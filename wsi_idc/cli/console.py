@@ -38,9 +38,14 @@ def warn(line: str) -> None:
     console.print(f"[yellow]Warning:[/] {_shown(line)}")
 
 
+def say(line: str) -> None:
+    """Print what is good to know."""
+    console.print(printable(line), markup=False)
+
+
 def say_waiting(holder: str) -> None:
     """Say at once, terminal or not, who has the folder that is waited for."""
-    console.print(_shown(f"Waiting for {holder}"))
+    say(f"Waiting for {holder}")
 
 
 def print_path(path: Path) -> None:
@@ -51,11 +56,6 @@ def print_path(path: Path) -> None:
         click.echo(os.fsencode(path))
     else:
         click.echo(path)
-
-
-def say(line: str) -> None:
-    """Print what is good to know."""
-    console.print(printable(line), markup=False)
 
 
 def say_labels(labels: Mapping[str, object] | None) -> None:

@@ -123,21 +123,22 @@ def _write(
                 remove_unfinished(folder / name)
             made = {"png": MOSAIC_FILE, "ome-tiff": MOSAIC_TIFF, "ome-zarr": MOSAIC_ZARR}[form]
             with making(folder, made, source):
-                if form == "png" and mpp_out is None:
+                if form == "ome-tiff":
+                    from wsi_idc.export.slide_image import write_mosaic_tiff
+
+                    path = write_mosaic_tiff(source, folder, mpp_out, compression=compression or "jpeg", on_block=move)
+                elif form == "ome-zarr":
+                    from wsi_idc.export.slide_image import write_mosaic_zarr
+
+                    path = write_mosaic_zarr(source, folder, mpp_out, version=version or "0.4", on_block=move)
+                elif mpp_out is None:
                     from wsi_idc.plotting.slide_pictures import save_mosaic
 
                     path = save_mosaic(source, folder)
                 else:
-                    from wsi_idc.export.slide_image import write_mosaic_png, write_mosaic_tiff, write_mosaic_zarr
+                    from wsi_idc.export.slide_image import write_mosaic_png
 
-                    if mpp_out is not None and form == "png":
-                        path = write_mosaic_png(source, folder, mpp_out)
-                    elif form == "ome-tiff":
-                        path = write_mosaic_tiff(
-                            source, folder, mpp_out, compression=compression or "jpeg", on_block=move
-                        )
-                    else:
-                        path = write_mosaic_zarr(source, folder, mpp_out, version=version or "0.4", on_block=move)
+                    path = write_mosaic_png(source, folder, mpp_out)
     print_path(path)
     list_problems(source.lost)
     return INCOMPLETE if source.lost else DONE

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -11,12 +11,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from wsi_idc._util.files import DEFAULT_OUT
+from wsi_idc.errors import OptionError
 from wsi_idc.model.config import DEFAULT_BATCH
 
 if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
     from wsi_idc.export.outputs import GeoJsonForm, OmeForm
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+Options = TypeVar("Options", bound="DataclassInstance")
 
 _FILE = click.Path(path_type=Path)
 
@@ -98,14 +102,19 @@ class Scoring:
     quiet: bool
 
 
+def _taken(kind: type[Options], given: dict[str, Any]) -> Options:
+    """Make a dataclass of the options that are its fields, and take them out of what is given."""
+    return kind(**{name: given.pop(name) for name in (field.name for field in fields(kind)) if name in given})
+
+
 def scoring(function: Callable[..., int]) -> Callable[..., int]:
     """Options of scoring; the command gets them as one `Scoring`, called ``scoring``."""
 
     @together(model, out, threshold, context, batch_size, layout, restart, quiet)
     @wraps(function)
     def collect(**given: Any) -> int:
-        own = {name: given.pop(name) for name in Scoring.__dataclass_fields__}
-        return function(scoring=Scoring(**own), **given)
+        own = _taken(Scoring, given)
+        return function(scoring=own, **given)
 
     return collect
 
@@ -165,6 +174,12 @@ case_labels = together(_labels, _label_class)
 """Labels of a case, in pixels of its mosaic: ``labels`` and ``label_classes``."""
 
 
+def check_label_classes(labels: Path | None, label_classes: Sequence[str]) -> None:
+    """OptionError where classes of outlines are named without the outlines."""
+    if labels is None and label_classes:
+        raise OptionError("--label-class goes with --labels: name the file with the outlines, or leave it out.")
+
+
 def slide(function: Callable[..., int]) -> Callable[..., int]:
     """Options of how raw slides are read; the command gets them as one `SlideOptions`, called ``reading``."""
 
@@ -174,8 +189,8 @@ def slide(function: Callable[..., int]) -> Callable[..., int]:
     def collect(**given: Any) -> int:
         from wsi_idc.scoring.handles import SlideOptions
 
-        own = {name: given.pop(name) for name in SlideOptions.__dataclass_fields__ if name in given}
-        return function(reading=SlideOptions(**own), **given)
+        own = _taken(SlideOptions, given)
+        return function(reading=own, **given)
 
     return collect
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from wsi_idc._util.files import make_folder
 from wsi_idc.cli import DONE, INCOMPLETE
 from wsi_idc.cli.console import list_problems, loading, print_path, progress_bar, say_labels, say_waiting, warn
-from wsi_idc.cli.options import Scoring
+from wsi_idc.cli.options import Scoring, check_label_classes
 from wsi_idc.datasets.dataset import Dataset
 from wsi_idc.datasets.opening import open_dataset
 from wsi_idc.errors import OptionError
@@ -46,7 +46,8 @@ def score_cases(
 ) -> int:
     """Score cases of the IDC set one after the other: see `_score_each`. With `labels` those stand above the names'."""
     numbers = list(dict.fromkeys(ids))
-    _check_labels(labels, label_classes, len(numbers), "case")
+    check_label_classes(labels, label_classes)
+    _check_of_one(labels, "--labels", len(numbers), "case")
     with find_cases(numbers, data, scoring.quiet) as dataset:
         annotations = None
         if labels is not None:
@@ -69,11 +70,10 @@ def _cases(
         yield nullcontext(case)
 
 
-def _check_labels(labels: Path | None, label_classes: Sequence[str], count: int, noun: str) -> None:
-    if labels is None and label_classes:
-        raise OptionError("--label-class goes with --labels: name the file with the outlines, or leave it out.")
-    if labels is not None and count > 1:
-        raise OptionError(f"{labels} cannot hold the outlines of {count} {noun}s: give one {noun} with --labels.")
+def _check_of_one(outlines: Path | None, option: str, count: int, noun: str) -> None:
+    """OptionError where one file of outlines is given for several slides."""
+    if outlines is not None and count > 1:
+        raise OptionError(f"{outlines} cannot hold the outlines of {count} {noun}s: give one {noun} with {option}.")
 
 
 def score_slides(
@@ -92,10 +92,10 @@ def score_slides(
     def open_slide(path: Path) -> Slide:
         return reading.open(path, labels=labels)
 
-    one_each = len({path.resolve() for path in files})
-    _check_labels(labels, reading.label_classes, one_each, "slide")
-    if reading.roi is not None and one_each > 1:
-        raise OptionError(f"{reading.roi} cannot hold the outlines of {one_each} slides: give one slide with --roi.")
+    count = len({path.resolve() for path in files})
+    check_label_classes(labels, reading.label_classes)
+    _check_of_one(labels, "--labels", count, "slide")
+    _check_of_one(reading.roi, "--roi", count, "slide")
     names: dict[str, Path] = {}
     for path in files:
         with open_slide(path) as slide:

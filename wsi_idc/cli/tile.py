@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wsi_idc.cli import DONE, INCOMPLETE, options
-from wsi_idc.errors import OptionError
 
 if TYPE_CHECKING:
     from wsi_idc.scoring.handles import SlideOptions
@@ -34,8 +33,7 @@ def command(
     from wsi_idc.datasets.packing import check_free, write_patches
     from wsi_idc.slides.tiles import SlideTiles, case_number
 
-    if reading.label_classes and labels is None:
-        raise OptionError("--label-class goes with --labels: name the file with the outlines, or leave it out.")
+    options.check_label_classes(labels, reading.label_classes)
     check_free(out)
     with reading.open(file, labels=labels) as slide:
         number = case_number(slide, case)

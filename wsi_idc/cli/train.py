@@ -107,18 +107,11 @@ def command(
         from wsi_idc.datasets.labelled import load_patches
         from wsi_idc.plotting.training_curve import save_history
 
-        recipe = Recipe(split, extra_train, excluded, seed, epochs, batch_size, patches_per_case=patches_per_case)
-        if start is None:
-            recipe = replace(recipe, learning_rate=learning_rate or LEARNING_RATE)
-        else:
+        rate = learning_rate or (LEARNING_RATE if start is None else TUNING_RATE)
+        recipe = Recipe(split, extra_train, excluded, seed, epochs, batch_size, rate, patches_per_case=patches_per_case)
+        if start is not None:
             model = StartingModel.read(start)
-            recipe = replace(
-                recipe,
-                learning_rate=learning_rate or TUNING_RATE,
-                normalization=model.normalization,
-                start=model,
-                new_head=new_head,
-            )
+            recipe = replace(recipe, start=model, new_head=new_head, normalization=model.normalization)
         cases = recipe.parts.needed(dataset.cases, ["train", "val"])
         with progress_bar("Reading cases", len(cases), quiet, "cases") as bar:
             patches = load_patches(dataset, cases, on_case=lambda done, _: bar.move_to(done))

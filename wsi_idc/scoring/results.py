@@ -413,7 +413,7 @@ def _provenance(
         "context": scores.context,
         "pred_follows": "prob_idc" if scores.context is None else CONTEXT_COLUMN,
         "patches": {"total": len(scores), "scored": readable, "unreadable": len(scores) - readable},
-        "labels": source.labels_from,
+        "labels": result.labels,
         "problems": {
             "source": [asdict(problem) for problem in result.oddities],
             "unreadable": [asdict(problem) for problem in result.unreadable],

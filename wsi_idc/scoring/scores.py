@@ -136,13 +136,16 @@ class Scores:
 
     def areas_mm2(self, mpp: tuple[float, float]) -> tuple[float, float]:
         """Area of the patches with a probability, and of those called IDC, at a scale of level 0 in µm/px."""
-        area = self.width * self.height * (mpp[0] * mpp[1] / 1e6)
+        area = self._area_mm2(mpp)
         return float(area[self.readable].sum()), float(area[self.pred].sum())
 
     def labelled_mm2(self, mpp: tuple[float, float]) -> float:
         """Area of the patches labelled IDC, at a scale of level 0 in µm/px."""
-        of = self.label == 1
-        return float((self.width[of] * self.height[of]).sum() * (mpp[0] * mpp[1] / 1e6))
+        return float(self._area_mm2(mpp)[self.label == 1].sum())
+
+    def _area_mm2(self, mpp: tuple[float, float]) -> NDArray[np.float64]:
+        """Area of each patch, shape (n,)."""
+        return np.asarray(self.width * self.height * (mpp[0] * mpp[1] / 1e6), dtype=np.float64)
 
     def with_threshold(self, threshold: float) -> Scores:
         """The same probabilities, called at another threshold."""
