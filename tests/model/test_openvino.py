@@ -52,6 +52,28 @@ def test_processors_and_company_change_no_bit(patches: NDArray[np.uint8]) -> Non
     np.testing.assert_array_equal(np.concatenate(apart), expected[:20])
 
 
+def test_the_first_predictions_may_come_from_several_threads() -> None:
+    """OpenVINO looks numpy up when it first meets an array; slowed down, that halted all threads for good."""
+    code = """if True:
+        import threading, time
+        import numpy as np
+        from wsi_idc.model.classifier import load_model
+        network = load_model().network
+        look_up = np.lib.NumpyVersion
+        np.lib.NumpyVersion = lambda *given: (time.sleep(0.5), look_up(*given))[1]
+        patch = np.zeros((1, 50, 50, 3), np.uint8)
+        threads = [threading.Thread(target=network.predict, args=(patch,)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        print("done")
+    """
+    env = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
+    ran = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=300)
+    assert ran.stdout == "done\n", ran.stderr
+
+
 def test_a_damaged_translation_is_made_again(patches: NDArray[np.uint8]) -> None:
     expected = bundled().predict(patches)
     (weights,) = cache_folder().glob(f"openvino/{file_sha256(bundled_model())}-*/network.bin")

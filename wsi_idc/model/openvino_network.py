@@ -34,6 +34,9 @@ sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 import openvino  # noqa: E402
 
+# The first array it is given makes it look numpy up: two threads that are the first at once wait for each other for ever.
+_ = openvino.Tensor(np.zeros(1, dtype=np.float32)).data
+
 _BATCH = 16
 """Patches given to a processor at once: OpenVINO is at its fastest here."""
 
