@@ -18,6 +18,7 @@ from wsi_idc._util.files import DEFAULT_OUT, DISK_FULL, make_folder, remove_unfi
 from wsi_idc._util.worker_pool import Helpers
 from wsi_idc.errors import OptionError, WsiIdcError
 from wsi_idc.model.config import DEFAULT_BATCH, ModelConfig
+from wsi_idc.model.neighbourhood import Context
 from wsi_idc.scoring.handles import CaseRef, FileRef, RefusedRef, SlideOptions, SlideRef
 from wsi_idc.source import Problem
 
@@ -116,7 +117,7 @@ def score_cohort(
     reading: SlideOptions | None = None,
     model: str | Path | None = None,
     threshold: float | None = None,
-    context: float | None = None,
+    context: Context = None,
     batch_size: int = DEFAULT_BATCH,
     layout: Layout = "wsi-idc",
     restart: bool = False,
@@ -148,8 +149,9 @@ def score_cohort(
         A ``.keras`` file with its ``.json``; by default the bundled one.
     threshold : float, optional
         A patch is called IDC from this probability (0-1) on; by default the model's own.
-    context : float, optional
-        Sigma, in patches, of the blur over scored neighbours that the calls follow.
+    context : float or "learned", optional
+        What the calls follow beside each patch itself: sigma, in patches, of a blur over its scored neighbours, or what
+        the model has learned of them.
     batch_size : int
         Patches given to the network at once.
     layout : str
@@ -199,7 +201,7 @@ def score_cohort(
         classifier = load_model(model)
         config = classifier.config
     checked_threshold(threshold, config.threshold)
-    checked_context(context)
+    checked_context(context, config.context)
     if layout == "wsinfer":
         write_run_metadata(out, config, model or bundled_model(), command)
 

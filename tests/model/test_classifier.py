@@ -30,6 +30,11 @@ def test_cancernet_has_the_published_number_of_parameters() -> None:
     assert build_cancernet().count_params() == 1_235_133
 
 
+def test_dropout_of_the_blocks_is_half_of_that_of_the_dense_layer() -> None:
+    rates = [layer.rate for layer in build_cancernet(0.2).layers if hasattr(layer, "rate")]
+    assert rates == [0.1, 0.1, 0.1, 0.2]
+
+
 def test_bundled_model_loads_and_never_saw_the_demonstration_cases() -> None:
     model = load_model()
     assert load_keras(bundled_model()).count_params() == 1_235_133

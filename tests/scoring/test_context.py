@@ -98,6 +98,33 @@ def test_on_and_off_again_scores_nothing_anew(run: Run, patch_set: Path, tmp_pat
     assert json.loads(path.with_name("run.json").read_text())["pred_follows"] == "prob_idc"
 
 
+def test_the_learned_context_is_in_the_table_and_calls_follow_it_where_asked(
+    run: Run, patch_set: Path, tmp_path: Path
+) -> None:
+    args = ("score", "patient", "8863", "--data", patch_set, "--out", tmp_path / "out")
+    path = tmp_path / "out" / "8863" / "scores.csv"
+    learned = load_model().config.context
+    assert learned is not None
+
+    def table() -> tuple[list[dict[str, str]], dict[str, object]]:
+        return list(csv.DictReader(path.open())), json.loads(path.with_name("run.json").read_text())
+
+    assert run(*args).code == 0
+    rows, about = table()
+    assert (about["context"], about["pred_follows"]) == ("learned", "prob_idc")
+    position = np.array([[int(row["minx"]), int(row["miny"])] for row in rows]) // 50
+    expected = learned.apply(position, np.array([float(row["prob_idc"]) for row in rows]))
+    np.testing.assert_allclose([float(row["prob_idc_context"]) for row in rows], expected, atol=1e-6)
+    threshold = about["model"]["threshold"]
+    assert [row["pred"] == "1" for row in rows] == [float(row["prob_idc"]) >= threshold for row in rows]
+
+    assert run(*args, "--context", "learned").code == 0
+    rows, about = table()
+    assert (about["context"], about["pred_follows"]) == ("learned", "prob_idc_context")
+    assert [row["pred"] == "1" for row in rows] == [float(row["prob_idc_context"]) >= threshold for row in rows]
+    assert run(*args, "--context", "far").code == 2
+
+
 @pytest.mark.parametrize("sigma", ["0", "-1", "nan", "inf", "1000"])
 def test_a_sigma_that_cannot_be(run: Run, patch_set: Path, sigma: str) -> None:
     ran = run("score", "patient", "8863", "--data", patch_set, "--context", sigma)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from wsi_idc.cli import DONE, options
+from wsi_idc.model.neighbourhood import Context
 from wsi_idc.splits import PARTS, SPLIT_NAMES, SplitName
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def command(
     seed: int | None,
     allow_trained: bool,
     threshold: float | None,
-    context: float | None,
+    context: Context,
     batch_size: int,
     quiet: bool,
 ) -> int:

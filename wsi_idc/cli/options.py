@@ -13,6 +13,7 @@ import click
 from wsi_idc._util.files import DEFAULT_OUT
 from wsi_idc.errors import OptionError
 from wsi_idc.model.config import DEFAULT_BATCH
+from wsi_idc.model.neighbourhood import LEARNED, Context
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -72,11 +73,20 @@ threshold = click.option(
     help="Call a patch IDC from this probability on. [default: the model's own]",
 )
 
+
+def _context(value: str) -> Context:
+    try:
+        return LEARNED if value == LEARNED else float(value)
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r} is neither a sigma in patches nor the word {LEARNED}.") from error
+
+
 context = click.option(
     "--context",
-    type=float,
-    metavar="SIGMA",
-    help="Blur over scored neighbours, in patches (0.6 to 1 is usual); calls and pictures follow it. [default: off]",
+    type=_context,
+    metavar="SIGMA|learned",
+    help="Calls and pictures follow each patch's neighbours, too: as the model has learned them, or by a blur over so "
+    "many patches (0.6 to 1 is usual). [default: off]",
 )
 
 layout = click.option(
@@ -95,7 +105,7 @@ class Scoring:
     model: Path | None
     out: Path
     threshold: float | None
-    context: float | None
+    context: Context
     batch_size: int
     layout: str
     restart: bool

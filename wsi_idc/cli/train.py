@@ -58,6 +58,12 @@ from wsi_idc.splits import SPLIT_NAMES, SplitName
     metavar="RATE",
     help="Of Adam at the start; it falls along a cosine. [default: 0.003, with --from 0.001]",
 )
+@click.option(
+    "--dropout",
+    type=click.FloatRange(0, 1, max_open=True),
+    metavar="SHARE",
+    help="Of the dense layer, left out while training; half of that of each block of convolutions. [default: 0.5]",
+)
 @click.option("--resume", is_flag=True, help="Go on after an interruption, to the same outcome.")
 @options.quiet
 def command(
@@ -74,6 +80,7 @@ def command(
     start: Path | None,
     new_head: bool,
     learning_rate: float | None,
+    dropout: float | None,
     resume: bool,
     quiet: bool,
 ) -> int:
@@ -109,6 +116,8 @@ def command(
 
         rate = learning_rate or (LEARNING_RATE if start is None else TUNING_RATE)
         recipe = Recipe(split, extra_train, excluded, seed, epochs, batch_size, rate, patches_per_case=patches_per_case)
+        if dropout is not None:
+            recipe = replace(recipe, dropout=dropout)
         if start is not None:
             model = StartingModel.read(start)
             recipe = replace(recipe, start=model, new_head=new_head, normalization=model.normalization)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from wsi_idc.geometry import PATCH_PX
 from wsi_idc.metrics import Metrics, compute_metrics
 from wsi_idc.model.case_stains import CaseStains
 from wsi_idc.model.config import DEFAULT_BATCH
+from wsi_idc.model.neighbourhood import Context, Neighbourhood
 from wsi_idc.scoring.context import smooth_over_neighbours
 from wsi_idc.scoring.scores import DECIMALS, checked_context, checked_threshold
 from wsi_idc.splits import SPLIT_NAMES, Split, SplitName
@@ -140,7 +141,7 @@ def evaluate(
     members: NDArray[np.intp] | None = None,
     *,
     threshold: float | None = None,
-    context: float | None = None,
+    context: Context = None,
     batch_size: int = DEFAULT_BATCH,
     on_patches: Callable[[int], None] | None = None,
 ) -> Evaluation:
@@ -157,8 +158,8 @@ def evaluate(
         Rows of `data`, like those of a part of a split (`select`); by default all.
     threshold : float, optional
         By default the model's own.
-    context : float, optional
-        Sigma, in patches, of a blur over each case's scored neighbours.
+    context : float or "learned", optional
+        Sigma, in patches, of a blur over each case's scored neighbours, or what the model has learned of them.
     batch_size : int
     on_patches : callable, optional
         Told after each block how many patches it held.
@@ -175,7 +176,8 @@ def evaluate(
     """
     if members is None:
         members = np.arange(len(data))
-    chosen = checked_threshold(threshold, model.config.threshold)
+    chosen, learned = checked_threshold(threshold, model.config.threshold), model.config.context
+    context = checked_context(context, learned)
     stains = CaseStains.measure(data, model.config.normalization)
     prob = np.empty(len(members))
     step = 16 * batch_size
@@ -185,20 +187,28 @@ def evaluate(
         if on_patches:
             on_patches(len(rows))
     prob = np.round(prob, DECIMALS)
-    context = checked_context(context)
     if context is not None:
-        prob = np.round(_with_context(data.case[members], data.position[members] / PATCH_PX, prob, context), DECIMALS)
+        # As in `score`, what is written is what neighbours are inferred from.
+        prob = np.round(_with_context(data.case[members], data.position[members], prob, context, learned), DECIMALS)
     return Evaluation(data.case[members], data.label[members], prob, chosen)
 
 
 def _with_context(
-    case: NDArray[np.str_], position: NDArray[np.float64], prob: NDArray[np.float64], sigma: float
+    case: NDArray[np.str_],
+    position: NDArray[np.int64],
+    prob: NDArray[np.float64],
+    context: float | Literal["learned"],
+    learned: Neighbourhood | None,
 ) -> NDArray[np.float64]:
-    smooth = np.empty_like(prob)
-    for name in np.unique(case):
-        of = case == name
-        smooth[of] = smooth_over_neighbours(position[of], prob[of], sigma)
-    return smooth
+    """Probabilities of all cases, each with its own neighbours; `position` in pixels, as the others shape (n, 2)."""
+    inferred = np.empty_like(prob)
+    for of in (case == name for name in np.unique(case)):
+        if isinstance(context, str):
+            assert learned is not None
+            inferred[of] = learned.apply(position[of] // PATCH_PX, prob[of])
+        else:
+            inferred[of] = smooth_over_neighbours(position[of] / PATCH_PX, prob[of], context)
+    return inferred
 
 
 def pooled_figures(

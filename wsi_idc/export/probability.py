@@ -14,7 +14,7 @@ from wsi_idc.export.ome_zarr import Version, write_ome_zarr
 from wsi_idc.export.pyramid import OnBlock
 from wsi_idc.export.slide_image import image_name, mosaic_scale
 from wsi_idc.geometry import tile_edges, tile_numbers
-from wsi_idc.scoring.scores import CONTEXT_COLUMN, Scores
+from wsi_idc.scoring.scores import Scores
 from wsi_idc.source import PatchSource, SlideFacts
 
 _BLOCK_PX = 1_024
@@ -126,4 +126,4 @@ def _name(source: SlideFacts) -> str:
 
 
 def _channel(scores: Scores) -> str:
-    return "prob_idc" if scores.context is None else CONTEXT_COLUMN
+    return scores.prob_column

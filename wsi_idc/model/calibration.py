@@ -27,7 +27,7 @@ class Calibration:
 
     def apply(self, prob: ArrayLike) -> NDArray[np.float64]:
         """Calibrate probabilities of IDC of any shape; their order stays."""
-        calibrated: NDArray[np.float64] = 1 / (1 + np.exp(-(self.scale * _log_odds(prob) + self.bias)))
+        calibrated: NDArray[np.float64] = 1 / (1 + np.exp(-(self.scale * log_odds(prob) + self.bias)))
         return calibrated
 
 
@@ -63,7 +63,7 @@ def decide(label: NDArray[np.int8], prob: ArrayLike, case: NDArray[np.str_]) -> 
 
     weight = case_weights(case)
     # C is the inverse of the penalty: with 28,000 patches and two parameters, 1e6 is none.
-    fit = LogisticRegression(C=1e6).fit(_log_odds(prob)[:, None], label, sample_weight=weight)
+    fit = LogisticRegression(C=1e6).fit(log_odds(prob)[:, None], label, sample_weight=weight)
     calibration = Calibration(float(fit.coef_[0, 0]), float(fit.intercept_[0]))
     if calibration.scale <= 0:
         calibration = Calibration(1.0, 0.0)
@@ -77,6 +77,7 @@ def case_weights(case: NDArray[np.str_]) -> NDArray[np.float64]:
     return weight
 
 
-def _log_odds(prob: ArrayLike) -> NDArray[np.float64]:
-    sure = np.clip(np.asarray(prob, dtype=np.float64), _SURE, 1 - _SURE)
-    return np.asarray(np.log(sure / (1 - sure)))
+def log_odds(prob: ArrayLike, sure: float = _SURE) -> NDArray[np.float64]:
+    """``log(p / (1 - p))``, with no probability taken for closer to 0 or 1 than `sure`."""
+    clipped = np.clip(np.asarray(prob, dtype=np.float64), sure, 1 - sure)
+    return np.asarray(np.log(clipped / (1 - clipped)))

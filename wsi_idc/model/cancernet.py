@@ -10,12 +10,21 @@ from wsi_idc.model.backend import keras, own_settings
 layers = keras.layers
 
 
+DROPOUT = 0.5
+"""Share of the dense layer that is left out while training; half as much of each block."""
+
+
 @own_settings()
-def build_cancernet() -> keras.Model:
+def build_cancernet(dropout: float = DROPOUT) -> keras.Model:
     """Build CancerNet with fresh weights.
 
     Three blocks of separable 3x3 convolutions (32; 64, 64; 128, 128, 128 filters), each block closed by
     2x2 max-pooling and dropout, then a dense layer of 256 and a softmax over (no IDC, IDC).
+
+    Parameters
+    ----------
+    dropout : float
+        Share of the dense layer, 0-1, that is left out while training; half of that share of each block.
 
     Returns
     -------
@@ -33,12 +42,12 @@ def build_cancernet() -> keras.Model:
                 layers.SeparableConv2D(filters, 3, padding="same", activation="relu"),
                 layers.BatchNormalization(),
             ]
-        net += [layers.MaxPooling2D(2), layers.Dropout(0.25)]
+        net += [layers.MaxPooling2D(2), layers.Dropout(dropout / 2)]
     net += [
         layers.Flatten(),
         layers.Dense(256, activation="relu"),
         layers.BatchNormalization(),
-        layers.Dropout(0.5),
+        layers.Dropout(dropout),
         layers.Dense(2, activation="softmax", dtype="float32"),
     ]
     return keras.Sequential(net, name="cancernet")

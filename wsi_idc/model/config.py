@@ -13,6 +13,7 @@ from wsi_idc._util.files import write_json
 from wsi_idc.errors import ModelError, printable
 from wsi_idc.geometry import IDC_PATCH, INPUT_PX, PATCH_PX, PatchSpec, plausible_mpp
 from wsi_idc.model.calibration import Calibration
+from wsi_idc.model.neighbourhood import Neighbourhood
 from wsi_idc.model.stain import METHOD, Normalization, Rgb
 
 CLASS_NAMES = ("no_idc", "idc")
@@ -42,6 +43,8 @@ class ModelConfig:
         What the network's probability goes through before it is compared or written.
     normalization : Normalization or None
         What the slide's glass and stain are brought to before the network; None leaves patches as they are.
+    context : Neighbourhood or None
+        What the patches around a patch say of it, as far as that was learned.
     training : dict
         How the weights were made: data fingerprint, cases trained and tuned on, split, seed, epochs, metrics.
     """
@@ -55,6 +58,7 @@ class ModelConfig:
     training: dict[str, Any] = field(default_factory=dict, repr=False)
     patch: PatchSpec = IDC_PATCH
     normalization: Normalization | None = None
+    context: Neighbourhood | None = None
 
     @property
     def trained_on(self) -> tuple[str, ...]:
@@ -87,6 +91,7 @@ class ModelConfig:
             "threshold": self.threshold,
             "calibration": self.calibration and asdict(self.calibration),
             **({} if self.normalization is None else {"normalization": self.normalization.as_dict()}),
+            **({} if self.context is None else {"context": self.context.as_dict()}),
             "training": self.training,
         }
 
@@ -108,6 +113,7 @@ def read_config(path: Path) -> ModelConfig:
             patch=_read_patch(raw),
             calibration=_read_calibration(raw.get("calibration")),
             normalization=_read_normalization(raw.get("normalization")),
+            context=None if raw.get("context") is None else Neighbourhood.from_dict(raw["context"]),
             training=raw.get("training", {}),
         )
         if not isinstance(config.training, dict):

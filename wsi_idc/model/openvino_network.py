@@ -34,7 +34,7 @@ sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 import openvino  # noqa: E402
 
-# The first array it is given makes it look numpy up: two threads that are the first at once wait for each other for ever.
+# With its first array it looks numpy up, and two threads that do so at once wait for each other for ever.
 _ = openvino.Tensor(np.zeros(1, dtype=np.float32)).data
 
 _BATCH = 16

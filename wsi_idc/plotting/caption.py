@@ -7,6 +7,7 @@ from datetime import date
 
 from wsi_idc._version import __version__
 from wsi_idc.model.config import ModelConfig
+from wsi_idc.model.neighbourhood import Context
 from wsi_idc.scoring.cautions import find_cautions
 from wsi_idc.scoring.scores import Scores
 from wsi_idc.source import Caution, MppSource, PatchSource, SourceKind
@@ -31,8 +32,8 @@ class Caption:
         Version of this package.
     date : str
         ISO date of the drawing.
-    context : float or None
-        Sigma of the smoothing over neighbours, where it is on.
+    context : float, "learned" or None
+        What the calls follow of the neighbours: see `Scores.called_in_context`.
     cautions : tuple of Caution
         Why the results must be taken with caution.
     """
@@ -44,7 +45,7 @@ class Caption:
     mpp_source: MppSource
     version: str
     date: str
-    context: float | None = None
+    context: Context = None
     cautions: tuple[Caution, ...] = ()
 
     @property
@@ -69,7 +70,7 @@ class Caption:
         known = " (trained or tuned on this case)" if any(one.code == "trained" for one in self.cautions) else ""
         parts = [f"model {self.model}{known}", f"threshold {threshold_text(threshold)}"]
         if self.context is not None:
-            parts.append(f"context {self.context:g}")
+            parts.append(f"context {context_text(self.context)}")
         parts += [f"wsi-idc {self.version}", self.date]
         return " \N{MIDDLE DOT} ".join(parts)
 
@@ -86,9 +87,14 @@ def make_caption(
         mpp_source=source.mpp_source,
         version=__version__,
         date=date.today().isoformat(),
-        context=scores.context,
+        context=scores.called_in_context,
         cautions=find_cautions(source, model) if cautions is None else cautions,
     )
+
+
+def context_text(context: Context) -> str:
+    """A context as footers name it."""
+    return "off" if context is None else context if isinstance(context, str) else f"{context:g}"
 
 
 def threshold_text(threshold: float) -> str:

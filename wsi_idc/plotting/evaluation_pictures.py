@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from wsi_idc.datasets.labelled import LabelledPatches
 from wsi_idc.evaluation.evaluate import Evaluation
+from wsi_idc.model.neighbourhood import Context
 from wsi_idc.naming import PHANTOM_CASES
-from wsi_idc.plotting.caption import threshold_text
+from wsi_idc.plotting.caption import context_text, threshold_text
 from wsi_idc.plotting.charts import Judged, build_precision_recall, build_reliability, build_roc
 from wsi_idc.plotting.confusion import save_confusion
 from wsi_idc.plotting.contact import MOST, Tile, save_contact_sheet
@@ -29,7 +30,7 @@ def draw_evaluation(
     members: NDArray[np.intp],
     part: str,
     model: str,
-    context: float | None,
+    context: Context,
     folder: Path,
 ) -> None:
     """Write the confusion matrix, the three curves and the contact sheet of the worst errors.
@@ -44,15 +45,15 @@ def draw_evaluation(
         What the cases are, as in "Validation".
     model : str
         Name of the model and the first 8 digits of its hash.
-    context : float or None
-        Sigma of the blur over neighbours, where it is on.
+    context : float, "learned" or None
+        As in `evaluate`.
     folder : Path
         An existing folder.
     """
     metrics, cases = evaluation.metrics, evaluation.cases
     phantom = any(int(case) in PHANTOM_CASES for case in cases)
     heading = f"{part}: {len(cases)} case{'s' if len(cases) > 1 else ''}, {metrics.n:,} patches"
-    model += "" if context is None else f" \N{MIDDLE DOT} context {context:g}"
+    model += "" if context is None else f" \N{MIDDLE DOT} context {context_text(context)}"
     subheading = f"{model} \N{MIDDLE DOT} threshold {threshold_text(metrics.threshold)}"
     save_confusion(metrics, folder / "confusion.png", part, model, phantom=phantom)
     judged = Judged(

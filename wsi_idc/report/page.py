@@ -20,7 +20,7 @@ from markupsafe import Markup
 
 from wsi_idc._version import __version__
 from wsi_idc.evaluation.cohort_metrics import SlideSummary
-from wsi_idc.plotting.caption import PHANTOM, RESEARCH_USE, threshold_text
+from wsi_idc.plotting.caption import PHANTOM, RESEARCH_USE, context_text, threshold_text
 from wsi_idc.plotting.error_map import HATCH_RGB, HATCHED, OUTCOMES
 from wsi_idc.plotting.overlay import LINE_RGB, UNREADABLE_LINE_RGB, UNREADABLE_RGB
 from wsi_idc.plotting.style import colour_table
@@ -168,7 +168,7 @@ def _about(slides: Sequence[Shown], thresholds: Sequence[float]) -> dict[str, An
     return {
         "models": [" ".join(model) for model, _ in models.most_common()],
         "thresholds": [threshold_text(value) for value in thresholds],
-        "contexts": sorted("off" if sigma is None else f"{sigma:g}" for sigma in contexts),
+        "contexts": sorted(map(context_text, contexts)),
         "finished": max((run.finished for run in runs), default=""),
         "versions": sorted({run.version for run in runs}),
         "phantoms": sum(run.kind == "phantom" for run in runs),

@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from wsi_idc.model.calibration import log_odds
+
 REACH = 3.0
 """Neighbours are taken into account up to this many sigmas away."""
 
@@ -39,8 +41,7 @@ def smooth_over_neighbours(
     smooth = np.full(len(prob), np.nan)
     if not len(scored):
         return smooth
-    sure = np.clip(prob[scored], _SURE, 1 - _SURE)
-    odds = np.log(sure / (1 - sure))
+    odds = log_odds(prob[scored], _SURE)
     tree = cKDTree(position[scored])
     first, second = tree.query_pairs(REACH * sigma, output_type="ndarray").T
     distance = np.linalg.norm(tree.data[first] - tree.data[second], axis=1)

@@ -23,6 +23,7 @@ from wsi_idc._util.files import make_folder, remove, remove_unfinished, sync, wr
 from wsi_idc._util.lock import wait_lock
 from wsi_idc._version import __version__
 from wsi_idc.model.config import DEFAULT_BATCH, ModelConfig
+from wsi_idc.model.neighbourhood import LEARNED, Context
 from wsi_idc.model.stain import ESTIMATE, Stain
 from wsi_idc.scoring.cautions import find_cautions
 from wsi_idc.scoring.origins import ORIGINS_FILE, Origin, origin_in, origin_of, tell_origins, told_origins
@@ -30,6 +31,7 @@ from wsi_idc.scoring.score import Scored, score
 from wsi_idc.scoring.scores import (
     CONTEXT_COLUMN,
     DECIMALS,
+    MAX_SIGMA,
     Scores,
     checked_context,
     checked_threshold,
@@ -195,14 +197,14 @@ class SlideRun:
         out: Path,
         *,
         threshold: float | None = None,
-        context: float | None = None,
+        context: Context = None,
         restart: bool = False,
         command: Sequence[str] = (),
     ) -> None:
         self._started = datetime.now(UTC)
         self._source, self._model, self._command = source, model, list(command)
         self.threshold = checked_threshold(threshold, model.config.threshold)
-        self._context = checked_context(context)
+        self._context = checked_context(context, model.config.context)
         self.folder = out / source.slide
         self.tidy()
         self._origin = origin_of(source)
@@ -233,12 +235,8 @@ class SlideRun:
         """Write the table and the figures, if they are not there."""
         labels = self._source.patches.labels
         was = scored.scores
-        same = (
-            self.finished is not None
-            and (was.threshold, was.context) == (self.threshold, self._context)
-            and np.array_equal(was.label, labels)
-        )
-        scores = was if same else was.with_labels(labels).with_context(self._context).with_threshold(self.threshold)
+        scores = self._in_context(was.with_labels(labels).with_threshold(self.threshold))
+        same = self.finished is not None and _same_table(was, scores)
         cautions = find_cautions(self._source, self._model.config, scored.stain)
         result = SlideResult(
             scores,
@@ -261,6 +259,14 @@ class SlideRun:
             if scores.metrics is not None:
                 write_json(self.folder / METRICS_FILE, scores.metrics.as_dict())
         return result
+
+    def _in_context(self, scores: Scores) -> Scores:
+        """The scores with the context that is asked for, else beside the one that the model has learned."""
+        learned = self._model.config.context
+        if learned is None or not (self._context is None or self._context == LEARNED):
+            return scores.with_context(None if self._context == LEARNED else self._context)
+        x, y = (self._source.patch.um / mpp for mpp in self._source.mpp)
+        return scores.with_neighbourhood(learned, (x, y), follow=self._context == LEARNED)
 
     def unseal(self) -> None:
         """Say that the folder changes, and what its mosaics were made from, which nothing else says then."""
@@ -292,7 +298,7 @@ def score_into(
     out: str | Path,
     *,
     threshold: float | None = None,
-    context: float | None = None,
+    context: Context = None,
     batch_size: int = DEFAULT_BATCH,
     restart: bool = False,
     command: Sequence[str] = (),
@@ -309,8 +315,8 @@ def score_into(
     source, model, threshold, batch_size, on_patches
         As in `score`; `on_patches` is told of all patches at once when nothing had to be scored.
     out : Path
-    context : float, optional
-        Sigma of the blur over neighbours that the calls follow: see `Scores.with_context`.
+    context : float or "learned", optional
+        What the calls follow: sigma, in patches, of a blur over neighbours, or what the model has learned of them.
     restart : bool
         Score again whatever is there.
     command : sequence of str
@@ -345,6 +351,29 @@ def read_run(folder: Path) -> dict[str, Any]:
     return run
 
 
+def context_in(run: dict[str, Any]) -> tuple[Context, bool]:
+    """The context in ``run.json``, and whether calls follow it; one of `UNSOUND` where that cannot be."""
+    context, follows = run["context"], run["pred_follows"]
+    if follows not in ("prob_idc", CONTEXT_COLUMN) or (context is None and follows == CONTEXT_COLUMN):
+        raise ValueError(f"calls cannot follow {follows!r} with a context of {context!r}")
+    if context not in (None, LEARNED):
+        context = float(context)
+        if not 0 < context <= MAX_SIGMA:
+            raise ValueError(f"there is no context of {context}")
+    return context, follows == CONTEXT_COLUMN
+
+
+def _same_table(was: Scores, now: Scores) -> bool:
+    """Whether two scores of the same probabilities are written alike."""
+    if (was.threshold, was.context, was.follows_context) != (now.threshold, now.context, now.follows_context):
+        return False
+    before, after = was.prob_idc_context, now.prob_idc_context
+    alike = before is after or (
+        before is not None and after is not None and np.array_equal(before, after, equal_nan=True)
+    )
+    return alike and np.array_equal(was.label, now.label)
+
+
 def _origins(folder: Path) -> dict[str, Origin | None]:
     """What the mosaics in a folder were made from; None where nothing says so."""
     sealed: Origin | None = None
@@ -360,7 +389,7 @@ def _finished(folder: Path, slide: str, key: str) -> tuple[Scored | None, dict[s
         run = read_run(folder)
         if run["key"] != key:
             return None, {}
-        scores = read_scores(folder / SCORES_FILE, slide, float(run["model"]["threshold"]), run["context"])
+        scores = read_scores(folder / SCORES_FILE, slide, float(run["model"]["threshold"]), *context_in(run))
         stain = None if run["stain"] is None else Stain.from_dict(run)
         problems = tuple(Problem(**problem) for problem in run["problems"]["unreadable"])
         known = math.isfinite(run["seconds"]) and isinstance(run["software"], dict)
@@ -411,7 +440,7 @@ def _provenance(
         **({"glass": None, "stain": None} if result.stain is None else result.stain.as_dict()),
         "cautions": [{"code": one.code, "sentence": one.sentence} for one in result.cautions],
         "context": scores.context,
-        "pred_follows": "prob_idc" if scores.context is None else CONTEXT_COLUMN,
+        "pred_follows": scores.prob_column,
         "patches": {"total": len(scores), "scored": readable, "unreadable": len(scores) - readable},
         "labels": result.labels,
         "problems": {

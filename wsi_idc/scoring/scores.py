@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from wsi_idc._util.files import replacing_text
 from wsi_idc.errors import OptionError
 from wsi_idc.metrics import Metrics, compute_metrics
+from wsi_idc.model.neighbourhood import LEARNED, Context, Neighbourhood
 from wsi_idc.scoring.context import smooth_over_neighbours
 from wsi_idc.source import UNKNOWN, Patch, Patches
 
@@ -53,10 +54,12 @@ class Scores:
         1 for IDC, 0 for none, -1 where unknown.
     threshold : float
         A patch is called IDC where its probability, ``prob``, is at least this.
-    context : float or None
-        Sigma, in patches, of the blur over scored neighbours that ``prob_idc_context`` comes from.
+    context : float, "learned" or None
+        Where ``prob_idc_context`` comes from: sigma, in patches, of a blur over scored neighbours, or the model.
     prob_idc_context : ndarray of float64, shape (n,), or None
         As written, to 6 decimals; None without `context`.
+    follows_context : bool
+        Whether calls follow ``prob_idc_context`` rather than ``prob_idc``.
     """
 
     slide: str
@@ -68,8 +71,9 @@ class Scores:
     prob_idc: NDArray[np.float64]
     label: NDArray[np.int8]
     threshold: float
-    context: float | None = None
+    context: Context = None
     prob_idc_context: NDArray[np.float64] | None = None
+    follows_context: bool = False
 
     def __len__(self) -> int:
         return len(self.minx)
@@ -114,8 +118,19 @@ class Scores:
 
     @property
     def prob(self) -> NDArray[np.float64]:
-        """The probability that calls, figures and pictures follow: with context where that is on."""
-        return self.prob_idc if self.prob_idc_context is None else self.prob_idc_context
+        """The probability that calls, figures and pictures follow."""
+        followed = self.prob_idc_context if self.follows_context else None
+        return self.prob_idc if followed is None else followed
+
+    @property
+    def called_in_context(self) -> Context:
+        """The context that calls follow, if any."""
+        return self.context if self.follows_context else None
+
+    @property
+    def prob_column(self) -> str:
+        """The column of ``scores.csv`` that calls follow."""
+        return CONTEXT_COLUMN if self.follows_context else "prob_idc"
 
     @cached_property
     def pred(self) -> NDArray[np.bool_]:
@@ -156,13 +171,28 @@ class Scores:
         return replace(self, label=label)
 
     def with_context(self, sigma: float | None) -> Scores:
-        """The same probabilities, blurred over the neighbours or, with None, not."""
+        """The same probabilities, called as blurred over the neighbours or, with None, as they are."""
         if sigma is None:
-            return replace(self, context=None, prob_idc_context=None)
+            return replace(self, context=None, prob_idc_context=None, follows_context=False)
         side = max(int(self.width.max(initial=1)), 1), max(int(self.height.max(initial=1)), 1)
         position = np.column_stack([self.minx / side[0], self.miny / side[1]])
         blurred = np.round(smooth_over_neighbours(position, self.prob_idc, sigma), DECIMALS)
-        return replace(self, context=sigma, prob_idc_context=blurred)
+        return replace(self, context=sigma, prob_idc_context=blurred, follows_context=True)
+
+    def with_neighbourhood(self, learned: Neighbourhood, pitch: tuple[float, float], *, follow: bool = False) -> Scores:
+        """The same probabilities beside those that the model infers with the neighbours.
+
+        Parameters
+        ----------
+        learned : Neighbourhood
+        pitch : tuple of float
+            From patch to patch in x and y, in pixels of level 0.
+        follow : bool
+            Whether calls follow them.
+        """
+        position = np.rint(np.column_stack([self.minx / pitch[0], self.miny / pitch[1]])).astype(np.int64)
+        inferred = np.round(learned.apply(position, self.prob_idc), DECIMALS)
+        return replace(self, context=LEARNED, prob_idc_context=inferred, follows_context=follow)
 
 
 def checked_threshold(threshold: float | None, default: float) -> float:
@@ -173,13 +203,17 @@ def checked_threshold(threshold: float | None, default: float) -> float:
     return chosen
 
 
-def checked_context(sigma: float | None) -> float | None:
-    """The sigma itself; OptionError where there is no Gaussian of that width."""
-    if sigma is not None and not 0 < sigma <= MAX_SIGMA:
+def checked_context(context: Context, learned: Neighbourhood | None) -> Context:
+    """The context itself; OptionError where there is no Gaussian of that width, or the model has learned none."""
+    if context == LEARNED:
+        if learned is None:
+            raise OptionError("The model has learned no context: give a sigma, or a model with one.")
+    elif context is not None and not (isinstance(context, int | float) and 0 < context <= MAX_SIGMA):
         raise OptionError(
-            f"A context of {sigma} patches cannot be used: choose a sigma above 0, at most {MAX_SIGMA:g}."
+            f"A context of {context} patches cannot be used: choose a sigma above 0, at most {MAX_SIGMA:g}, or "
+            f"{LEARNED}."
         )
-    return sigma
+    return context
 
 
 def make_scores(slide: str, patches: Sequence[Patch], probs: NDArray[np.float32], threshold: float) -> Scores:
@@ -224,7 +258,9 @@ def _written(prob: NDArray[np.float64]) -> list[str]:
     return ["" if value != value else f"{value:.{DECIMALS}f}" for value in prob.tolist()]
 
 
-def read_scores(path: Path, slide: str, threshold: float, context: float | None = None) -> Scores:
+def read_scores(
+    path: Path, slide: str, threshold: float, context: Context = None, follows_context: bool = True
+) -> Scores:
     """Read ``scores.csv`` back; ValueError where it is not whole, or was written with another threshold or context."""
     with path.open(newline="", encoding="utf-8") as file:
         rows = csv.reader(file)
@@ -241,7 +277,9 @@ def read_scores(path: Path, slide: str, threshold: float, context: float | None 
         np.array([float(cell or "nan") for cell in column[name]]) for name in (*COLUMNS[4:6], *columns[len(COLUMNS) :])
     )
     label = np.array([int(cell) if cell else UNKNOWN for cell in column["label"]], dtype=np.int8)
-    scores = Scores(slide, minx, miny, width, height, no_idc, idc, label, threshold, context, *blurred)
+    in_context = blurred[0] if blurred else None
+    follows = in_context is not None and follows_context
+    scores = Scores(slide, minx, miny, width, height, no_idc, idc, label, threshold, context, in_context, follows)
     if [cell == "1" for cell in column["pred"]] != scores.pred.tolist():
         raise ValueError(f"{path} was called at another threshold than {threshold}")
     return scores

@@ -23,11 +23,12 @@ from wsi_idc.geometry import PATCH_PX
 from wsi_idc.metrics import Metrics, compute_metrics
 from wsi_idc.model.backend import keras, own_settings
 from wsi_idc.model.calibration import Decision, decide
-from wsi_idc.model.cancernet import build_cancernet
+from wsi_idc.model.cancernet import DROPOUT, build_cancernet
 from wsi_idc.model.case_stains import CaseStains
 from wsi_idc.model.classifier import find_model
 from wsi_idc.model.config import ModelConfig, file_sha256
 from wsi_idc.model.keras_network import load_keras, predict
+from wsi_idc.model.neighbourhood import Neighbourhood, fit_neighbourhood
 from wsi_idc.model.stain import Normalization
 from wsi_idc.splits import PARTS, Split, SplitName
 from wsi_idc.training.augment import Augment, Jitter
@@ -93,6 +94,8 @@ class Recipe:
         Weights to go on from; by default fresh ones.
     new_head : bool
         With `start`, its last layer is made afresh.
+    dropout : float
+        As in `build_cancernet`.
     patience : int
         Epochs without a better validation AUC after which training stops.
     patches_per_case : int, optional
@@ -113,6 +116,7 @@ class Recipe:
     epochs: int = 30
     batch_size: int = 64
     learning_rate: float = LEARNING_RATE
+    dropout: float = DROPOUT
     patience: int = 15
     patches_per_case: int | None = None
     averaging: float = 0.1
@@ -208,6 +212,7 @@ def train(
         trained,
         decision,
         recipe.normalization,
+        learned_context(data, tunes, calibrated),
         {
             **provenance(data, recipe, trained, train=trains, val=tunes, test=tests),
             "best_epoch": best_epoch(trained.history).epoch,
@@ -331,7 +336,7 @@ class _Run:
         }
         plan = json.loads(json.dumps(plan))
         keras.utils.set_random_seed(self.recipe.seed)
-        self.network = build_cancernet()
+        self.network = build_cancernet(self.recipe.dropout)
         if self.recipe.start is not None:
             _go_on_from(self.recipe.start.path, self.network, self.recipe.new_head)
         self.augment = Augment(self.recipe.seed, self.recipe.jitter)
@@ -501,8 +506,17 @@ def kept_predictions(
     return _predict(keras.models.load_model(trained.model, compile=False), data, rows, stains)
 
 
+def learned_context(data: LabelledPatches, rows: NDArray[np.intp], prob: NDArray[np.float64]) -> Neighbourhood | None:
+    """What neighbours say of a patch, from calibrated probabilities of rows that did not train."""
+    return fit_neighbourhood(data.case[rows], data.position[rows] // PATCH_PX, prob, data.label[rows])
+
+
 def write_config(
-    trained: Trained, decision: Decision, normalization: Normalization | None, training: dict[str, Any]
+    trained: Trained,
+    decision: Decision,
+    normalization: Normalization | None,
+    context: Neighbourhood | None,
+    training: dict[str, Any],
 ) -> None:
     """Write the ``.json`` beside the weights."""
     config = ModelConfig(
@@ -511,6 +525,7 @@ def write_config(
         threshold=decision.threshold,
         calibration=decision.calibration,
         normalization=normalization,
+        context=context,
         version=__version__,
         training=training,
     )

@@ -25,6 +25,7 @@ from wsi_idc.training.fitting import (
     doubts,
     fit,
     kept_predictions,
+    learned_context,
     provenance,
     write_config,
 )
@@ -100,6 +101,7 @@ def cross_fit(
             made[k],
             decisions[k],
             recipe.normalization,
+            learned_context(data, trains, decisions[k].calibration.apply(raw[trains])),
             {
                 **provenance(data, recipe, made[k], train=trains, held_out=held),
                 "fold": k,
@@ -115,6 +117,7 @@ def cross_fit(
         final,
         decision,
         recipe.normalization,
+        learned_context(data, used, decision.calibration.apply(raw[used])),
         {
             **provenance(data, recipe, final, train=used, val=used[:0], test=tests),
             "folds": folds,

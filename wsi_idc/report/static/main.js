@@ -3,6 +3,7 @@
 (() => {
   const { data, byId, gallery, viewer } = wsiIdc;
   const MARK = "#slide=";
+  const CONTEXTS = { null: "off", learned: "learned; probabilities are those with the neighbours" };
   const title = document.title;
   const waiting = new Map();
   let open = null;
@@ -100,7 +101,7 @@
     const facts = [
       ["Model", slide.model],
       ["Threshold", `${wsiIdc.thresholdText(slide.threshold)} in the run`],
-      ["Context", slide.context === null ? "off" : `sigma ${slide.context} patches; probabilities are blurred`],
+      ["Context", CONTEXTS[slide.context] ?? `sigma ${slide.context} patches; probabilities are blurred`],
       ["Scale", `${[...new Set(slide.mpp.map((of) => Number(of.toFixed(4))))].join(" × ")} µm/px${slide.nominal ? " (nominal)" : ""}`],
       ["Unreadable", `${wsiIdc.count(slide.figures.unreadable)} of ${wsiIdc.count(slide.figures.patches)} patches`],
       ["Scored", `${slide.finished.replace("T", " ").replace("+00:00", " UTC")}, wsi-idc ${slide.version}`],
