@@ -1,8 +1,8 @@
 """What the learned neighbourhood gains on whole cases, and what it does to small foci.
 
-``python benchmarks/neighbourhood.py DATA [--model FILE] [--write]``: the whole cases of the published validation list, 8863
-and 14082. A validation case is inferred by what the others taught, the other two by
-what all validation cases taught. ``--write`` puts that into the model's ``.json``.
+``python benchmarks/neighbourhood.py DATA [--model FILE] [--write]``: whole cases of the published validation list, 8863
+and 14082. A validation case is inferred by what the others taught, the other two by what all of them taught.
+``--write`` puts that into the model's ``.json``.
 """
 
 from __future__ import annotations

@@ -268,6 +268,12 @@ class PatchSource(SlideFacts, Protocol):
         None where there are only the patches.
         """
 
+    def close_up(self, center: tuple[float, float], side_um: float, side_px: int) -> NDArray[np.uint8] | None:
+        """A square of the slide around x and y in pixels of level 0, shape (side_px, side_px, 3).
+
+        Near an edge it is moved inwards. None where there are only the patches.
+        """
+
     @property
     def mosaic_px(self) -> tuple[int, int]:
         """Width and height of the slide at the scale of its patches."""

@@ -43,6 +43,9 @@ class MadeSource:
     def picture(self, factor: int) -> None:
         """There are only the patches."""
 
+    def close_up(self, center: tuple[float, float], side_um: float, side_px: int) -> None:
+        """There are only the patches."""
+
     def read(self, start: int, stop: int) -> Block:
         patches = self.patches[start:stop]
         pixels = np.full((len(patches), 50, 50, 3), 255, dtype=np.uint8)

@@ -62,6 +62,9 @@ class Case(Closable, ABC):
     def picture(self, factor: int) -> None:
         """There are only the patches."""
 
+    def close_up(self, center: tuple[float, float], side_um: float, side_px: int) -> None:
+        """There are only the patches."""
+
     @property
     def mosaic_px(self) -> tuple[int, int]:
         """Width and height at the scale of the patches."""

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.patheffects import withStroke
 
 from wsi_idc.metrics import Metrics
 from wsi_idc.plotting.caption import Caption, threshold_text
+from wsi_idc.plotting.close_ups import CloseUp
 from wsi_idc.plotting.confusion import draw_confusion
 from wsi_idc.plotting.error_map import HATCH_RGB, HATCHED, OUTCOMES, outcome_colour, outcomes
-from wsi_idc.plotting.layout import Box
+from wsi_idc.plotting.image_ops import resize
+from wsi_idc.plotting.layout import CLOSE_UP_TITLE, Box
 from wsi_idc.plotting.overlay import LINE_RGB, bar_colours, crossed_tile
 from wsi_idc.plotting.page import FRAME, INK, QUIET, Page
 from wsi_idc.plotting.style import Style
@@ -30,6 +34,9 @@ _WIDE_HEADING = 2.7
 
 _LEAST_BAR_IN = 1.0
 """The scale bar may grow to this even where the panel is narrower."""
+
+CLOSE_UP_LETTERS = "abcdef"
+MOST_CLOSE_UPS = len(CLOSE_UP_LETTERS)
 
 _DASHES = 7
 """Dashes and gaps along a swatch."""
@@ -51,6 +58,36 @@ def round_length(at_most: float) -> float:
     """The largest of 1, 2, 5 times a power of ten that is not longer."""
     power = 10.0 ** math.floor(math.log10(at_most))
     return max(step * power for step in (1, 2, 5) if step * power <= at_most * (1 + 1e-9))
+
+
+def draw_close_ups(page: Page, strip: Box, close_ups: Sequence[CloseUp]) -> None:
+    """Draw close-ups in a row, each with its letter, its reason and its probability, and one scale bar for all."""
+    if not close_ups:
+        return
+    side = strip.height - CLOSE_UP_TITLE
+    pitch = (strip.width - side) / (MOST_CLOSE_UPS - 1)
+    for letter, close_up, i in zip(CLOSE_UP_LETTERS, close_ups, range(MOST_CLOSE_UPS), strict=False):
+        x, y = strip.x + i * pitch, strip.y + CLOSE_UP_TITLE
+        told = page.text(x, y - 0.2, letter, size=_TEXT, weight="bold")
+        page.text(x + page.width_of(told) + 0.06, y - 0.2, close_up.title, size=8, room=pitch - 0.2)
+        page.text(x, y - 0.06, f"probability {close_up.prob:.2f}", size=8, color=QUIET)
+        side_px = round(side * page.dpi)
+        page.picture(x, y, resize(close_up.pixels, side_px, side_px))
+    length_um = round_length(close_ups[0].side_um * 0.4)
+    width = side * length_um / close_ups[0].side_um
+    x, y = strip.x + 0.06, strip.y + CLOSE_UP_TITLE + side - 0.12
+    page.rectangle(x - 0.03, y - 0.17, max(width, 0.45) + 0.06, 0.25, facecolor="white")
+    page.rectangle(x, y, width, 0.04, facecolor=INK)
+    page.text(x, y - 0.04, f"{length_um:g} µm", size=8)
+
+
+def mark_close_ups(page: Page, panel: Box, close_ups: Sequence[CloseUp], size_l0: tuple[int, int]) -> None:
+    """Say on the first panel where the close-ups lie."""
+    halo = [withStroke(linewidth=2.2, foreground="white")]
+    for letter, close_up in zip(CLOSE_UP_LETTERS, close_ups, strict=False):
+        x = panel.x + panel.width * close_up.center[0] / size_l0[0]
+        y = panel.y + panel.height * close_up.center[1] / size_l0[1]
+        page.text(x, y + 0.045, letter, size=_TEXT, weight="bold", ha="center", path_effects=halo)
 
 
 def draw_key(page: Page, box: Box, scores: Scores, style: Style, tissue_grey: float) -> None:

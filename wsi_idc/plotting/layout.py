@@ -4,6 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+
+@dataclass(frozen=True)
+class Box:
+    """A place on the page, from its upper left corner, in inches."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+
 PAGE_W, PAGE_H = 11.69, 8.27
 """A4 landscape."""
 
@@ -22,6 +33,12 @@ SCALE = 0.34
 WIDTH, HEIGHT = PAGE_W - 2 * MARGIN, PAGE_H - HEADER - FOOTER
 """What lies between header, footer and margins."""
 
+CLOSE_UP_TITLE = 0.36
+STRIP = Box(MARGIN, PAGE_H - FOOTER + GAP / 2, WIDTH, 1.5 + CLOSE_UP_TITLE)
+"""Close-ups, with two lines over each. A sheet with some is higher by `STRIP_H`; all else stands where it stood."""
+
+STRIP_H = STRIP.height + GAP
+
 _BETWEEN, _BETWEEN_GROWTH = 0.1, 0.4
 _INFO_H, _INFO_H_UNLABELLED, _INFO_GROWTH = 2.35, 1.85, 0.55
 _INFO_W = 3.8
@@ -39,16 +56,6 @@ _MATRIX_SHARE = 0.46
 
 _WORTH_CHANGING = 1.15
 """Panels side by side over a row of information is what readers know; another order must gain this much."""
-
-
-@dataclass(frozen=True)
-class Box:
-    """A place on the page, from its upper left corner, in inches."""
-
-    x: float
-    y: float
-    width: float
-    height: float
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from wsi_idc.plotting.blocks import draw_figures, draw_key, draw_matrix, draw_scale_bar
+from wsi_idc.plotting.blocks import (
+    draw_close_ups,
+    draw_figures,
+    draw_key,
+    draw_matrix,
+    draw_scale_bar,
+    mark_close_ups,
+)
 from wsi_idc.plotting.caption import PHANTOM, RESEARCH_USE, Caption
+from wsi_idc.plotting.close_ups import CloseUp
 from wsi_idc.plotting.error_map import paint_agreement
 from wsi_idc.plotting.image_ops import place_boxes, resize
-from wsi_idc.plotting.layout import MARGIN, PAGE_H, PAGE_W, Layout, plan_sheet
+from wsi_idc.plotting.layout import MARGIN, PAGE_H, PAGE_W, STRIP, STRIP_H, Layout, plan_sheet
 from wsi_idc.plotting.mosaic import Mosaic
 from wsi_idc.plotting.overlay import mean_grey, paint_probability
 from wsi_idc.plotting.page import QUIET, Page, house_style, save_page
@@ -32,8 +41,15 @@ _LINE_IN = 0.01
 """Width of the outlines: a quarter of a millimetre."""
 
 
-def draw_sheet(mosaic: Mosaic, scores: Scores, caption: Caption, style: Style, path: str | Path) -> None:
-    """Write the sheet of one slide as a PNG of A4 landscape size, whole or not at all.
+def draw_sheet(
+    mosaic: Mosaic,
+    scores: Scores,
+    caption: Caption,
+    style: Style,
+    path: str | Path,
+    close_ups: Sequence[CloseUp] = (),
+) -> None:
+    """Write the sheet of one slide as a PNG of A4 landscape size, higher with close-ups, atomically.
 
     Parameters
     ----------
@@ -44,19 +60,25 @@ def draw_sheet(mosaic: Mosaic, scores: Scores, caption: Caption, style: Style, p
     caption : Caption
     style : Style
     path : Path
+    close_ups : sequence of CloseUp
+        At most six, for a strip at the bottom: see `take_close_ups`.
     """
-    save_page(Path(path), compose_sheet(mosaic, scores, caption, style))
+    save_page(Path(path), compose_sheet(mosaic, scores, caption, style, close_ups))
 
 
-def build_sheet(mosaic: Mosaic, scores: Scores, caption: Caption, style: Style) -> Figure:
+def build_sheet(
+    mosaic: Mosaic, scores: Scores, caption: Caption, style: Style, close_ups: Sequence[CloseUp] = ()
+) -> Figure:
     """The sheet as a Matplotlib figure, not yet written."""
-    return compose_sheet(mosaic, scores, caption, style).figure
+    return compose_sheet(mosaic, scores, caption, style, close_ups).figure
 
 
 @house_style()
-def compose_sheet(mosaic: Mosaic, scores: Scores, caption: Caption, style: Style) -> Page:
+def compose_sheet(
+    mosaic: Mosaic, scores: Scores, caption: Caption, style: Style, close_ups: Sequence[CloseUp] = ()
+) -> Page:
     """Put the sheet together: header, panels at one scale, key, confusion matrix, figures and footer."""
-    page = Page(PAGE_W, PAGE_H, style.dpi)
+    page = Page(PAGE_W, PAGE_H + (STRIP_H if close_ups else 0), style.dpi)
     height_px, width_px = mosaic.pixels.shape[:2]
     mpp_x, mpp_y = mosaic.mpp
     extent_mm = (width_px * mpp_x / 1000, height_px * mpp_y / 1000)
@@ -64,6 +86,8 @@ def compose_sheet(mosaic: Mosaic, scores: Scores, caption: Caption, style: Style
     layout = plan_sheet(extent_mm, largest, labelled=scores.metrics is not None)
     _draw_header(page, caption)
     grey = _draw_panels(page, layout, mosaic, scores, style)
+    draw_close_ups(page, STRIP, close_ups)
+    mark_close_ups(page, layout.panels[0], close_ups, mosaic.size_l0)
     inch_per_mm = layout.panels[0].width / extent_mm[0]
     draw_scale_bar(page, layout.scale_bar, inch_per_mm, layout.panels[0].width, caption)
     draw_key(page, layout.key, scores, style, grey)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsi_idc.plotting.caption import Caption
+from wsi_idc.plotting.close_ups import take_close_ups
 from wsi_idc.plotting.confusion import save_confusion
 from wsi_idc.plotting.image_ops import resize, save_png
 from wsi_idc.plotting.mosaic import rebuild_mosaic
@@ -72,5 +73,5 @@ def draw_all(source: PatchSource, scores: Scores, caption: Caption, style: Style
         small = resize(mosaic.pixels, max(1, round(width_px / reduction)), max(1, round(height_px / reduction)))
         save_picture(tissue, show_tissue(small, mosaic.tissue), caption.kind)
     sheet = folder / SHEET_FILE
-    draw_sheet(mosaic, scores, caption, style, sheet)
+    draw_sheet(mosaic, scores, caption, style, sheet, take_close_ups(source, scores))
     return sheet

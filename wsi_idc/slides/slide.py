@@ -309,6 +309,20 @@ class Slide(Closable):
         across, down = (edge.astype(np.float64) for edge in edges)
         return self._picture(across, down).pixels
 
+    def close_up(self, center: tuple[float, float], side_um: float, side_px: int) -> NDArray[np.uint8]:
+        """A square of the slide around x and y in pixels of level 0, shape (side_px, side_px, 3).
+
+        Near an edge it is moved inwards, and what lies beyond a slide that is smaller has the background's colour, as
+        what cannot be read.
+        """
+        across, down = (
+            min(max(middle - side / 2, 0.0), max(length - side, 0.0)) + np.linspace(0, side, side_px + 1)
+            for middle, length, side in zip(
+                center, self.size_px, (side_um / self.mpp[0], side_um / self.mpp[1]), strict=True
+            )
+        )
+        return self._picture(across, down).pixels
+
     def _picture(self, across: NDArray[np.float64], down: NDArray[np.float64], finer: float = 1.0) -> _Picture:
         """What lies between these edges in pixels of level 0, read in strips and around damage."""
         height, width = len(down) - 1, len(across) - 1
