@@ -34,8 +34,8 @@ class Compared:
 
     Attributes
     ----------
-    title : str
-        The slide.
+    title, case : str
+        The slide, and its short name for the footer.
     names : tuple of str
         The two results folders, as the user called them.
     models : tuple of str
@@ -52,6 +52,7 @@ class Compared:
     """
 
     title: str
+    case: str
     names: tuple[str, str]
     models: tuple[str, str]
     mpp: tuple[float, float]
@@ -125,7 +126,8 @@ def compose_difference(
         page.picture(left, _TOP, picture)
     _draw_scale(page, _TOP + height_px / page.dpi + 0.14, inch_per_mm, about.nominal)
     grey = mean_grey(ground, boxes[0], scores[0])
-    top = page.height - _FOOT - _KEY + 0.35
+    # Below panels that are lower than the page, the key stands close to them.
+    top = min(page.height - _FOOT - _KEY + 0.35, _TOP + height_px / page.dpi + 0.85)
     marks = [(of.threshold, threshold_text(of.threshold)) for of in scores]
     for left, mark in zip(lefts, marks, strict=False):
         colours = style.opacity * colour_table(style.colormap) + (1 - style.opacity) * grey
@@ -134,7 +136,7 @@ def compose_difference(
     notes = (
         "outline: called IDC by A",
         "outline: called IDC by B",
-        "lines: called IDC by A (dashed), by B (solid)",
+        "outline: called IDC by B; dashed: by A alone",
     )
     for left, note in zip(lefts, notes, strict=True):
         page.text(left, top + 0.58, note, size=_TEXT, color=QUIET)
@@ -161,8 +163,8 @@ def paint_difference(
     rows = np.rint((np.nan_to_num(difference) + 1) / 2 * (len(colours) - 1)).astype(int)
     for i, where in boxes.slices(known):
         painted[where] = np.rint((1 - _OPACITY) * (ground[where] @ LUMA)[..., None] + colours[rows[i]])
+    draw_outline(painted, boxes, first.pred & known & ~second_calls, known, line_px, dash_px=max(3, 4 * line_px))
     draw_outline(painted, boxes, second_calls & known, known, line_px)
-    draw_outline(painted, boxes, first.pred & known, known, line_px, dash_px=max(3, 4 * line_px))
     mark_unreadable(painted, boxes, first)
     return painted
 
@@ -225,5 +227,11 @@ def _draw_footer(page: Page, scores: tuple[Scores, Scores], about: Compared) -> 
         + (f", context {of.context:g}" if of.context is not None else "")
         for letter, model, of in zip("AB", about.models, scores, strict=True)
     ]
-    page.text(MARGIN, line + 0.18, dot.join([*parts, f"wsi-idc {__version__}", about.date]), color=QUIET, room=room)
+    page.text(
+        MARGIN,
+        line + 0.18,
+        dot.join([about.case, *parts, f"wsi-idc {__version__}", about.date]),
+        color=QUIET,
+        room=room,
+    )
     page.text(MARGIN, line + 0.36, RESEARCH_USE, size=9, weight="bold")

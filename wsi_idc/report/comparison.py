@@ -144,6 +144,7 @@ def _about(first: Run, second: Run, pair: Pair, names: tuple[str, str]) -> Compa
         told += f", mean |difference| {np.abs(pair.second - pair.first).mean():.3f}"
     return Compared(
         models[0].title,
+        models[0].case,
         (f"A ({names[0]})", f"B ({names[1]})"),
         (models[0].model, models[1].model),
         first.mpp,
