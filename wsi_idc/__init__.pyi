@@ -18,6 +18,7 @@ from wsi_idc.export.slide_image import write_mosaic_tiff as write_mosaic_tiff
 from wsi_idc.geometry import PatchSpec as PatchSpec
 from wsi_idc.metrics import Metrics as Metrics
 from wsi_idc.model.case_stains import CaseStains as CaseStains
+from wsi_idc.model.case_stains import StainedPatches as StainedPatches
 from wsi_idc.model.classifier import Classifier as Classifier
 from wsi_idc.model.classifier import load_model as load_model
 from wsi_idc.model.config import ModelConfig as ModelConfig
@@ -33,6 +34,12 @@ from wsi_idc.plotting.mosaic import rebuild_mosaic as rebuild_mosaic
 from wsi_idc.plotting.sheet import draw_sheet as draw_sheet
 from wsi_idc.plotting.style import Style as Style
 from wsi_idc.report import write_report as write_report
+from wsi_idc.report.comparison import compare as compare
+from wsi_idc.report.worklist import write_review as write_review
+from wsi_idc.scoring.corrected import load_corrected as load_corrected
+from wsi_idc.scoring.corrections import Correction as Correction
+from wsi_idc.scoring.corrections import read_corrections as read_corrections
+from wsi_idc.scoring.corrections import write_corrections as write_corrections
 from wsi_idc.scoring.handles import SlideOptions as SlideOptions
 from wsi_idc.scoring.results import SlideResult as SlideResult
 from wsi_idc.scoring.results import score_into as score_into
@@ -49,3 +56,4 @@ from wsi_idc.training.fitting import Recipe as Recipe
 from wsi_idc.training.fitting import StartingModel as StartingModel
 from wsi_idc.training.fitting import Trained as Trained
 from wsi_idc.training.fitting import train as train
+from wsi_idc.training.tuning import train_on_corrections as train_on_corrections

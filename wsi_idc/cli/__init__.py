@@ -27,6 +27,8 @@ COMMANDS = {
     "train": "Train CancerNet on labelled patches.",
     "evaluate": "Score a part of a split: figures with intervals over cases, curves, the worst errors.",
     "report": "Make one page over a results folder, to look through and zoom into.",
+    "review": "List what is worth a look, over all slides of a results folder.",
+    "compare": "Compare two results folders of the same slides.",
     "phantom": "Paint a synthetic data set.",
     "download": "Fetch the IDC set from Kaggle.",
     "info": "Show versions, devices, model and data.",

@@ -6,12 +6,18 @@ import math
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from wsi_idc.cli import DONE, options
 from wsi_idc.errors import OutputError
 from wsi_idc.splits import SPLIT_NAMES, SplitName
+
+if TYPE_CHECKING:
+    from wsi_idc.model.case_stains import StainedPatches
+    from wsi_idc.model.stain import Normalization
+    from wsi_idc.training.fitting import Epoch
 
 
 @click.command("train")
@@ -51,12 +57,20 @@ from wsi_idc.splits import SPLIT_NAMES, SplitName
     metavar="MODEL",
     help="Go on from the weights of a .keras file, with its normalization.",
 )
+@click.option(
+    "--corrections",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="With --from: learn from the corrected patches of the slides of a results folder. With --data they are a "
+    "quarter of each batch; without, training is on them alone, and threshold and calibration stay the old model's.",
+)
 @click.option("--new-head", is_flag=True, help="With --from: make the last layer afresh.")
 @click.option(
     "--learning-rate",
     type=click.FloatRange(0, 1, min_open=True),
     metavar="RATE",
-    help="Of Adam at the start; it falls along a cosine. [default: 0.003, with --from 0.001]",
+    help="Of Adam at the start; it falls along a cosine. [default: 0.003, with --from 0.001, on corrections alone "
+    "0.0001]",
 )
 @click.option(
     "--dropout",
@@ -78,6 +92,7 @@ def command(
     patches_per_case: int | None,
     folds: int | None,
     start: Path | None,
+    corrections: Path | None,
     new_head: bool,
     learning_rate: float | None,
     dropout: float | None,
@@ -92,8 +107,14 @@ def command(
     from wsi_idc.cli.console import console, list_problems, loading, progress_bar, warn
     from wsi_idc.datasets.opening import open_dataset
 
-    if new_head and start is None:
-        raise click.UsageError("--new-head is for --from.")
+    if (new_head or corrections is not None) and start is None:
+        raise click.UsageError(f"{'--new-head' if new_head else '--corrections'} is for --from.")
+    if corrections is not None and folds:
+        raise click.UsageError("--corrections cannot be used with --folds: train without folds.")
+    if start is not None and corrections is not None and data is None:
+        if new_head or patches_per_case or exclude or extra_train:
+            raise click.UsageError("--new-head, --patches-per-case, --exclude and --extra-train need --data.")
+        return _train_on_corrections(start, corrections, out, seed, epochs, batch_size, learning_rate, resume, quiet)
     excluded = tuple(sorted({case.strip() for case in exclude.split(",") if case.strip()}))
     with open_dataset(data) as dataset:
         dataset.check(excluded)
@@ -104,7 +125,6 @@ def command(
             from wsi_idc.training.fitting import (
                 LEARNING_RATE,
                 TUNING_RATE,
-                Epoch,
                 Recipe,
                 StartingModel,
                 read_history,
@@ -124,6 +144,7 @@ def command(
         cases = recipe.parts.needed(dataset.cases, ["train", "val"])
         with progress_bar("Reading cases", len(cases), quiet, "cases") as bar:
             patches = load_patches(dataset, cases, on_case=lambda done, _: bar.move_to(done))
+    corrected = None if corrections is None else _load_corrected(corrections, recipe.normalization, data, quiet)
     list_problems(patches.problems)
 
     begun: list[str] = []
@@ -134,9 +155,7 @@ def command(
             console.print(f"{name}:")
 
     def show(row: Epoch) -> None:
-        if not quiet:
-            judged = "" if math.isnan(row.val_auc) else f"validation loss {row.val_loss:.4f}, AUC {row.val_auc:.4f}, "
-            console.print(f"Epoch {row.epoch}: loss {row.loss:.4f}, {judged}{row.seconds:.0f} s")
+        _show(row, quiet)
 
     with _alone_in(out), progress_bar("Starting", None, quiet) as bar:
 
@@ -151,7 +170,7 @@ def command(
                 patches, recipe, folds, out, resume=resume, on_training=begin, on_batch=move, on_epoch=show
             )
         else:
-            trained = train(patches, recipe, out, resume=resume, on_batch=move, on_epoch=show)
+            trained = train(patches, recipe, out, resume=resume, corrected=corrected, on_batch=move, on_epoch=show)
         save_history(trained.history, out / "history.png")
         for fold in sorted(out.glob("fold-*/history.csv")) if folds else ():
             save_history(read_history(fold), fold.with_suffix(".png"))
@@ -169,6 +188,78 @@ def command(
             )
         named = "" if data is None else f" --data {data}"
         console.print(f"To test it: wsi-idc evaluate --model {trained.model}{named}", markup=False)
+    return DONE
+
+
+def _show(row: Epoch, quiet: bool) -> None:
+    """Print an epoch in a line."""
+    from wsi_idc.cli.console import console
+
+    if not quiet:
+        judged = "" if math.isnan(row.val_auc) else f"validation loss {row.val_loss:.4f}, AUC {row.val_auc:.4f}, "
+        console.print(f"Epoch {row.epoch}: loss {row.loss:.4f}, {judged}{row.seconds:.0f} s")
+
+
+def _load_corrected(folder: Path, normalization: Normalization | None, data: str | None, quiet: bool) -> StainedPatches:
+    """Read the corrected patches of a results folder, and print what was odd about them."""
+    from wsi_idc.cli.console import list_problems, progress_bar, say
+    from wsi_idc.datasets.opening import locate_data
+    from wsi_idc.scoring.corrected import load_corrected
+
+    with progress_bar("Reading corrected patches", None, quiet, "slides") as bar:
+        place = None if data is None else locate_data(data)
+        corrected = load_corrected(
+            folder, normalization, data=place, on_slide=lambda done, total: bar.show("Reading slides", done, total)
+        )
+    list_problems(corrected.patches.problems)
+    if not quiet:
+        slides = len(corrected.slides)
+        say(f"{len(corrected):,} corrected patches of {slides:,} {'slide' if slides == 1 else 'slides'}")
+    return corrected
+
+
+def _train_on_corrections(
+    start: Path,
+    corrections: Path,
+    out: Path,
+    seed: int,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float | None,
+    resume: bool,
+    quiet: bool,
+) -> int:
+    """`command` where there are no training data."""
+    from wsi_idc._util.files import make_folder
+    from wsi_idc.cli.console import loading, progress_bar, say
+
+    with loading(quiet):
+        from wsi_idc.training.fitting import Recipe, StartingModel
+        from wsi_idc.training.tuning import CORRECTING_RATE, train_on_corrections
+    from wsi_idc.plotting.training_curve import save_history
+
+    model = StartingModel.read(start)
+    corrected = _load_corrected(corrections, model.normalization, None, quiet)
+    recipe = Recipe(
+        seed=seed,
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate or CORRECTING_RATE,
+        normalization=model.normalization,
+        start=model,
+    )
+    make_folder(out)
+    with _alone_in(out), progress_bar("Training", None, quiet) as bar:
+        trained = train_on_corrections(
+            *(corrected, recipe, out),
+            resume=resume,
+            on_batch=lambda epoch, done, total: bar.show("Training", (epoch - 1) * total + done, epochs * total),
+            on_epoch=lambda row: _show(row, quiet),
+        )
+        save_history(trained.history, out / "history.png")
+    click.echo(trained.model)
+    if not quiet:
+        say(f"To see what changed: score with --model {trained.model}, then wsi-idc compare {corrections} NEW")
     return DONE
 
 

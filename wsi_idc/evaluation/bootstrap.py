@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,15 +51,51 @@ def bootstrap_intervals(
     B. Efron and R. Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13 (percentile intervals).
     """
     names, row = np.unique(case, return_inverse=True)
-    rng = np.random.default_rng(seed)
     cases = _Cases(row, label == 1, prob)
-    step = max(1, _DRAWN_AT_ONCE // len(names))
-    parts = [
-        _figures(cases, _draws(rng, len(names), min(step, resamples - start)), threshold)
-        for start in range(0, resamples, step)
-    ]
-    figures = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    figures = _resampled(len(names), resamples, seed, lambda draws: _figures(cases, draws, threshold))
     return {name: _interval(values) if len(names) > 1 else None for name, values in figures.items()}
+
+
+def paired_intervals(
+    case: NDArray[np.str_],
+    label: NDArray[np.int8],
+    prob: tuple[NDArray[np.float64], NDArray[np.float64]],
+    threshold: tuple[float, float],
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Intervals:
+    """95 % intervals of how much higher each figure is by the second probabilities than by the first.
+
+    Both are judged on the same cases in each resample, so that what is hard about a case cancels out.
+
+    Parameters
+    ----------
+    prob : tuple of two ndarrays of float64, shape (n,)
+    threshold : tuple of two floats
+        Of the first and of the second probabilities.
+    case, label, resamples, seed
+        As in `bootstrap_intervals`.
+    """
+    names, row = np.unique(case, return_inverse=True)
+    first, second = (_Cases(row, label == 1, one) for one in prob)
+
+    def differences(draws: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        before, after = _figures(first, draws, threshold[0]), _figures(second, draws, threshold[1])
+        return {name: after[name] - before[name] for name in before}
+
+    figures = _resampled(len(names), resamples, seed, differences)
+    return {name: _interval(values) if len(names) > 1 else None for name, values in figures.items()}
+
+
+def _resampled(
+    cases: int, resamples: int, seed: int, figures: Callable[[NDArray[np.float64]], dict[str, NDArray[np.float64]]]
+) -> dict[str, NDArray[np.float64]]:
+    """Figures in every resample, each shape (resamples,); `figures` computes them for some draws."""
+    rng = np.random.default_rng(seed)
+    step = max(1, _DRAWN_AT_ONCE // cases)
+    parts = [figures(_draws(rng, cases, min(step, resamples - start))) for start in range(0, resamples, step)]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def _draws(rng: np.random.Generator, cases: int, resamples: int) -> NDArray[np.float64]:

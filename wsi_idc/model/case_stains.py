@@ -49,3 +49,31 @@ class CaseStains:
             of = np.flatnonzero(cases == case)
             pixels[of] = normalize(pixels[of], self.of_case[case], self.target)
         return pixels
+
+
+@dataclass(frozen=True, eq=False)
+class StainedPatches:
+    """Labelled patches of slides whose stains are known: few patches of a slide do not tell its stain.
+
+    Attributes
+    ----------
+    patches : LabelledPatches
+        `case` is the name of the slide.
+    stains : CaseStains
+        Of each of the slides.
+    """
+
+    patches: LabelledPatches
+    stains: CaseStains
+
+    def __len__(self) -> int:
+        return len(self.patches)
+
+    @property
+    def slides(self) -> list[str]:
+        """Names of the slides, sorted."""
+        return sorted(set(self.patches.case.tolist()))
+
+    def pixels(self, rows: NDArray[np.intp]) -> NDArray[np.uint8]:
+        """Pixels of some rows, normalized, shape ``(len(rows), 50, 50, 3)``."""
+        return self.stains.pixels(self.patches, rows)

@@ -24,7 +24,7 @@ from wsi_idc.metrics import Metrics, compute_metrics
 from wsi_idc.model.backend import keras, own_settings
 from wsi_idc.model.calibration import Decision, decide
 from wsi_idc.model.cancernet import DROPOUT, build_cancernet
-from wsi_idc.model.case_stains import CaseStains
+from wsi_idc.model.case_stains import CaseStains, StainedPatches
 from wsi_idc.model.classifier import find_model
 from wsi_idc.model.config import ModelConfig, file_sha256
 from wsi_idc.model.keras_network import load_keras, predict
@@ -32,6 +32,7 @@ from wsi_idc.model.neighbourhood import Neighbourhood, fit_neighbourhood
 from wsi_idc.model.stain import Normalization
 from wsi_idc.splits import PARTS, Split, SplitName
 from wsi_idc.training.augment import Augment, Jitter
+from wsi_idc.training.mixing import corrections_told, mix_in, rows_apart
 from wsi_idc.training.moments import refresh_moments
 
 MODEL_FILE = "cancernet.keras"
@@ -174,6 +175,7 @@ def train(
     out: str | Path,
     *,
     resume: bool = False,
+    corrected: StainedPatches | None = None,
     on_batch: OnBatch | None = None,
     on_epoch: OnEpoch | None = None,
 ) -> Trained:
@@ -188,6 +190,8 @@ def train(
         ``training.json`` and ``checkpoint.keras``.
     resume : bool
         Go on from the checkpoint in `out`, where there is one, to the same outcome as without interruption.
+    corrected : StainedPatches, optional
+        Patches that somebody corrected, mixed into every batch: see `mix_in`. Their slides neither tune nor test.
     on_batch, on_epoch : callable, optional
         Told of progress: (epoch, patches done, patches in an epoch), and each finished epoch.
 
@@ -202,8 +206,14 @@ def train(
         Where a part has no patches of a class, or `resume` finds a checkpoint of other data or options.
     """
     part = recipe.parts.divide(data.case, data.label)
-    trains, tunes, tests = (np.flatnonzero(part == name) for name in PARTS)
-    trained = fit(data, recipe, Path(out), trains, tunes, resume=resume, on_batch=on_batch, on_epoch=on_epoch)
+    trains, tunes, tests = (rows_apart(data, np.flatnonzero(part == name), name, corrected) for name in PARTS)
+    trained = fit(
+        *(data, recipe, Path(out), trains, tunes),
+        resume=resume,
+        corrected=corrected,
+        on_batch=on_batch,
+        on_epoch=on_epoch,
+    )
     stains = CaseStains.measure(data, recipe.normalization)
     prob = kept_predictions(trained, data, tunes, stains)
     decision = decide(data.label[tunes], prob, data.case[tunes])
@@ -214,7 +224,7 @@ def train(
         recipe.normalization,
         learned_context(data, tunes, calibrated),
         {
-            **provenance(data, recipe, trained, train=trains, val=tunes, test=tests),
+            **corrections_told(provenance(data, recipe, trained, train=trains, val=tunes, test=tests), corrected),
             "best_epoch": best_epoch(trained.history).epoch,
             "threshold_from": "best balanced accuracy on the validation patches, every case counting the same",
             "metrics_val": compute_metrics(data.label[tunes], calibrated, decision.threshold).as_dict(),
@@ -248,6 +258,8 @@ def fit(
     *,
     keep_last: bool = False,
     resume: bool = False,
+    corrected: StainedPatches | None = None,
+    known: CaseStains | None = None,
     on_batch: OnBatch | None = None,
     on_epoch: OnEpoch | None = None,
 ) -> Trained:
@@ -261,13 +273,18 @@ def fit(
         Rows whose AUC says which epoch is kept and when to stop. May be empty with `keep_last`.
     keep_last : bool
         Keep the last epoch instead, and let the watched rows decide nothing.
+    known : CaseStains, optional
+        Stains of the cases, where the data are too few to measure them on. The moments of batch normalization, for
+        which they are too few as well, then stay those of the weights that training goes on from.
+    corrected : StainedPatches, optional
+        As in `train`.
     data, recipe, folder, resume, on_batch, on_epoch
         As in `train`.
     """
     _check_classes(data.label[trains], "training")
     if not keep_last:
         _check_classes(data.label[watches], "validation")
-    run = _Run(data, recipe, make_folder(folder), trains, watches, keep_last)
+    run = _Run(data, recipe, make_folder(folder), trains, watches, keep_last, corrected, known)
     run.start(resume)
     for epoch in range(len(run.history) + 1, recipe.epochs + 1):
         if run.stale >= recipe.patience:
@@ -307,10 +324,13 @@ class _Run:
         trains: NDArray[np.intp],
         watches: NDArray[np.intp],
         keep_last: bool,
+        corrected: StainedPatches | None,
+        known: CaseStains | None,
     ) -> None:
         self.data, self.recipe, self.folder, self.keep_last = data, recipe, folder, keep_last
-        self.trains, self.watches = trains, watches
-        self.stains = CaseStains.measure(data, recipe.normalization)
+        self.trains, self.watches, self.corrected = trains, watches, corrected
+        self.hold_moments = known is not None
+        self.stains = CaseStains.measure(data, recipe.normalization) if known is None else known
         self.history: list[Epoch] = []
         self.case, count = np.unique(data.case[trains], return_inverse=True, return_counts=True)[1:]
         drawn = np.minimum(count, recipe.patches_per_case or count)
@@ -333,12 +353,16 @@ class _Run:
             "version": __version__,
             "held_out": sorted(set(self.data.case[self.watches].tolist()), key=int),
             "keep_last": self.keep_last,
+            "corrected": self.corrected and self.corrected.patches.fingerprint,
         }
         plan = json.loads(json.dumps(plan))
         keras.utils.set_random_seed(self.recipe.seed)
         self.network = build_cancernet(self.recipe.dropout)
         if self.recipe.start is not None:
             _go_on_from(self.recipe.start.path, self.network, self.recipe.new_head)
+        for layer in self.network.layers:
+            if self.hold_moments and isinstance(layer, keras.layers.BatchNormalization):
+                layer.trainable = False
         self.augment = Augment(self.recipe.seed, self.recipe.jitter)
         self.model = keras.Sequential([keras.Input((PATCH_PX, PATCH_PX, 3), dtype="uint8"), self.augment, self.network])
         schedule = keras.optimizers.schedules.CosineDecay(self.recipe.learning_rate, self.steps * self.recipe.epochs)
@@ -386,9 +410,11 @@ class _Run:
         self._reseed(epoch)
         losses, done, total = [], 0, self.steps * self.recipe.batch_size
         for step, batch in enumerate(self._batches(epoch), 1):
-            result = self.model.train_on_batch(
-                self.stains.pixels(self.data, batch), self.data.label[batch], class_weight=self.class_weight
+            pixels, label = mix_in(
+                *(self.stains.pixels(self.data, batch), self.data.label[batch], self.corrected),
+                np.random.default_rng([self.recipe.seed, epoch, 2, step]),
             )
+            result = self.model.train_on_batch(pixels, label, class_weight=self.class_weight)
             losses.append(float(np.ravel(result)[0]))
             if step == self.steps or step % AVERAGE_EVERY == 0:
                 self._add_to_average()
@@ -396,7 +422,7 @@ class _Run:
             if on_batch:
                 on_batch(epoch, done, total)
         with self._averaged():
-            refresh_moments(self.network, self._augmented(epoch))
+            refresh_moments(self.network, () if self.hold_moments else self._augmented(epoch))
             metrics, loss = self._figures(self.watches)
             row = Epoch(
                 epoch=epoch,
