@@ -59,7 +59,7 @@ def load_corrected(
     out = Path(out)
     if not out.is_dir():
         raise DataNotFoundError(f"{out} is no folder: name the results folder whose slides were corrected.")
-    folders = sorted(path.parent for path in out.rglob(CORRECTIONS_FILE) if path.parent != out)
+    folders = sorted(path.parent for path in out.rglob(CORRECTIONS_FILE))
     said = {folder: corrected_boxes(read_corrections(folder)) for folder in folders}
     said = {folder: boxes for folder, boxes in said.items() if boxes}
     if not said:

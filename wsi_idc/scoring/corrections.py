@@ -6,20 +6,18 @@
 from __future__ import annotations
 
 import csv
-import json
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from wsi_idc.errors import CorrectionsError
+from wsi_idc.scoring.drawn import Drawn, numbers_in, read_drawn
 from wsi_idc.scoring.qupath import (
     CORNER,
     IDC,
@@ -32,29 +30,14 @@ from wsi_idc.scoring.qupath import (
     write_features,
 )
 from wsi_idc.scoring.results import SCORES_FILE, UNSOUND, read_run
-from wsi_idc.slides.class_names import IdcClasses, normalised
 
 CORRECTIONS_FILE = "corrections.geojson"
-
-MAX_FILE_MB = 100
-"""Larger files are refused: a painted patch takes about 500 bytes."""
 
 LEAST_SHARE = 0.5
 """Share of a patch that an outline drawn by hand must cover to correct it."""
 
 _POINTS_AT_ONCE = 256
 """Points that are compared with all patches together: memory does not grow with their number."""
-
-_NEGATIVE = frozenset(
-    map(normalised, (NO_IDC, "not IDC", "non IDC", "no tumor", "no tumour", "negative", "normal", "benign"))
-)
-"""Classes that say of a patch that it is no IDC, normalised."""
-
-_DESCRIPTION = "ANNOTATION_DESCRIPTION"
-"""Where QuPath keeps the description of an annotation."""
-
-_DEFAULT_NAME = re.compile(r"(Annotation|PathAnnotationObject)( \d+)?")
-_NUMBERS = re.compile(r"-?\d{1,12}( -?\d{1,12})*")
 
 
 @dataclass(frozen=True)
@@ -146,15 +129,10 @@ def read_corrections(folder: str | Path) -> tuple[Correction, ...]:
     """
     path = Path(folder) / CORRECTIONS_FILE
     try:
-        if path.stat().st_size > MAX_FILE_MB * 1_000_000:
-            raise CorrectionsError(f"{path} has more than {MAX_FILE_MB} MB: save the annotations alone, without cells.")
-        text = path.read_bytes()
+        drawn = read_drawn(path)
         saved = datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat(timespec="seconds")
     except FileNotFoundError:
         return ()
-    except OSError as error:
-        raise CorrectionsError(f"{path} cannot be read ({error.strerror}): make it readable, or remove it.") from error
-    drawn = [one for number, part in enumerate(_features(path, text), 1) if (one := _drawn(path, number, part))]
     origin = next((one.origin for one in drawn if one.origin is not None), None) or _origin_of(Path(folder))
     grid = _Grid(Path(folder))
     return _latest(read for one in drawn for read in _corrections(one, origin, grid, saved))
@@ -191,119 +169,6 @@ def _as_features(corrections: Iterable[Correction], slide: str, origin_px: tuple
         }
         ident = str(uuid_of(f"wsi-idc {slide} {place} {written[place]}"))
         yield feature(ident, "annotation", [ring], {}, **properties)
-
-
-class _Drawn(NamedTuple):
-    """An annotation as the file has it; `polygons` and `points` in pixels as QuPath counts them."""
-
-    polygons: list[list[NDArray[np.float64]]]
-    points: NDArray[np.float64]
-    is_idc: bool | None
-    note: str
-    metadata: Mapping[str, str]
-
-    @property
-    def origin(self) -> tuple[int, int] | None:
-        numbers = _numbers(self.metadata.get("origin_px", ""), 2)
-        return None if numbers is None else (numbers[0], numbers[1])
-
-
-def _features(path: Path, text: bytes) -> list[Any]:
-    try:
-        document = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise CorrectionsError(f"{path} is damaged: save it again from QuPath, or remove it.") from error
-    match document:
-        case list():
-            return document
-        case {"type": "FeatureCollection", "features": list() as features}:
-            return features
-        case {"type": "Feature"}:
-            return [document]
-    raise CorrectionsError(f"{path} is no GeoJSON: save it again from QuPath, or remove it.")
-
-
-def _drawn(path: Path, number: int, part: Any) -> _Drawn | None:
-    """An annotation; None for any other object."""
-    from wsi_idc.slides.outline_shapes import FlawError
-
-    match part:
-        case {"type": "Feature", "geometry": dict() as geometry}:
-            pass
-        case {"type": "Feature", "geometry": None}:
-            return None
-        case _:
-            raise CorrectionsError(f"Object {number} in {path} is no GeoJSON: save it again from QuPath, or remove it.")
-    properties = part.get("properties")
-    properties = properties if isinstance(properties, dict) else {}
-    kind = properties.get("objectType", properties.get("object_type", "annotation"))
-    if not isinstance(kind, str) or kind.strip().casefold() != "annotation":
-        return None
-    metadata = properties.get("metadata")
-    told = metadata.items() if isinstance(metadata, dict) else ()
-    texts = {str(name): _clean(value) for name, value in told if isinstance(value, str)}
-    name = properties.get("name")
-    name = _clean(name) if isinstance(name, str) and not _DEFAULT_NAME.fullmatch(name) else ""
-    named = _class_name(properties.get("classification"))
-    is_idc = True if named in IdcClasses() else False if normalised(named) in _NEGATIVE else None
-    said = [name, texts.get(_DESCRIPTION, ""), named if is_idc is None else ""]
-    try:
-        polygons, points = _shapes(geometry, properties.get("isEllipse") is True)
-    except FlawError as flaw:
-        raise CorrectionsError(
-            f"Object {number} in {path} {flaw}: remove it in QuPath and save the annotations again."
-        ) from flaw
-    return _Drawn(polygons, points, is_idc, ": ".join(filter(None, said)), texts)
-
-
-def _class_name(found: Any) -> str:
-    if isinstance(found, dict):
-        names = found.get("names")
-        found = found.get("name") or (": ".join(map(str, names)) if isinstance(names, list) else "")
-    return _clean(found).strip() if isinstance(found, str) else ""
-
-
-def _clean(text: str) -> str:
-    """A text that can be written as UTF-8."""
-    return text.encode("utf-8", "replace").decode()
-
-
-def _shapes(geometry: dict[str, Any], ellipse: bool) -> tuple[list[list[NDArray[np.float64]]], NDArray[np.float64]]:
-    """Polygons as their rings, and points, shape (n, 2); the corners of lines are points. FlawError where broken."""
-    from wsi_idc.slides.outline_shapes import FlawError, checked_ring, ellipse_ring
-
-    def ring(points: Any) -> NDArray[np.float64]:
-        if not isinstance(points, list) or not all(isinstance(of, list) and len(of) >= 2 for of in points):
-            raise FlawError("has coordinates that are no GeoJSON")
-        return checked_ring(points)
-
-    def rings(parts: Any) -> list[NDArray[np.float64]]:
-        if not isinstance(parts, list):
-            raise FlawError("has coordinates that are no GeoJSON")
-        made = [ring(part) for part in parts]
-        round_one = len(made) == 1 and len(made[0]) and (ellipse or geometry.get("isEllipse") is True)
-        return [ellipse_ring(made[0])] if round_one else made
-
-    polygons: list[list[NDArray[np.float64]]] = []
-    points = [np.empty((0, 2))]
-    rest: list[Any] = [geometry]
-    while rest:
-        match rest.pop():
-            case {"type": "GeometryCollection", "geometries": list() as inner}:
-                rest += reversed(inner)
-            case {"type": "Polygon", "coordinates": parts}:
-                polygons.append(rings(parts))
-            case {"type": "MultiPolygon", "coordinates": list() as many}:
-                polygons += [rings(parts) for parts in many]
-            case {"type": "Point", "coordinates": point}:
-                points.append(ring([point]))
-            case {"type": "MultiPoint" | "LineString", "coordinates": line}:
-                points.append(ring(line))
-            case {"type": "MultiLineString", "coordinates": list() as lines}:
-                points += map(ring, lines)
-            case _:
-                raise FlawError("has a geometry that is no GeoJSON")
-    return [polygon for polygon in polygons if polygon and len(polygon[0])], np.concatenate(points)
 
 
 class _Grid:
@@ -345,7 +210,7 @@ class _Grid:
         return found
 
 
-def _corrections(one: _Drawn, origin: tuple[int, int], grid: _Grid, saved: str) -> Iterator[Correction]:
+def _corrections(one: Drawn, origin: tuple[int, int], grid: _Grid, saved: str) -> Iterator[Correction]:
     """What an annotation says of patches, or of its place."""
     polygons = [[ring + origin for ring in rings] for rings in one.polygons]
     points = one.points + origin
@@ -357,7 +222,7 @@ def _corrections(one: _Drawn, origin: tuple[int, int], grid: _Grid, saved: str) 
     made = Correction(
         *outer, one.is_idc, one.note, told.get("who", ""), told.get("when") or saved, told.get("model_sha256", "")
     )
-    if one.is_idc is None or (_numbers(told.get("box", ""), 4) == outer and _is_box(one)):
+    if one.is_idc is None or (numbers_in(told.get("box", ""), 4) == outer and one.is_box):
         yield made
         return
     parts = [grid.covered([rings]) for rings in polygons] + ([grid.around(points)] if len(points) else [])
@@ -375,20 +240,6 @@ def _bounds(corners: NDArray[np.float64]) -> tuple[int, int, int, int] | None:
     left, top = np.rint(corners.min(axis=0)).astype(int).tolist()
     right, bottom = np.rint(corners.max(axis=0)).astype(int).tolist()
     return left, top, max(right - left, 1), max(bottom - top, 1)
-
-
-def _is_box(one: _Drawn) -> bool:
-    """Whether an annotation is one rectangle along x and y."""
-    if len(one.polygons) != 1 or len(one.polygons[0]) != 1 or len(one.points):
-        return False
-    ring = one.polygons[0][0]
-    at_edge = (ring == ring.min(axis=0)) | (ring == ring.max(axis=0))
-    return bool(at_edge.all()) and len(np.unique(ring, axis=0)) == 4
-
-
-def _numbers(text: str, count: int) -> tuple[int, ...] | None:
-    numbers = tuple(map(int, text.split(" "))) if _NUMBERS.fullmatch(text) else ()
-    return numbers if len(numbers) == count else None
 
 
 def _origin_of(folder: Path) -> tuple[int, int]:
