@@ -33,6 +33,8 @@ from wsi_idc.plotting.mosaic import rebuild_mosaic as rebuild_mosaic
 from wsi_idc.plotting.sheet import draw_sheet as draw_sheet
 from wsi_idc.plotting.style import Style as Style
 from wsi_idc.report import write_report as write_report
+from wsi_idc.report.cohort_files import sum_up_results as sum_up_results
+from wsi_idc.scoring.array_jobs import Shard as Shard
 from wsi_idc.scoring.handles import SlideOptions as SlideOptions
 from wsi_idc.scoring.results import SlideResult as SlideResult
 from wsi_idc.scoring.results import score_into as score_into

@@ -214,6 +214,12 @@ everything = together(
     ),
     click.option("--workers", type=click.IntRange(1), metavar="N", help="Threads that read. [default: processors]"),
     click.option(
+        "--shard",
+        metavar="I/N",
+        help="Score only the Ith of N parts of the slides, from 1 to N; auto: the part of this task of an array job; "
+        "auto/N: of a job of N tasks. When all parts are done, wsi-idc report sums up.",
+    ),
+    click.option(
         "--scheduler", metavar="ADDRESS", help="A running dask scheduler, like tcp://10.0.0.1:8786, to work there."
     ),
 )
