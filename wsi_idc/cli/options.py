@@ -88,6 +88,11 @@ layout = click.option(
 )
 
 
+scheduler = click.option(
+    "--scheduler", metavar="ADDRESS", help="A running dask scheduler, like tcp://10.0.0.1:8786, to work there."
+)
+
+
 @dataclass(frozen=True)
 class Scoring:
     """What all commands that score are told."""
@@ -219,9 +224,7 @@ everything = together(
         help="Score only the Ith of N parts of the slides, from 1 to N; auto: the part of this task of an array job; "
         "auto/N: of a job of N tasks. When all parts are done, wsi-idc report sums up.",
     ),
-    click.option(
-        "--scheduler", metavar="ADDRESS", help="A running dask scheduler, like tcp://10.0.0.1:8786, to work there."
-    ),
+    scheduler,
 )
 
 files = click.argument("files", nargs=-1, required=True, metavar="FILE...", type=_FILE)
