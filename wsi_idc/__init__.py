@@ -41,6 +41,7 @@ _WHERE = {
     "WsiIdcError": "wsi_idc.errors",
     "draw_sheet": "wsi_idc.plotting.sheet",
     "evaluate": "wsi_idc.evaluation.evaluate",
+    "export_tables": "wsi_idc.tables",
     "load_model": "wsi_idc.model.classifier",
     "load_patches": "wsi_idc.datasets.labelled",
     "make_caption": "wsi_idc.plotting.caption",

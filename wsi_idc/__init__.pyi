@@ -46,6 +46,7 @@ from wsi_idc.slides.slide import Slide as Slide
 from wsi_idc.slides.slide import open_slide as open_slide
 from wsi_idc.source import Caution as Caution
 from wsi_idc.source import Problem as Problem
+from wsi_idc.tables import export_tables as export_tables
 from wsi_idc.training.augment import Jitter as Jitter
 from wsi_idc.training.fitting import Recipe as Recipe
 from wsi_idc.training.fitting import StartingModel as StartingModel

@@ -28,6 +28,7 @@ COMMANDS = {
     "evaluate": "Score a part of a split: figures with intervals over cases, curves, the worst errors.",
     "report": "Sum up a results folder, and make one page over it, to look through and zoom into.",
     "doctor": "Check whether installation, GPU, scheduler, data and disk are fit for a run.",
+    "export": "Write all patches into one table for other programs.",
     "phantom": "Paint a synthetic data set.",
     "download": "Fetch the IDC set from Kaggle.",
     "info": "Show versions, devices, model and data.",
