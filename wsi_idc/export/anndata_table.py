@@ -20,9 +20,10 @@ def make_anndata(slides: Iterable[SlideTable]) -> anndata.AnnData:
     Returns
     -------
     AnnData
-        ``X``, float64, shape (n, 2): probabilities of no IDC and of IDC, NaN where a patch is unreadable. ``obs``: slide, box in pixels of level 0, label and pred (nullable), status, and the probability with context where it is
-        on for any slide. ``obsm["spatial"]``, float64, shape (n, 2): x and y of the patch's centre in pixels of level 0.
-        ``uns["slides"]``: a table of what was run on each slide.
+        ``X``, float64, shape (n, 2): probabilities of no IDC and of IDC, NaN where a patch is unreadable. ``obs``:
+        slide, box in pixels of level 0, label and pred (nullable), status, and the probability with context where it
+        is on for any slide. ``obsm["spatial"]``, float64, shape (n, 2): x and y of the patch's centre in pixels of
+        level 0. ``uns["slides"]``: a table of what was run on each slide.
     """
     about: dict[str, dict[str, str | int | float | bool | None]] = {}
     frames = []
