@@ -62,7 +62,7 @@ def score_all(
         shard=shard,
         outputs=outputs,
         command=["wsi-idc", *sys.argv[1:]],
-        watch=_Shown(scoring.out, quiet, outputs is not None),
+        watch=_Shown(scoring.out, quiet, outputs is not None and outputs.pictures),
         **given,
     )
     if cohort.report and not quiet:

@@ -9,7 +9,8 @@ import anndata
 import pandas as pd
 
 from wsi_idc._util.files import replacing
-from wsi_idc.export.slide_table import RESEARCH_USE, SlideTable
+from wsi_idc.export.slide_table import SlideTable
+from wsi_idc.plotting.caption import RESEARCH_USE
 
 _VARIABLES = ("prob_no_idc", "prob_idc")
 

@@ -11,7 +11,8 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from wsi_idc._util.files import replacing
-from wsi_idc.export.slide_table import RESEARCH_USE, SlideTable
+from wsi_idc.export.slide_table import SlideTable
+from wsi_idc.plotting.caption import RESEARCH_USE
 from wsi_idc.scoring.scores import CONTEXT_COLUMN, Scores
 from wsi_idc.source import UNKNOWN
 

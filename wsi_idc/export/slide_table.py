@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from wsi_idc.geometry import PatchSpec
 from wsi_idc.scoring.scores import Scores
 
-RESEARCH_USE = "For research use only. Not for use in diagnostic procedures."
-
 
 @dataclass(frozen=True, eq=False)
 class SlideTable:
