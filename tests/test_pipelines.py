@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import csv
+import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -28,3 +30,28 @@ def test_the_job_of_a_slurm_worker() -> None:
     assert "#SBATCH -p normal" in script
     assert "#SBATCH --cpus-per-task=4" in script
     assert "--nthreads 4" in script
+
+
+def test_the_tasks_of_a_slurm_array(patch_set: Path, tmp_path: Path) -> None:
+    """As SLURM starts them, but for SLURM."""
+    command = tmp_path / "bin" / "wsi-idc"
+    command.parent.mkdir()
+    command.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m wsi_idc "$@"\n')
+    command.chmod(0o755)
+    script = PIPELINES / "clusters" / "slurm-array.sh"
+    assert "#SBATCH --array=1-8\n" in script.read_text()
+    told = {"SLURM_ARRAY_TASK_COUNT": "8", "SLURM_ARRAY_TASK_MIN": "1", "SLURM_ARRAY_TASK_STEP": "1"}
+    paths = {"PATH": f"{command.parent}{os.pathsep}{os.environ['PATH']}", "SLURM_CPUS_PER_TASK": "1"}
+    scored = []
+    for number in ("1", "2"):
+        done = subprocess.run(
+            ["bash", script, "--data", patch_set, "--out", tmp_path / "out"],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=os.environ | told | paths | {"SLURM_ARRAY_TASK_ID": number},
+        )
+        assert done.returncode == 0, done.stderr
+        assert f"shard {number} of 8 (SLURM_ARRAY_TASK_ID={number}): 1 of 2 slides" in done.stderr
+        scored += done.stdout.split()
+    assert scored == [str(tmp_path / "out" / name / "scores.csv") for name in ("8863", "9022")]

@@ -34,8 +34,10 @@ from wsi_idc.plotting.mosaic import rebuild_mosaic as rebuild_mosaic
 from wsi_idc.plotting.sheet import draw_sheet as draw_sheet
 from wsi_idc.plotting.style import Style as Style
 from wsi_idc.report import write_report as write_report
+from wsi_idc.report.cohort_files import sum_up_results as sum_up_results
 from wsi_idc.report.comparison import compare as compare
 from wsi_idc.report.worklist import write_review as write_review
+from wsi_idc.scoring.array_jobs import Shard as Shard
 from wsi_idc.scoring.corrected import load_corrected as load_corrected
 from wsi_idc.scoring.corrections import Correction as Correction
 from wsi_idc.scoring.corrections import read_corrections as read_corrections
@@ -51,6 +53,7 @@ from wsi_idc.slides.slide import Slide as Slide
 from wsi_idc.slides.slide import open_slide as open_slide
 from wsi_idc.source import Caution as Caution
 from wsi_idc.source import Problem as Problem
+from wsi_idc.tables import export_tables as export_tables
 from wsi_idc.training.augment import Jitter as Jitter
 from wsi_idc.training.fitting import Recipe as Recipe
 from wsi_idc.training.fitting import StartingModel as StartingModel

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import uuid4
 
-from wsi_idc._util.files import DEFAULT_OUT, DISK_FULL, make_folder, remove_unfinished
+from wsi_idc._util.files import DEFAULT_OUT, DISK_FULL, make_folder
 from wsi_idc._util.worker_pool import Helpers
 from wsi_idc.errors import OptionError, WsiIdcError
 from wsi_idc.model.config import DEFAULT_BATCH, ModelConfig
 from wsi_idc.model.neighbourhood import Context
+from wsi_idc.scoring.array_jobs import Shard, parse_shard
 from wsi_idc.scoring.handles import CaseRef, FileRef, RefusedRef, SlideOptions, SlideRef
 from wsi_idc.source import Problem
 
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
     from wsi_idc.export.outputs import Outputs
     from wsi_idc.scoring.engine import Outcome
     from wsi_idc.scoring.results import SlideResult
-    from wsi_idc.scoring.scores import Scores
-
-_CONFUSION_FILE = "confusion.png"
 
 Layout = Literal["wsi-idc", "wsinfer"]
 Step = Literal["find", "load", "score", "sum up", "report"]
@@ -44,6 +42,9 @@ class Watcher:
 
     def left_out(self, folder: Path, files: int) -> None:
         """So many files under a folder are no slides."""
+
+    def shard(self, shard: Shard, slides: int, of: int) -> None:
+        """Only so many slides are scored, of all that were found."""
 
     def more(self, patches: int) -> None:
         """There are so many more patches than was known."""
@@ -71,12 +72,12 @@ class ScoredCohort:
         The results folder.
     outcomes : tuple of Outcome
         One a slide, in the order of the data set, the folder and the manifest: its `result` has the scores, and is None
-        where the slide failed.
+        where the slide failed. Of a shard only its own.
     summary : tuple of SlideSummary
         The rows of ``summary.csv``, in the same order.
     model : ModelConfig
     report : Path or None
-        ``report.html``; None where it could not be made.
+        ``report.html``; None where it could not be made, and of a shard.
     problems : tuple of Problem
         Each slide that failed or has patches that could not be scored, and the report if it could not be made.
     """
@@ -121,6 +122,7 @@ def score_cohort(
     batch_size: int = DEFAULT_BATCH,
     layout: Layout = "wsi-idc",
     restart: bool = False,
+    shard: Shard | str | None = None,
     outputs: Outputs | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
@@ -158,6 +160,9 @@ def score_cohort(
         ``wsinfer``: lay the scores out as that does, too.
     restart : bool
         Score again whatever is there.
+    shard : Shard or str, optional
+        Score only a part of the slides, ``2/8`` or ``auto`` (`parse_shard`), as one task of an array job. Its rows are
+        put into ``summary.csv``; what takes the scores of all slides is left to `sum_up_results` and `write_report`.
     outputs : Outputs, optional
         Draw each slide, too, as ``heatmap`` does; by default slides are only scored.
     workers : int, optional
@@ -186,14 +191,19 @@ def score_cohort(
 
     watch, out = watch or Watcher(), Path(out)
     model = None if model is None else Path(model)
+    part = parse_shard(shard) if isinstance(shard, str) else shard or Shard(1, 1)
     with watch.step("find"):
         reading = replace(reading or SlideOptions(), patch=model_patch(model))
-        refs, patches = find_refs(data, slides, manifest, reading, out, watch)
+        everything, patches = find_refs(data, slides, manifest, reading, out, watch)
+    refs = part.select(everything)
+    if shard is not None:
+        watch.shard(part, len(refs), len(everything))
     make_folder(out)
     with watch.step("load"):
         from wsi_idc._util.lock import wait_lock
         from wsi_idc.export.wsinfer import write_run_metadata
         from wsi_idc.model.classifier import bundled_model, load_model
+        from wsi_idc.report.cohort_files import merge_shard
         from wsi_idc.scoring.cluster import connect
         from wsi_idc.scoring.engine import Cohort, Watch
         from wsi_idc.scoring.scores import checked_context, checked_threshold
@@ -212,7 +222,7 @@ def score_cohort(
     with (
         connect(scheduler, workers) as client,
         Helpers() as drawers,
-        watch.step("score", len(refs), sum(patches.values())),
+        watch.step("score", len(refs), sum(patches.get(ref.name, 0) for ref in refs)),
     ):
         cohort = Cohort(
             client,
@@ -232,8 +242,14 @@ def score_cohort(
         by_name = {outcome.name: outcome for outcome in cohort.run()}
     outcomes = tuple(by_name[ref.name] for ref in refs)
     with watch.step("sum up"), wait_lock(out, watch.wait):
-        summary = _sum_up(outcomes, config, out, layout)
-    report, unreported = _make_report(out, watch)
+        summary = tuple(map(_summarised, outcomes))
+        if part.is_all:
+            _write_cohort_files(summary, outcomes, config, out)
+        else:
+            merge_shard(out, summary, [ref.name for ref in everything])
+        if layout == "wsinfer":
+            _write_wsinfer(outcomes, out)
+    report, unreported = _make_report(out, watch) if part.is_all else (None, [])
     problems = [problem for outcome in outcomes for problem in _problems(outcome)]
     return ScoredCohort(out, outcomes, summary, config, report, (*problems, *unreported))
 
@@ -295,51 +311,33 @@ def _drawing(
     return lambda ref, result: drawers.submit(write_outputs_apart, ref, result, config, outputs)
 
 
-def _sum_up(outcomes: Sequence[Outcome], config: ModelConfig, out: Path, layout: Layout) -> tuple[SlideSummary, ...]:
+def _summarised(outcome: Outcome) -> SlideSummary:
+    """The row of a slide."""
+    from wsi_idc.evaluation.cohort_metrics import failed, summarise
+
+    if outcome.result is None:
+        return failed(outcome.name, outcome.error, outcome.seconds)
+    codes = [caution.code for caution in outcome.result.cautions]
+    return summarise(outcome.result.scores, outcome.mpp, outcome.seconds, outcome.result.unreadable, codes)
+
+
+def _write_cohort_files(
+    rows: Sequence[SlideSummary], outcomes: Sequence[Outcome], config: ModelConfig, out: Path
+) -> None:
     """Write what is said of all slides together; the folder is locked."""
-    from wsi_idc.evaluation.cohort_metrics import SUMMARY_FILE, failed, summarise, write_cohort_metrics, write_summary
-    from wsi_idc.export.wsinfer import write_wsinfer
-    from wsi_idc.scoring.results import METRICS_FILE
+    from wsi_idc.report.cohort_files import write_cohort_files
 
-    for name in (SUMMARY_FILE, METRICS_FILE, _CONFUSION_FILE):
-        remove_unfinished(out / name)
-    rows = tuple(
-        failed(outcome.name, outcome.error, outcome.seconds)
-        if outcome.result is None
-        else summarise(
-            outcome.result.scores,
-            outcome.mpp,
-            outcome.seconds,
-            outcome.result.unreadable,
-            [caution.code for caution in outcome.result.cautions],
-        )
-        for outcome in outcomes
-    )
-    write_summary(out / SUMMARY_FILE, rows)
     scores = [outcome.result.scores for outcome in outcomes if outcome.result is not None]
-    write_cohort_metrics(out / METRICS_FILE, scores)
-    _draw_confusion(scores, config, outcomes, out)
-    if layout == "wsinfer":
-        for outcome in outcomes:
-            if outcome.result is not None:
-                write_wsinfer(outcome.result.scores, out, outcome.origin_px)
-    return rows
-
-
-def _draw_confusion(scores: Sequence[Scores], config: ModelConfig, outcomes: Sequence[Outcome], out: Path) -> None:
-    """The confusion matrix over all labelled patches, or none where there is none."""
-    from wsi_idc.evaluation.cohort_metrics import pooled_metrics
-    from wsi_idc.plotting.confusion import save_confusion
-
-    path = out / _CONFUSION_FILE
-    metrics = pooled_metrics(scores)
-    if metrics is None:
-        path.unlink(missing_ok=True)
-        return
     phantom = any(outcome.kind == "phantom" for outcome in outcomes)
-    labelled = sum(one.metrics is not None for one in scores)
-    named = f"{config.name} {config.sha256[:8]}"
-    save_confusion(metrics, path, f"{labelled:,} slides", named, phantom=phantom)
+    write_cohort_files(out, rows, scores, f"{config.name} {config.sha256[:8]}", phantom=phantom)
+
+
+def _write_wsinfer(outcomes: Sequence[Outcome], out: Path) -> None:
+    from wsi_idc.export.wsinfer import write_wsinfer
+
+    for outcome in outcomes:
+        if outcome.result is not None:
+            write_wsinfer(outcome.result.scores, out, outcome.origin_px)
 
 
 def _make_report(out: Path, watch: Watcher) -> tuple[Path | None, list[Problem]]:

@@ -27,6 +27,7 @@ from wsi_idc.cli.options import Scoring
 from wsi_idc.cli.report import report_bar
 from wsi_idc.cohort import ScoredCohort, Step, Watcher, score_cohort
 from wsi_idc.errors import OptionError
+from wsi_idc.scoring.array_jobs import Shard
 from wsi_idc.scoring.handles import SlideOptions
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def score_all(
     scoring: Scoring,
     workers: int | None,
     scheduler: str | None,
+    shard: str | None = None,
     outputs: Outputs | None = None,
 ) -> int:
     """Score every slide that is named, on dask, and draw it where `outputs` are given; print a path for each."""
@@ -57,9 +59,10 @@ def score_all(
         reading=reading,
         workers=workers,
         scheduler=scheduler,
+        shard=shard,
         outputs=outputs,
         command=["wsi-idc", *sys.argv[1:]],
-        watch=_Shown(quiet, outputs is not None),
+        watch=_Shown(scoring.out, quiet, outputs is not None and outputs.pictures),
         **given,
     )
     if cohort.report and not quiet:
@@ -70,8 +73,8 @@ def score_all(
 class _Shown(Watcher):
     """Shows the user how far a cohort is."""
 
-    def __init__(self, quiet: bool, drawn: bool) -> None:
-        self._quiet, self._drawn = quiet, drawn
+    def __init__(self, out: Path, quiet: bool, drawn: bool) -> None:
+        self._out, self._quiet, self._drawn = out, quiet, drawn
         self._slides = self._ended = self._patches = 0
         self._started = monotonic()
         self._bar: Bar | None = None
@@ -96,6 +99,13 @@ class _Shown(Watcher):
     def left_out(self, folder: Path, files: int) -> None:
         if not self._quiet:
             say(f"left out under {folder}: other files, {files:,}")
+
+    def shard(self, shard: Shard, slides: int, of: int) -> None:
+        if self._quiet:
+            return
+        told = f" ({shard.source})" if shard.source else ""
+        then = "" if shard.is_all else f"; when all shards have ended, wsi-idc report {self._out} sums up"
+        say(f"{shard}{told}: {slides:,} of {of:,} slides{then}")
 
     def more(self, patches: int) -> None:
         if self._bar:

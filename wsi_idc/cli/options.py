@@ -98,6 +98,11 @@ layout = click.option(
 )
 
 
+scheduler = click.option(
+    "--scheduler", metavar="ADDRESS", help="A running dask scheduler, like tcp://10.0.0.1:8786, to work there."
+)
+
+
 @dataclass(frozen=True)
 class Scoring:
     """What all commands that score are told."""
@@ -224,13 +229,44 @@ everything = together(
     ),
     click.option("--workers", type=click.IntRange(1), metavar="N", help="Threads that read. [default: processors]"),
     click.option(
-        "--scheduler", metavar="ADDRESS", help="A running dask scheduler, like tcp://10.0.0.1:8786, to work there."
+        "--shard",
+        metavar="I/N",
+        help="Score only the Ith of N parts of the slides, from 1 to N; auto: the part of this task of an array job; "
+        "auto/N: of a job of N tasks. When all parts are done, wsi-idc report sums up.",
     ),
+    scheduler,
 )
 
 files = click.argument("files", nargs=-1, required=True, metavar="FILE...", type=_FILE)
 
+_dicom = together(
+    click.option(
+        "--dicom",
+        is_flag=True,
+        help="Write probability.dcm (Parametric Map) and segmentation.dcm, too; of a DICOM slide in its frame of "
+        "reference.",
+    ),
+    click.option("--keep-patient", is_flag=True, help="With --dicom: take patient and study over from a DICOM slide."),
+)
+
+
+def dicom(function: Callable[..., int]) -> Callable[..., int]:
+    """Options of DICOM without pictures; the command gets an `Outputs`, called ``outputs``, or None."""
+
+    @_dicom
+    @wraps(function)
+    def collect(dicom: bool, keep_patient: bool, **given: Any) -> int:
+        if not dicom and not keep_patient:
+            return function(outputs=None, **given)
+        from wsi_idc.export.outputs import Outputs
+
+        return function(outputs=Outputs(dicom=dicom, keep_patient=keep_patient, pictures=False), **given)
+
+    return collect
+
+
 _drawing = together(
+    _dicom,
     click.option("--colormap", default="cividis", show_default=True, metavar="NAME", help="A colormap of matplotlib."),
     click.option("--opacity", type=float, default=0.55, show_default=True, metavar="A", help="Of colour over tissue."),
     click.option("--dpi", type=int, default=200, show_default=True, metavar="N", help="Of the sheet and the matrix."),
@@ -256,11 +292,19 @@ def drawing(function: Callable[..., int]) -> Callable[..., int]:
     @_drawing
     @wraps(function)
     def collect(
-        colormap: str, opacity: float, dpi: int, geojson: GeoJsonForm, ome: tuple[OmeForm, ...], **given: Any
+        colormap: str,
+        opacity: float,
+        dpi: int,
+        geojson: GeoJsonForm,
+        ome: tuple[OmeForm, ...],
+        dicom: bool,
+        keep_patient: bool,
+        **given: Any,
     ) -> int:
         from wsi_idc.export.outputs import Outputs
         from wsi_idc.plotting.style import Style
 
-        return function(outputs=Outputs(Style(colormap, opacity, dpi), geojson, ome), **given)
+        outputs = Outputs(Style(colormap, opacity, dpi), geojson, ome, dicom, keep_patient)
+        return function(outputs=outputs, **given)
 
     return collect

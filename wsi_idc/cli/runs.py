@@ -145,7 +145,7 @@ def _score_each(
                     )
             if scoring.layout == "wsinfer":
                 write_wsinfer(result.scores, scoring.out, source.origin_px)
-            print_path(result.scores_path if outputs is None else result.sheet_path)
+            print_path(result.sheet_path if outputs is not None and outputs.pictures else result.scores_path)
             results.append(result)
     finally:
         _report(results, classifier.config, noun.lower(), scoring.quiet)

@@ -21,6 +21,7 @@ def command() -> None:
 @options.data
 @options.case_labels
 @options.scoring
+@options.dicom
 def patient(ids: tuple[str, ...], **given: Any) -> int:
     """Score cases of the IDC set."""
     from wsi_idc.cli.runs import score_cases
@@ -32,6 +33,7 @@ def patient(ids: tuple[str, ...], **given: Any) -> int:
 @options.files
 @options.one_slide
 @options.scoring
+@options.dicom
 def slide(files: tuple[Path, ...], **given: Any) -> int:
     """Score raw slides: whatever OpenSlide reads, and OME-TIFF."""
     from wsi_idc.cli.runs import score_slides
@@ -44,6 +46,7 @@ def slide(files: tuple[Path, ...], **given: Any) -> int:
 @options.everything
 @options.slide
 @options.scoring
+@options.dicom
 def everything(**given: Any) -> int:
     """Score every case of --data, every slide under --slides, or the rows of --manifest, and sum up."""
     from wsi_idc.cli.all_slides import score_all

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +14,7 @@ from wsi_idc._util.files import replacing_text, write_json
 from wsi_idc.errors import printable
 from wsi_idc.evaluation.evaluate import Evaluation, pooled_figures
 from wsi_idc.metrics import Metrics
-from wsi_idc.naming import text_cell
+from wsi_idc.naming import cell_text, text_cell, visible
 from wsi_idc.scoring.scores import Scores
 from wsi_idc.source import Problem
 
@@ -131,6 +131,51 @@ def write_summary(path: Path, rows: Iterable[SlideSummary]) -> None:
         writer = csv.DictWriter(file, SUMMARY_COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(map(_cells, rows))
+
+
+def merge_summary(path: Path, rows: Iterable[SlideSummary], slides: Sequence[str]) -> bool:
+    """Put rows into a ``summary.csv``, whole or not at all, and keep those of the other slides.
+
+    Parameters
+    ----------
+    path : Path
+        A table that is missing, or no such table, holds no row.
+    rows : iterable of SlideSummary
+        They replace rows of the same slides.
+    slides : sequence of str
+        Names of all slides whose rows are kept, in the order of the rows.
+
+    Returns
+    -------
+    bool
+        Whether the table says anything else than before, but for ``seconds``.
+    """
+    before = read_summary(path)
+    now = before | {visible(row.slide): _written(row) for row in rows}
+    order = [name for name in map(visible, slides) if name in now]
+    with replacing_text(path) as file:
+        writer = csv.DictWriter(file, SUMMARY_COLUMNS, restval="", extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(now[name] for name in order)
+    return order != list(before) or any(_but_seconds(now[name]) != _but_seconds(before[name]) for name in order)
+
+
+def read_summary(path: Path) -> dict[str, Mapping[str, str]]:
+    """Rows of a ``summary.csv`` by slide; none where it is missing or no such table."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return {cell_text(row["slide"]): row for row in csv.DictReader(file) if row.get("slide")}
+    except (OSError, ValueError, KeyError, csv.Error):
+        return {}
+
+
+def _written(row: SlideSummary) -> dict[str, str]:
+    """The cells of a row as they are read back."""
+    return {name: "" if cell is None else str(cell) for name, cell in _cells(row).items()}
+
+
+def _but_seconds(row: Mapping[str, str]) -> dict[str, str]:
+    return {name: row.get(name) or "" for name in SUMMARY_COLUMNS if name != "seconds"}
 
 
 def _cells(row: SlideSummary) -> dict[str, object]:

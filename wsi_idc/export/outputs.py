@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
 from wsi_idc._util.files import remove
+from wsi_idc.errors import OptionError
 from wsi_idc.export.geojson import write_contours, write_geojson
 from wsi_idc.export.overlay_image import write_overlay_tiff
 from wsi_idc.export.probability import write_probability_tiff, write_probability_zarr
@@ -15,7 +17,15 @@ from wsi_idc.plotting.caption import make_caption
 from wsi_idc.plotting.slide_pictures import draw_all
 from wsi_idc.plotting.style import Style
 from wsi_idc.scoring.handles import SlideRef
-from wsi_idc.scoring.results import GEOJSON_FILE, OVERLAY_TIFF, PROBABILITY_TIFF, PROBABILITY_ZARR, SlideResult
+from wsi_idc.scoring.results import (
+    GEOJSON_FILE,
+    OVERLAY_TIFF,
+    PROBABILITY_DICOM,
+    PROBABILITY_TIFF,
+    PROBABILITY_ZARR,
+    SEGMENTATION_DICOM,
+    SlideResult,
+)
 from wsi_idc.scoring.scores import Scores
 from wsi_idc.source import Caution, PatchSource
 
@@ -30,16 +40,36 @@ class Outputs:
     Attributes
     ----------
     style : Style
-        Of the pictures, which are always drawn.
+        Of the pictures.
     geojson : str
         What ``scores.geojson`` holds: the tiles, or the contours of what is called IDC; with ``.gz``, compressed.
     ome : tuple of str
         ``tiff``: the probabilities and the overlay as OME-TIFF; ``zarr``: the probabilities as OME-Zarr.
+    dicom : bool
+        Probabilities and calls as DICOM, too: see `write_dicom_maps`.
+    keep_patient : bool
+        Take patient and study over from a DICOM slide.
+    pictures : bool
+        With False: DICOM only, and whatever else is there stays as it is.
+
+    Raises
+    ------
+    OptionError
+        Where `keep_patient` is asked for without `dicom`, or highdicom is not installed.
     """
 
     style: Style = field(default_factory=Style)
     geojson: GeoJsonForm = "tiles"
     ome: tuple[OmeForm, ...] = ()
+    dicom: bool = False
+    keep_patient: bool = False
+    pictures: bool = True
+
+    def __post_init__(self) -> None:
+        if self.keep_patient and not self.dicom:
+            raise OptionError("--keep-patient goes with --dicom: give both, or neither.")
+        if self.dicom and find_spec("highdicom") is None:
+            raise OptionError('--dicom needs highdicom, which is not installed: pip install "wsi-idc[dicom]".')
 
 
 def write_outputs(
@@ -52,9 +82,17 @@ def write_outputs(
 ) -> Path:
     """Write them into a results folder, remove those of an earlier call that are not wanted; give ``heatmap.png``.
 
+    Without pictures: ``probability.dcm``.
+
     `cautions` are those of the `SlideResult`; by default what `find_cautions` finds without the slide's stain.
     """
     folder = Path(folder)
+    if wanted.dicom:
+        from wsi_idc.export.dicom_maps import write_dicom_maps
+
+        write_dicom_maps(source, scores, model, folder, keep_patient=wanted.keep_patient)
+    if not wanted.pictures:
+        return folder / PROBABILITY_DICOM
     sheet = draw_all(source, scores, make_caption(source, model, scores, cautions), wanted.style, folder)
     form, _, ending = wanted.geojson.partition(".")
     geojson = folder / (f"{GEOJSON_FILE}.{ending}" if ending else GEOJSON_FILE)
@@ -62,7 +100,9 @@ def write_outputs(
     kept = {geojson} if form != "none" else set()
     kept |= {tiff, overlay} if "tiff" in wanted.ome else set()
     kept |= {zarr} if "zarr" in wanted.ome else set()
-    for path in {folder / GEOJSON_FILE, folder / f"{GEOJSON_FILE}.gz", tiff, overlay, zarr} - kept:
+    dicom = {folder / PROBABILITY_DICOM, folder / SEGMENTATION_DICOM}
+    kept |= dicom if wanted.dicom else set()
+    for path in {folder / GEOJSON_FILE, folder / f"{GEOJSON_FILE}.gz", tiff, overlay, zarr, *dicom} - kept:
         remove(path)
     if form == "tiles":
         write_geojson(scores, geojson, origin_px=source.origin_px)

@@ -136,9 +136,14 @@ def find_model(path: str | Path | None = None) -> tuple[Path, ModelConfig]:
     return path, config
 
 
+def gpu_is_shown() -> bool:
+    """Whether the system shows a GPU that Keras can use."""
+    return any(Path(gpu).exists() for gpu in _GPUS)
+
+
 def _network(path: Path, sha256: str) -> Network:
     keras_asked_for = "KERAS_BACKEND" in os.environ
-    if find_spec("openvino") and not keras_asked_for and not any(Path(gpu).exists() for gpu in _GPUS):
+    if find_spec("openvino") and not keras_asked_for and not gpu_is_shown():
         from wsi_idc.model.openvino_network import OpenVinoNetwork
 
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import os
 from collections.abc import Iterator, Mapping
@@ -15,6 +14,7 @@ import numpy as np
 
 from wsi_idc._util.lock import LOCK_FILE
 from wsi_idc.errors import DataNotFoundError, printable
+from wsi_idc.evaluation import cohort_metrics
 from wsi_idc.evaluation.cohort_metrics import SUMMARY_FILE, SlideSummary, failed, summarise
 from wsi_idc.geometry import PatchSpec, plausible_mpp
 from wsi_idc.naming import cell_text, visible
@@ -48,6 +48,8 @@ class Run:
     trained_on_it : bool
         Whether this very slide trained the model.
     finished, version : str
+    seconds : float or None
+        What the slide took.
     oddities, unreadable : tuple of Problem
         What was odd in the source, and each patch without a probability.
     cautions : tuple of Caution
@@ -64,6 +66,7 @@ class Run:
     trained_on_it: bool
     finished: str
     version: str
+    seconds: float | None
     oddities: tuple[Problem, ...]
     unreadable: tuple[Problem, ...]
     cautions: tuple[Caution, ...]
@@ -140,12 +143,8 @@ def _natural(name: str) -> tuple[tuple[bool, int, str], ...]:
 
 
 def read_summary(out: Path) -> dict[str, Mapping[str, str]]:
-    """Rows of ``summary.csv`` by slide; none where it is missing or no such table."""
-    try:
-        with (out / SUMMARY_FILE).open(newline="", encoding="utf-8") as file:
-            return {cell_text(row["slide"]): row for row in csv.DictReader(file) if row.get("slide")}
-    except (OSError, ValueError, KeyError, csv.Error):
-        return {}
+    """Rows of ``summary.csv`` of a results folder by slide; none where it is missing or no such table."""
+    return cohort_metrics.read_summary(out / SUMMARY_FILE)
 
 
 def read_results(name: str, folder: Path, out: Path, row: Mapping[str, str] | None) -> SlideResults:
@@ -175,7 +174,8 @@ def read_results(name: str, folder: Path, out: Path, row: Mapping[str, str] | No
         said = "its files are not whole: run the same command again"
     else:
         codes = [caution.code for caution in run.cautions]
-        summary = summarise(scores, run.mpp, _number(row, "seconds"), run.unreadable, codes)
+        seconds = run.seconds if row is None else number(row, "seconds")
+        summary = summarise(scores, run.mpp, seconds, run.unreadable, codes)
         if has_failed:
             return SlideResults(
                 name, folder, url, "failed", f"{reason} (what is shown is of an earlier run)", summary, run, scores
@@ -188,9 +188,10 @@ def read_results(name: str, folder: Path, out: Path, row: Mapping[str, str] | No
     return SlideResults(name, folder, url, state, said, failed(name, said))
 
 
-def _number(row: Mapping[str, str] | None, column: str) -> float | None:
+def number(row: Mapping[str, Any], column: str) -> float | None:
+    """A finite number in a row; None where there is none."""
     try:
-        value = float(row[column]) if row else math.nan
+        value = float(row[column])
     except (KeyError, ValueError, TypeError):
         return None
     return value if math.isfinite(value) else None
@@ -237,6 +238,7 @@ def _as_run(written: dict[str, Any], name: str) -> Run:
         trained_on_it=name in model["trained_on"],
         finished=visible(str(written["finished"])),
         version=visible(str(written["wsi_idc_version"])),
+        seconds=number(written, "seconds"),
         oddities=_problems(written, "source"),
         unreadable=_problems(written, "unreadable"),
         cautions=_cautions(written),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,11 +56,11 @@ class Pool:
     def __init__(self) -> None:
         self._label: list[NDArray[np.int8]] = []
         self._prob: list[NDArray[np.float64]] = []
-        self._thresholds: Counter[float] = Counter()
+        self._thresholds: list[float] = []
 
     def add(self, scores: Scores) -> None:
         """Take the labelled patches of a slide."""
-        self._thresholds[scores.threshold] += 1
+        self._thresholds.append(scores.threshold)
         if scores.labelled.any():
             self._label.append(scores.label[scores.labelled])
             self._prob.append(scores.prob[scores.labelled])
@@ -67,7 +68,7 @@ class Pool:
     @property
     def thresholds(self) -> list[float]:
         """The thresholds at which slides were called, the commonest first."""
-        return sorted(self._thresholds, key=lambda value: (-self._thresholds[value], value))
+        return commonest_first(self._thresholds)
 
     def sum_up(self, out: Path) -> Pooled | None:
         """The figures at the commonest threshold, None where nothing is labelled; `out` may know intervals."""
@@ -84,6 +85,12 @@ class Pool:
             called_idc=_called_at_each_step(prob[label == 1]),
             called_none=_called_at_each_step(prob[label == 0]),
         )
+
+
+def commonest_first(thresholds: Iterable[float]) -> list[float]:
+    """Each threshold once, by how many slides were called at it."""
+    counts = Counter(thresholds)
+    return sorted(counts, key=lambda value: (-counts[value], value))
 
 
 def _called_at_each_step(prob: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -51,9 +51,11 @@ SHEET_FILE = "heatmap.png"
 GEOJSON_FILE = "scores.geojson"
 PROBABILITY_TIFF, PROBABILITY_ZARR = "probability.ome.tif", "probability.ome.zarr"
 OVERLAY_TIFF = "overlay.ome.tif"
+PROBABILITY_DICOM, SEGMENTATION_DICOM = "probability.dcm", "segmentation.dcm"
 VIEWS = (
     *(SHEET_FILE, "overlay.png", "confusion.png", "tissue.png"),
     *(GEOJSON_FILE, f"{GEOJSON_FILE}.gz", PROBABILITY_TIFF, PROBABILITY_ZARR, OVERLAY_TIFF),
+    *(PROBABILITY_DICOM, SEGMENTATION_DICOM),
 )
 """Made of the scores: they are as old as those."""
 MOSAIC_TIFF, MOSAIC_ZARR = "mosaic.ome.tif", "mosaic.ome.zarr"

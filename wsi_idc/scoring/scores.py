@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -141,6 +141,13 @@ class Scores:
     def labelled(self) -> NDArray[np.bool_]:
         """Which patches have a probability and a label to compare it with."""
         return np.asarray(self.readable & (self.label != UNKNOWN))
+
+    def of_labelled(self) -> Scores:
+        """The labelled patches alone: all that metrics need."""
+        keep = self.labelled
+        columns = {field.name: getattr(self, field.name) for field in fields(self)}
+        kept: dict[str, Any] = {name: of[keep] for name, of in columns.items() if isinstance(of, np.ndarray)}
+        return replace(self, **kept)
 
     @cached_property
     def metrics(self) -> Metrics | None:
