@@ -27,6 +27,7 @@ COMMANDS = {
     "train": "Train CancerNet on labelled patches.",
     "evaluate": "Score a part of a split: figures with intervals over cases, curves, the worst errors.",
     "report": "Make one page over a results folder, to look through and zoom into.",
+    "view": "Look through a results folder with each slide at full resolution, and correct calls.",
     "phantom": "Paint a synthetic data set.",
     "download": "Fetch the IDC set from Kaggle.",
     "info": "Show versions, devices, model and data.",
