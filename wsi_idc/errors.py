@@ -31,6 +31,10 @@ class OutputError(WsiIdcError, OSError):
     """Results cannot be written where they should go."""
 
 
+class CorrectionsError(WsiIdcError, ValueError):
+    """A file of corrections cannot be read."""
+
+
 class OptionError(WsiIdcError, ValueError):
     """An option has a value that cannot be used."""
 

@@ -6,35 +6,28 @@ What QuPath wants stands in its PathObjectTypeAdapters: type of object, lock, cl
 
 from __future__ import annotations
 
-import gzip
-import hashlib
-import json
 import uuid
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from wsi_idc._util.files import replacing, replacing_text
 from wsi_idc.scoring.contours import Region, trace_regions
+from wsi_idc.scoring.qupath import (
+    CORNER,
+    IDC,
+    IDC_RGB,
+    NO_IDC,
+    NO_IDC_RGB,
+    RGB,
+    classification,
+    feature,
+    uuid_of,
+    write_features,
+)
 from wsi_idc.scoring.scores import CONTEXT_COLUMN, DECIMALS, Scores
 from wsi_idc.source import UNKNOWN
-
-RGB = tuple[int, int, int]
-
-CORNER = (0, 0)
-"""Where pixels are counted from, unless QuPath crops the slide to what was scanned."""
-
-IDC, NO_IDC = "IDC", "no IDC"
-"""Classes of a patch that is called IDC, and of one that is not. Read back as outlines, only the first counts."""
-
-IDC_RGB: RGB = (213, 94, 0)
-NO_IDC_RGB: RGB = (0, 114, 178)
-"""Vermilion and blue of Okabe and Ito, which the colour-blind can tell apart, and both from the stains."""
 
 _AREA_DECIMALS = 6
 """A square µm, in mm²."""
@@ -113,33 +106,10 @@ def write_contours(
     write_features(path, (_contour(scores, region, k, mpp, of_class, origin_px) for k, region in enumerate(regions, 1)))
 
 
-def classification(name: str, rgb: RGB) -> dict[str, Any]:
-    """A class as QuPath wants it: it takes one only with name and colour."""
-    return {"name": name, "color": list(rgb)}
-
-
-def feature(
-    ident: str, kind: str, rings: Iterable[list[list[int]]], measurements: dict[str, float], **properties: Any
-) -> dict[str, Any]:
-    """An object of QuPath, locked unless `properties` say otherwise, so that nobody moves a result by accident."""
-    return {
-        "type": "Feature",
-        "id": ident,
-        "geometry": {"type": "Polygon", "coordinates": list(rings)},
-        "properties": {"objectType": kind, "isLocked": True, **properties, "measurements": measurements},
-    }
-
-
 def object_id(scores: Scores, kind: str, i: int) -> str:
     """UUIDv5 of the slide and the position of its patch `i`, another one for each kind of object."""
-    slide = _uuid5(f"wsi-idc {scores.slide}")
+    slide = uuid_of(f"wsi-idc {scores.slide}")
     return str(uuid.uuid5(slide, f"{kind} {scores.minx[i]} {scores.miny[i]}"))
-
-
-def _uuid5(name: str) -> uuid.UUID:
-    """UUIDv5 of a name that may hold bytes of a file's name that are no UTF-8, kept by Python as surrogates."""
-    hashed = hashlib.sha1(uuid.NAMESPACE_OID.bytes + name.encode("utf-8", "surrogateescape"), usedforsecurity=False)
-    return uuid.UUID(bytes=hashed.digest()[:16], version=5)
 
 
 def box_ring(scores: Scores, i: int, origin_px: tuple[int, int] = CORNER) -> list[list[int]]:
@@ -147,33 +117,6 @@ def box_ring(scores: Scores, i: int, origin_px: tuple[int, int] = CORNER) -> lis
     left, top = int(scores.minx[i]) - origin_px[0], int(scores.miny[i]) - origin_px[1]
     right, bottom = left + int(scores.width[i]), top + int(scores.height[i])
     return [[right, top], [right, bottom], [left, bottom], [left, top], [right, top]]
-
-
-def write_features(path: Path, features: Iterable[dict[str, Any]]) -> None:
-    """Write a FeatureCollection, one feature at a time, each on a line of its own; gzipped for a path in ``.gz``."""
-    with _writing(path) as file:
-        file.write('{"type":"FeatureCollection","features":[')
-        separator = "\n"
-        for one in features:
-            file.write(separator + json.dumps(one, separators=(",", ":"), allow_nan=False))
-            separator = ",\n"
-        file.write("\n]}\n")
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[TextIO]:
-    if path.suffix != ".gz":
-        with replacing_text(path) as plain:
-            yield plain
-        return
-    with (
-        replacing(path) as temporary,
-        temporary.open("wb") as raw,
-        # Neither time nor the temporary name, which gzip would store.
-        gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as zipped,
-        TextIOWrapper(zipped, encoding="utf-8", newline="") as text,
-    ):
-        yield text
 
 
 def _tile(

@@ -19,8 +19,9 @@ import numpy as np
 
 from wsi_idc._util.files import make_folder, replacing_text, write_json
 from wsi_idc._version import __version__
-from wsi_idc.export.geojson import CORNER, box_ring, feature, object_id, write_features
+from wsi_idc.export.geojson import box_ring, object_id
 from wsi_idc.model.config import ModelConfig
+from wsi_idc.scoring.qupath import CORNER, feature, write_features
 from wsi_idc.scoring.scores import COLUMNS, DECIMALS, Scores
 
 CSV_FOLDER, GEOJSON_FOLDER = "model-outputs-csv", "model-outputs-geojson"
