@@ -32,7 +32,7 @@ from wsi_idc.report.totals import STEPS, Pooled
 STATIC = Path(__file__).with_name("static")
 SCRIPTS = (
     *("common.js", "cohort.js", "gallery.js", "outline.js", "controls.js", "tiles.js", "viewer.js"),
-    *("places.js", "ruler.js", "corrections.js", "main.js"),
+    *("saving.js", "places.js", "ruler.js", "corrections.js", "main.js"),
 )
 VIEWER_LIBRARY, VIEWER_FILES = "XStatic-Leaflet", "xstatic/pkg/leaflet/data"
 MOST_PROBLEMS = 20

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
@@ -102,7 +101,9 @@ class SlideTiles:
 def encode(pixels: NDArray[np.uint8]) -> bytes:
     """Pixels, shape (h, w, 3), as JPEG."""
     return bytes(
-        simplejpeg.encode_jpeg(np.ascontiguousarray(pixels), quality=QUALITY, colorspace="RGB", colorsubsampling=_SAMPLING)
+        simplejpeg.encode_jpeg(
+            np.ascontiguousarray(pixels), quality=QUALITY, colorspace="RGB", colorsubsampling=_SAMPLING
+        )
     )
 
 
@@ -117,7 +118,7 @@ def slide_path(run: Run) -> Path | None:
 
 def version_of(path: Path) -> str:
     """Changes whenever the file does: part of the addresses of its tiles, which a browser may keep."""
-    found = os.stat(path)
+    found = path.stat()
     return hashlib.sha256(f"{path} {found.st_size} {found.st_mtime_ns} {TILE_PX} {QUALITY}".encode()).hexdigest()[:16]
 
 
@@ -130,9 +131,7 @@ def open_tiles(path: Path, run: Run) -> SlideTiles:
         Where it cannot be opened, or is not of the size that was scored.
     """
     mpp = run.mpp[0] if run.mpp[0] == run.mpp[1] else None
-    slide = Slide(
-        path, mpp=mpp, icc=run.converted_to_srgb, allow_upsampling=True, patch=run.patch, image=run.image
-    )
+    slide = Slide(path, mpp=mpp, icc=run.converted_to_srgb, allow_upsampling=True, patch=run.patch, image=run.image)
     if slide.size_px != run.size_px:
         slide.close()
         raise SlideError(
