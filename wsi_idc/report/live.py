@@ -133,7 +133,7 @@ class LiveResults:
         path = None if read is None else slide_path(read.run)
         if read is None or path is None:
             return None
-        tiles = self._slide(url, path, read.run)
+        tiles = self._slide(path, read.run)
         return {
             "width": tiles.shape.width,
             "height": tiles.shape.height,
@@ -153,7 +153,7 @@ class LiveResults:
         run = read.run
 
         def make() -> bytes | None:
-            return self._slide(url, path, run).jpeg(depth, column, row)
+            return self._slide(path, run).jpeg(depth, column, row)
 
         return self._tiles.get((url, version, depth, column, row), make)
 
@@ -194,8 +194,8 @@ class LiveResults:
         columns = (of.minx.tolist(), of.miny.tolist(), of.width.tolist(), of.height.tolist())
         return _Read(results.run, of, frozenset(zip(*columns, strict=True)))
 
-    def _slide(self, url: str, path: Path, run: Run) -> SlideTiles:
-        return self._open.get((url, version_of(path)), lambda: open_tiles(path, run))
+    def _slide(self, path: Path, run: Run) -> SlideTiles:
+        return self._open.get((version_of(path), run), lambda: open_tiles(path, run))
 
     def _editor(self, url: str, run: Run) -> Editor:
         return self._editors.setdefault(url, Editor(self._entries[url].folder, run.origin_px))
