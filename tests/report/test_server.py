@@ -471,3 +471,27 @@ def test_corrections_change_no_call(client: Client, out: Path) -> None:
     stamp = before.split(b",")[1]
     assert after.split(b",")[1] == stamp and after.split(b'"corrections"')[0] == before.split(b'"corrections"')[0]
     assert f'"threshold":{THRESHOLD}'.encode() in client.ask("/").body
+
+
+def test_a_damaged_part_of_the_slide_is_grey_and_the_rest_is_shown(out: Path, slide: Path, tmp_path: Path) -> None:
+    import tifffile
+
+    with tifffile.TiffFile(slide) as file:
+        page = file.pages.first
+        offset, length = page.dataoffsets[0], page.databytecounts[0]
+        side = page.tilelength
+    damaged = tmp_path / "damaged.tif"
+    content = bytearray(slide.read_bytes())
+    content[offset : offset + length] = bytes(length)
+    damaged.write_bytes(content)
+    run = out / SLIDE / "run.json"
+    told = json.loads(run.read_text())
+    told["source"]["path"] = str(damaged)
+    run.write_text(json.dumps(told))
+    with served(out) as client:
+        client.enter()
+        assert (pixels(client.ask(tile_address(client, "0/0_0")).body) == 105).mean() > 0.95
+        k = side // TILE_PX
+        tile = pixels(client.ask(tile_address(client, f"0/{k}_{k}")).body).astype(int)
+        truth = pixels_of_slide()[side : side + TILE_PX + 1, side : side + TILE_PX + 1]
+        assert np.abs(tile - truth).mean() < 6

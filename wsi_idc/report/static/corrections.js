@@ -8,6 +8,9 @@ wsiIdc.corrections = (() => {
     true: { color: "rgb(213,94,0)", weight: 4 },
     false: { color: "rgb(0,114,178)", weight: 4, dashArray: "1 7", lineCap: "round" },
   };
+  // A fill tells corrected patches from afar, and would tint the tissue from near.
+  const FILL = 0.2;
+  const FILLED_PX = 100;
   // Side of the box that a note is put to, in µm: large enough to be found in other programs.
   const NOTE_UM = 100;
   const NAME = "wsi-idc-name";
@@ -29,9 +32,10 @@ wsiIdc.corrections = (() => {
       const polygon = (style) => L.polygon([], { renderer, interactive: false, smoothFactor: 0, lineJoin: "miter", ...style });
       this.lines = {};
       for (const [is, style] of Object.entries(STYLES)) {
-        this.lines[is] = [polygon({ color: "#fff", weight: 7, fill: false }), polygon({ ...style, fill: true, fillColor: style.color, fillOpacity: 0.2 })];
+        this.lines[is] = [polygon({ color: "#fff", weight: 7, fill: false }), polygon({ ...style, fill: true, fillColor: style.color, fillOpacity: FILL })];
       }
       this.pins = L.layerGroup().addTo(view.map);
+      view.map.on("zoomend", () => this.fade(this.opacity));
       this.set(view.patches.corrections ?? []);
     }
 
@@ -91,8 +95,9 @@ wsiIdc.corrections = (() => {
     /** Show the layer at this opacity; not at all at 0. */
     fade(opacity) {
       this.opacity = opacity;
+      const patchPx = (this.view.slide.patchUm / this.view.slide.unitUm) * 2 ** this.view.map.getZoom();
       for (const line of Object.values(this.lines).flat()) {
-        line.setStyle({ opacity, fillOpacity: 0.2 * opacity });
+        line.setStyle({ opacity, fillOpacity: patchPx < FILLED_PX ? FILL * opacity : 0 });
         if (opacity) line.addTo(this.view.map).bringToFront();
         else line.remove();
       }
