@@ -27,6 +27,7 @@ COMMANDS = {
     "train": "Train CancerNet on labelled patches.",
     "evaluate": "Score a part of a split: figures with intervals over cases, curves, the worst errors.",
     "report": "Sum up a results folder, and make one page over it, to look through and zoom into.",
+    "view": "Look through a results folder with each slide at full resolution, and correct calls.",
     "review": "List what is worth a look, over all slides of a results folder.",
     "compare": "Compare two results folders of the same slides.",
     "doctor": "Check whether installation, GPU, scheduler, data and disk are fit for a run.",

@@ -36,6 +36,14 @@ class Run:
     ----------
     kind : str
         ``idc``, ``slide`` or ``phantom``.
+    path : str
+        The file or folder that was scored, as it was named.
+    image : str or None
+        Which of several images in that file.
+    converted_to_srgb : bool
+        Whether its colours were converted by its ICC profile.
+    origin_px : tuple of int
+        Where QuPath counts pixels from, x and y in pixels of level 0.
     mpp : tuple of float
         Scale of level 0 along x and y in µm/px.
     nominal : bool
@@ -57,6 +65,10 @@ class Run:
     """
 
     kind: str
+    path: str
+    image: str | None
+    converted_to_srgb: bool
+    origin_px: tuple[int, int]
     mpp: tuple[float, float]
     nominal: bool
     size_px: tuple[int, int]
@@ -229,6 +241,10 @@ def _as_run(written: dict[str, Any], name: str) -> Run:
         raise ValueError("a scale that is no microscope's")
     return Run(
         kind=str(source["kind"]),
+        path=str(source["path"]),
+        image=None if source.get("image") is None else str(source["image"]),
+        converted_to_srgb=bool(source.get("converted_to_srgb")),
+        origin_px=_as_origin(source),
         mpp=(mpp_x, mpp_y),
         nominal=source["mpp_source"] == "nominal",
         size_px=(int(source["size_px"][0]), int(source["size_px"][1])),
@@ -243,6 +259,12 @@ def _as_run(written: dict[str, Any], name: str) -> Run:
         unreadable=_problems(written, "unreadable"),
         cautions=_cautions(written),
     )
+
+
+def _as_origin(source: dict[str, Any]) -> tuple[int, int]:
+    """Cases, and results of older versions, have none: pixels are counted from the corner then."""
+    x, y = source.get("origin_px") or (0, 0)
+    return int(x), int(y)
 
 
 def _as_patch(model: dict[str, Any]) -> PatchSpec:

@@ -30,7 +30,10 @@ from wsi_idc.report.thumbnails import Thumbnails, data_uri
 from wsi_idc.report.totals import STEPS, Pooled
 
 STATIC = Path(__file__).with_name("static")
-SCRIPTS = ("common.js", "cohort.js", "gallery.js", "outline.js", "viewer.js", "main.js")
+SCRIPTS = (
+    *("common.js", "cohort.js", "gallery.js", "outline.js", "controls.js", "tiles.js", "viewer.js"),
+    *("saving.js", "places.js", "ruler.js", "corrections.js", "main.js"),
+)
 VIEWER_LIBRARY, VIEWER_FILES = "XStatic-Leaflet", "xstatic/pkg/leaflet/data"
 MOST_PROBLEMS = 20
 
@@ -121,7 +124,9 @@ def _template() -> jinja2.Template:
     return environment.get_template("page.html.jinja")
 
 
-def build_page(title: str, slides: Sequence[Shown], pooled: Pooled | None, thresholds: Sequence[float]) -> str:
+def build_page(
+    title: str, slides: Sequence[Shown], pooled: Pooled | None, thresholds: Sequence[float], live: bool = False
+) -> str:
     """The page as text.
 
     Parameters
@@ -132,8 +137,10 @@ def build_page(title: str, slides: Sequence[Shown], pooled: Pooled | None, thres
     pooled : Pooled or None
     thresholds : sequence of float
         At which slides were called, the one of the pooled figures first.
+    live : bool
+        The page is served by `wsi_idc.report.server`, and slides can be corrected.
     """
-    scripts = [_library("leaflet.js"), *(_static(name) for name in SCRIPTS)]
+    scripts = _scripts()
     return _template().render(
         title=title,
         slides=slides,
@@ -152,8 +159,9 @@ def build_page(title: str, slides: Sequence[Shown], pooled: Pooled | None, thres
         version=__version__,
         style=Markup(_library("leaflet.css") + _static("report.css")),
         scripts=[Markup(script) for script in scripts],
-        policy=_policy(scripts),
-        data=Markup(script_json(_told(slides, pooled, thresholds))),
+        policy=page_policy(live),
+        live=live,
+        data=Markup(script_json(_told(slides, pooled, thresholds) | {"live": live})),
         embedded=[(slide.results.url, Markup(slide.embedded)) for slide in slides if slide.embedded is not None],
         library_version=metadata.version(VIEWER_LIBRARY).rsplit(".", 1)[0],
         library_licence=_static("leaflet-licence.txt"),
@@ -213,18 +221,27 @@ def figure_text(value: float | None, decimals: int = 3) -> str:
     return "\N{EN DASH}" if value is None else f"{value:,.{decimals}f}"
 
 
-def _policy(scripts: Sequence[str]) -> str:
+@cache
+def page_policy(live: bool) -> str:
     """A Content-Security-Policy: our own scripts, and files beside the page; nothing from a network, whatever is in it.
 
-    ``file:`` is named since browsers do not agree on what 'self' is for a page from a disk.
+    ``file:`` is named since browsers do not agree on what 'self' is for a page from a disk. A page that is served may
+    also ask its server for data.
     """
     hashes = " ".join(
-        f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" for text in scripts
+        f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" for text in _scripts()
     )
+    beside = "'self'" if live else "'self' file:"
+    asked = "connect-src 'self'; " if live else ""
     return (
-        f"default-src 'none'; script-src 'self' file: {hashes}; style-src 'unsafe-inline'; "
-        "img-src 'self' file: data:; base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; script-src {beside} {hashes}; style-src 'unsafe-inline'; "
+        f"img-src {beside} data:; {asked}base-uri 'none'; form-action 'none'"
     )
+
+
+@cache
+def _scripts() -> tuple[str, ...]:
+    return (_library("leaflet.js"), *(_static(name) for name in SCRIPTS))
 
 
 def _static(name: str) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,10 @@ from typing import Any
 import numpy as np
 
 from wsi_idc._util.files import remove_unfinished, replacing_text
+from wsi_idc.errors import printable
+from wsi_idc.naming import visible
+from wsi_idc.report.page import script_json
+from wsi_idc.scoring.corrections import Correction
 from wsi_idc.scoring.scores import Scores
 
 SLIDE_FILE = "report.js"
@@ -29,17 +34,17 @@ class SlideData:
     ----------
     text : str
         JSON: ``minx``, ``miny``, ``width``, ``height``, ``prob`` (millionths; null where unreadable) and ``label``
-        (1, 0 or -1), a list each.
+        (1, 0 or -1), a list each; ``corrections``, a list of `tell_correction`; and ``flaw``, why there are none.
     stamp : str
-        Tells whether page and slide are of the same making.
+        Tells whether page and slide are of the same making; corrections do not change it.
     """
 
     text: str
     stamp: str
 
 
-def make_slide_data(scores: Scores) -> SlideData:
-    """Patches and the probability that calls follow."""
+def make_slide_data(scores: Scores, corrections: Sequence[Correction] = (), flaw: str = "") -> SlideData:
+    """Patches, the probability that calls follow, and what a person corrected, or why that cannot be read."""
     millionths = np.rint(np.nan_to_num(scores.prob, nan=-1.0) * PPM).astype(np.int64)
     columns: dict[str, list[Any]] = {
         "minx": scores.minx.tolist(),
@@ -49,13 +54,30 @@ def make_slide_data(scores: Scores) -> SlideData:
         "prob": [value if value >= 0 else None for value in millionths.tolist()],
         "label": scores.label.tolist(),
     }
-    text = json.dumps(columns, separators=(",", ":"))
-    return SlideData(text, hashlib.sha256(text.encode()).hexdigest()[:16])
+    stamp = hashlib.sha256(script_json(columns).encode()).hexdigest()[:16]
+    corrected = {"corrections": [tell_correction(one) for one in corrections], "flaw": flaw}
+    return SlideData(script_json(columns | corrected), stamp)
+
+
+def tell_correction(correction: Correction) -> dict[str, Any]:
+    """A correction as the page takes it; ``isIdc`` is null for a note."""
+    return {
+        "box": correction.box,
+        "isIdc": correction.is_idc,
+        "note": printable(visible(correction.note)),
+        "who": printable(visible(correction.who)),
+        "when": printable(visible(correction.when)),
+    }
+
+
+def slide_script(url: str, data: SlideData) -> str:
+    """JavaScript that hands the patches to the page under the slide's relative URL."""
+    return f"wsiIdc.receive({json.dumps(url)},{json.dumps(data.stamp)},{data.text});\n"
 
 
 def write_slide_file(folder: Path, url: str, data: SlideData) -> None:
-    """Write ``report.js``, which hands the patches to the page under the slide's relative URL, unless it is there."""
-    path, text = folder / SLIDE_FILE, f"wsiIdc.receive({json.dumps(url)},{json.dumps(data.stamp)},{data.text});\n"
+    """Write ``report.js``: see `slide_script`. A file that holds the same is left as it is."""
+    path, text = folder / SLIDE_FILE, slide_script(url, data)
     remove_unfinished(path)
     if not _holds(path, text.encode()):
         with replacing_text(path) as file:

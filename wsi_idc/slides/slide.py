@@ -323,6 +323,33 @@ class Slide(Closable):
         )
         return self._picture(across, down).pixels
 
+    def window(
+        self, left: int, top: int, width: int, height: int, factor: int
+    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """Part of the slide, reduced by a whole factor. Threads may call it.
+
+        Parameters
+        ----------
+        left, top, width, height : int
+            In reduced pixels, within the slide.
+        factor : int
+            Pixels of level 0 to one of the window, along either side; 1 gives the slide's own pixels.
+
+        Returns
+        -------
+        pixels : ndarray of uint8, shape (height, width, 3)
+            What cannot be read has the background's colour.
+        lost : ndarray of bool, shape (height, width)
+            Where that is.
+        """
+        edges = (
+            np.minimum(np.arange(first, first + count + 1) * factor, length).astype(np.float64)
+            for first, count, length in zip((left, top), (width, height), self.size_px, strict=True)
+        )
+        across, down = edges
+        seen = self._picture(across, down)
+        return seen.pixels, seen.lost
+
     def _picture(self, across: NDArray[np.float64], down: NDArray[np.float64], finer: float = 1.0) -> _Picture:
         """What lies between these edges in pixels of level 0, read in strips and around damage."""
         height, width = len(down) - 1, len(across) - 1

@@ -1,7 +1,7 @@
 "use strict";
 // Which part of the page is on show: the address ends in #slide=<its folder> while a slide is open.
 (() => {
-  const { data, byId, gallery, viewer } = wsiIdc;
+  const { data, byId, gallery, viewer, places, ruler, corrections } = wsiIdc;
   const MARK = "#slide=";
   const CONTEXTS = { null: "off", learned: "learned; probabilities are those with the neighbours" };
   const title = document.title;
@@ -33,7 +33,20 @@
     document.head.append(script);
   }
 
-  function openSlide(index) {
+  /** Size and tiles of the slide itself, where the page is served with them; null where there is nothing but a picture. */
+  async function ask(slide) {
+    if (!slide.view.info) return null;
+    try {
+      const answer = await fetch(slide.view.info);
+      if (answer.ok) return await answer.json();
+      if (answer.status === 409) return (await answer.json()).error;
+      return "The slide's file is not there any more.";
+    } catch {
+      return "wsi-idc view does not answer: start it again, and open the address that it prints.";
+    }
+  }
+
+  function openSlide(index, place) {
     const slide = data.slides[index];
     if (!byId("cohort").hidden) order = gallery.order();
     if (!order.includes(index)) order = data.slides.map((_, i) => i);
@@ -63,13 +76,17 @@
       return;
     }
     viewer.say("Loading …");
-    load(slide, (stamp, patches) => {
+    const asked = ask(slide);
+    load(slide, async (stamp, patches) => {
+      const info = await asked;
       if (open !== slide) return;
-      const notes = [slide.view.whyNoTissue];
-      if (stamp !== slide.view.stamp) notes.push("This page and the slide's files are of different runs: run wsi-idc report again.");
+      const notes = [slide.view.whyNoTissue, typeof info === "string" ? info : ""];
+      const again = data.live ? "reload the page" : "run wsi-idc report again";
+      if (stamp !== slide.view.stamp) notes.push(`This page and the slide's files are of different runs: ${again}.`);
       if (slide.state !== "ok") notes.push(sentence(slide.error));
       viewer.say(notes.filter(Boolean).join(" "));
-      viewer.show(slide, patches);
+      viewer.show(slide, patches, typeof info === "string" ? null : info);
+      if (place) places.goTo(viewer.view(), place);
     });
   }
 
@@ -128,9 +145,10 @@
   }
 
   function follow() {
-    const url = location.hash.startsWith(MARK) ? location.hash.slice(MARK.length) : null;
+    const [url, place] = location.hash.startsWith(MARK) ? places.parse(location.hash.slice(MARK.length)) : [null, null];
     const index = data.slides.findIndex((slide) => slide.url === url);
-    if (index >= 0) openSlide(index);
+    if (index >= 0 && open === data.slides[index] && viewer.view() && place) places.goTo(viewer.view(), place);
+    else if (index >= 0) openSlide(index, place);
     else closeSlide();
   }
 
@@ -141,13 +159,33 @@
   byId("back").addEventListener("click", () => { location.hash = ""; });
   document.addEventListener("keydown", (event) => {
     const writing = event.target.matches("input:not([type=checkbox]):not([type=range]), select, textarea");
-    if (!open || writing || event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.key === "Escape") location.hash = "";
+    if (!open || writing || document.querySelector("dialog[open]")) return;
+    const shown = viewer.view();
+    const undo = (event.ctrlKey || event.metaKey) && event.key === "z";
+    if ((event.ctrlKey || event.metaKey || event.altKey) && !undo) return;
+    if (event.key === "?") byId("keys").showModal();
+    else if (shown && [ruler, corrections, places].some((of) => of.key(shown, event.key))) { /* It was theirs. */ }
+    else if (event.key === "Escape") location.hash = "";
     else if (event.key === "n") byId("next").click();
     else if (event.key === "p") byId("previous").click();
     else if (!viewer.key(event.key)) return;
     event.preventDefault();
   });
+  byId("show-keys").addEventListener("click", () => byId("keys").showModal());
+  for (const button of document.querySelectorAll("dialog button")) {
+    button.addEventListener("click", () => button.closest("dialog").close(button.value));
+  }
+  for (const field of document.querySelectorAll("dialog input, dialog textarea")) {
+    field.addEventListener("keydown", (event) => {
+      // A note may have lines: Ctrl and Enter end it.
+      if (event.key === "Enter" && (field.matches("input") || event.ctrlKey)) {
+        event.preventDefault();
+        field.closest("dialog").close("ok");
+      }
+    });
+  }
+  // The key of a served page was in its address, which may be shown or handed on.
+  if (data.live && location.search) history.replaceState(null, "", location.pathname + location.hash);
   addEventListener("hashchange", follow);
   follow();
 })();

@@ -3,26 +3,9 @@
 wsiIdc.viewer = (() => {
   const { data, byId, count, figure, showCounts, bindThreshold, byKeys } = wsiIdc;
   const { Grid, outline } = wsiIdc.outline;
+  const { FitControl, UseNote, ScaleBar, Lines, OUTCOME_FILLS, css } = wsiIdc.controls;
   const COLOURS = Array.from({ length: 256 }, (_, i) => [0, 2, 4].map((at) => parseInt(data.colours.slice(6 * i + at, 6 * i + at + 2), 16)));
-  const css = (rgb) => `rgb(${rgb.join()})`;
   const FILLS = COLOURS.map(css);
-  const OUTCOME_FILLS = Object.fromEntries(Object.entries(data.outcomes).map(([key, rgb]) => [key, css(rgb)]));
-  // In grey print, true and false positives have one brightness: the errors among them are hatched.
-  OUTCOME_FILLS[data.hatch[0]] = (() => {
-    const tile = document.createElement("canvas");
-    tile.width = tile.height = 8;
-    const context = tile.getContext("2d");
-    context.fillStyle = css(data.outcomes[data.hatch[0]]);
-    context.fillRect(0, 0, 8, 8);
-    context.strokeStyle = css(data.hatch[1]);
-    context.lineWidth = 2;
-    for (const x of [-8, 0, 8]) {
-      context.moveTo(x, 8);
-      context.lineTo(x + 8, 0);
-    }
-    context.stroke();
-    return context.createPattern(tile, "repeat");
-  })();
   // Sharp patches, also those that the slide's edge cuts, without a canvas that a browser refuses.
   const PATCH_PX = 25;
   const CANVAS_PX = 4096;
@@ -33,7 +16,7 @@ wsiIdc.viewer = (() => {
   const SMALL_PX = 6;
   // Around the whole slide; the scale bar lies beneath it.
   const ROOM = { paddingTopLeft: [12, 12], paddingBottomRight: [12, 48] };
-  const FADES = { tissue: 1, heat: 0.55, errors: 0.8, labels: 1, calls: 1 };
+  const FADES = { tissue: 1, heat: 0.55, errors: 0.8, labels: 1, calls: 1, corrections: 1 };
 
   const still = matchMedia("(prefers-reduced-motion: reduce)");
   const matrix = byId("slide-matrix");
@@ -45,8 +28,11 @@ wsiIdc.viewer = (() => {
 
   /** Everything that belongs to the slide on show, until `close`. */
   class View {
-    constructor(slide, patches) {
+    constructor(slide, patches, info) {
       this.slide = slide;
+      this.info = info;
+      this.ending = new AbortController();
+      this.ended = this.ending.signal;
       this.patches = patches;
       this.grid = new Grid(patches, slide.mpp, slide.patchUm);
       this.scale = slide.mpp.map((of) => of / slide.unitUm);
@@ -75,14 +61,15 @@ wsiIdc.viewer = (() => {
     makeMap() {
       const { minx, miny, width, height } = this.patches;
       const ends = (from, length) => from.reduce((end, at, i) => Math.max(end, at + length[i]), 1);
-      const tissue = this.slide.view.tissue;
+      const tissue = this.info ?? this.slide.view.tissue;
       const reach = [ends(minx, width), ends(miny, height)];
       this.size = tissue ? [Math.max(tissue.width, reach[0]), Math.max(tissue.height, reach[1])] : reach;
       this.bounds = L.latLngBounds(this.place(0, 0), this.place(...this.size));
       const map = L.map("map", {
         crs: L.CRS.Simple,
         attributionControl: false,
-        maxZoom: 4,
+        // A slide's own pixels can be seen four times as large as they are.
+        maxZoom: this.info ? Math.max(4, Math.ceil(-Math.log2(Math.max(...this.scale))) + 2) : 4,
         minZoom: -10,
         zoomSnap: 0,
         zoomDelta: 0.5,
@@ -110,9 +97,14 @@ wsiIdc.viewer = (() => {
     addTissue() {
       // White under everything: a blend over nothing would paint the black that it blends with.
       L.svgOverlay(L.DomUtil.create("div", "ground"), this.bounds.pad(0.05), { pane: "ground" }).addTo(this.map);
-      const tissue = this.slide.view.tissue;
+      const tissue = this.info ?? this.slide.view.tissue;
       if (!tissue) return;
       const bounds = L.latLngBounds(this.place(0, 0), this.place(tissue.width, tissue.height));
+      if (this.info) {
+        const lost = () => say("Some of the slide cannot be shown: its file may have changed, or wsi-idc view may have ended. Reload the page.");
+        this.tissue = wsiIdc.tiles.layer(this.info, this.scale, bounds, lost).addTo(this.map);
+        return;
+      }
       this.tissue = L.imageOverlay(tissue.src, bounds, { pane: "tissue", alt: `Tissue of ${this.slide.name}` });
       this.tissue.on("error", () => say(`${this.slide.url}/mosaic.png is not beside this page: the tissue is missing.`));
       this.tissue.addTo(this.map);
@@ -120,7 +112,9 @@ wsiIdc.viewer = (() => {
 
     addColours() {
       const [columns, rows] = [0, 1].map((axis) => Math.max(1, Math.ceil(this.size[axis] / this.grid.pitch[axis])));
-      const perPatch = Math.min(PATCH_PX, CANVAS_PX / Math.max(columns, rows));
+      const fitting = Math.min(PATCH_PX, CANVAS_PX / Math.max(columns, rows));
+      // A whole number, so that the edges of patches lie where they are also on a slide seen at full size.
+      const perPatch = fitting < 1 ? fitting : Math.floor(fitting);
       this.ratio = this.grid.pitch.map((of) => perPatch / of);
       const layer = (name) => {
         const canvas = document.createElement("canvas");
@@ -243,8 +237,9 @@ wsiIdc.viewer = (() => {
       for (const line of [this.labels[0], this.calls[0], this.calls[1], this.labels[1]]) {
         if (this.map.hasLayer(line)) line.bringToFront();
       }
+      this.corrections?.fade(of("corrections"));
       this.paintErrors();
-      paintBar(of("heat") || 1, this.slide.view.tissue ? this.slide.view.grey : 255);
+      paintBar(of("heat") || 1, this.info?.grey ?? (this.slide.view.tissue ? this.slide.view.grey : 255));
     }
 
     /** Patches and area that are called IDC. */
@@ -267,6 +262,7 @@ wsiIdc.viewer = (() => {
 
     addReadout() {
       this.tip = L.tooltip({ direction: "top", opacity: 1, className: "tip", offset: [0, -6] });
+      this.map.on("mousemove", (event) => { this.mouse = event.latlng; });
       this.map.on("mousemove click", (event) => this.point(this.grid.under(...this.placeBack(event.latlng))));
       this.map.on("mouseout", () => this.point(undefined));
       // Without a pointer it is the patch in the middle.
@@ -299,6 +295,7 @@ wsiIdc.viewer = (() => {
         prob[i] === null ? "unreadable: no probability" : `probability of IDC ${figure(prob[i] / PPM, 3)}`,
         prob[i] === null ? "" : `called ${this.isCalled(i) ? "IDC" : "no IDC"}`,
         label[i] < 0 ? "not labelled" : `labelled ${label[i] ? "IDC" : "no IDC"}`,
+        ...(this.corrections?.tell(i) ?? []),
       ].filter(Boolean);
       const content = document.createElement("div");
       for (const [tag, text] of [["strong", this.patchName(i)], ...facts.map((fact) => ["span", fact])]) {
@@ -316,60 +313,6 @@ wsiIdc.viewer = (() => {
       return `${this.slide.name}_idx5_x${minx[i] + 1}_y${miny[i] + 1}${known}.png`;
     }
   }
-
-  const FitControl = L.Control.extend({
-    onAdd() {
-      const bar = L.DomUtil.create("div", "leaflet-bar leaflet-control");
-      const button = L.DomUtil.create("button", "fit", bar);
-      button.type = "button";
-      button.title = "Show the whole slide (0)";
-      button.setAttribute("aria-label", "Show the whole slide");
-      button.textContent = "⤢";
-      L.DomEvent.disableClickPropagation(bar).on(button, "click", this.options.fit);
-      return bar;
-    },
-  });
-
-  /** Leaflet may still draw a frame after its map is gone, where the next slide is opened at once. */
-  const Lines = L.Canvas.extend({
-    _redraw() {
-      if (this._ctx) L.Canvas.prototype._redraw.call(this);
-    },
-  });
-
-  /** What must be read with the picture, also in a copy of the screen. */
-  const UseNote = L.Control.extend({
-    onAdd() {
-      const box = L.DomUtil.create("div", "use-note");
-      if (this.options.phantom) L.DomUtil.create("strong", "", box).textContent = data.phantom;
-      L.DomUtil.create("span", "", box).textContent = data.researchUse;
-      return box;
-    },
-  });
-
-  /** A scale bar in mm; one that comes from the data set and not from the file is said to be nominal. */
-  const ScaleBar = L.Control.extend({
-    onAdd(map) {
-      const box = L.DomUtil.create("div", "scale-bar");
-      this.text = L.DomUtil.create("span", "", box);
-      this.bar = L.DomUtil.create("i", "", box);
-      map.on("zoom move resize", this.update, this);
-      map.whenReady(this.update, this);
-      return box;
-    },
-    onRemove(map) {
-      map.off("zoom move resize", this.update, this);
-    },
-    update() {
-      const pxPerMm = (1000 / this.options.unitUm) * 2 ** this._map.getZoom();
-      const lengths = [0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50];
-      // The note on its left needs the rest of a narrow screen.
-      const room = Math.min(160, 0.3 * this._map.getSize().x);
-      const length = lengths.findLast((of) => of * pxPerMm <= room) ?? lengths[0];
-      this.bar.style.width = `${length * pxPerMm}px`;
-      this.text.textContent = `${length} mm${this.options.nominal ? " (nominal)" : ""}`;
-    },
-  });
 
   /** The colour bar as it looks over the tissue at this weight. */
   function paintBar(weight, grey) {
@@ -396,13 +339,15 @@ wsiIdc.viewer = (() => {
   }
 
   /** Show a slide whose patches are at hand. */
-  function show(slide, patches) {
+  function show(slide, patches, info = null) {
     close();
-    view = new View(slide, patches);
+    view = new View(slide, patches, info);
     for (const [key, fade] of Object.entries(FADES)) fades[key].value = kept?.fades[key] ?? fade;
-    if (!slide.view.tissue && !kept) fades.heat.value = 1;
+    const hasTissue = Boolean(info ?? slide.view.tissue);
+    if (!hasTissue && !kept) fades.heat.value = 1;
     byId("slide-body").classList.toggle("no-patches", patches.minx.length === 0);
-    boxes.tissue.disabled = !slide.view.tissue;
+    boxes.tissue.disabled = !hasTissue;
+    boxes.corrections.disabled = !data.live && !(patches.corrections ?? []).length;
     boxes.errors.disabled = boxes.labels.disabled = !view.labelled;
     for (const key of Object.keys(FADES)) {
       boxes[key].checked = (kept?.layers[key] ?? key !== "errors") && !boxes[key].disabled;
@@ -411,6 +356,8 @@ wsiIdc.viewer = (() => {
     matrix.hidden = !view.labelled;
     byId("no-matrix").hidden = view.labelled;
     for (const cell of matrix.querySelectorAll("[data-fixed]")) cell.textContent = figure(slide.figures[cell.dataset.fixed]);
+    view.corrections = wsiIdc.corrections.begin(view);
+    wsiIdc.places.begin(view);
     view.layer();
     setThreshold(slide.threshold, kept?.threshold ?? slide.threshold);
     view.tell();
@@ -419,6 +366,9 @@ wsiIdc.viewer = (() => {
 
   function close() {
     if (view) keep();
+    wsiIdc.ruler.stop();
+    wsiIdc.corrections.end();
+    view?.ending.abort();
     view?.map.remove();
     view = null;
   }
@@ -452,7 +402,7 @@ wsiIdc.viewer = (() => {
   /** A key that is pressed while a slide is on show and no field has the focus; whether it meant something. */
   function key(pressed) {
     if (!view) return false;
-    const layer = { 1: "tissue", 2: "heat", 3: "calls", 4: "labels", 5: "errors" }[pressed];
+    const layer = { 1: "tissue", 2: "heat", 3: "calls", 4: "labels", 5: "errors", 6: "corrections" }[pressed];
     if (layer && !boxes[layer].disabled) boxes[layer].click();
     else if (pressed === "0") view.fit();
     else return false;
