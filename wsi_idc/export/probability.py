@@ -14,7 +14,7 @@ from wsi_idc.export.ome_zarr import Version, write_ome_zarr
 from wsi_idc.export.pyramid import OnBlock
 from wsi_idc.export.slide_image import image_name, mosaic_scale
 from wsi_idc.geometry import tile_edges, tile_numbers
-from wsi_idc.scoring.scores import CONTEXT_COLUMN, Scores
+from wsi_idc.scoring.scores import Scores
 from wsi_idc.source import PatchSource, SlideFacts
 
 _BLOCK_PX = 1_024
@@ -70,7 +70,7 @@ def write_probability_tiff(scores: Scores, source: SlideFacts, path: Path) -> No
     """
     grid: da.Array = da.from_array(probability_grid(scores, source)[..., None])  # type: ignore[no-untyped-call]
     scale = source.patch.um, source.patch.um
-    write_ome_tiff(path, grid, scale, compression="deflate", name=_name(source), channel=_channel(scores))
+    write_ome_tiff(path, grid, scale, compression="deflate", name=_name(source, scores), channel=_channel(scores))
 
 
 def write_probability_zarr(
@@ -100,7 +100,7 @@ def write_probability_zarr(
         If the disk is full.
     """
     pixels = _enlarged(probability_grid(scores, source), source.mosaic_px, source.patch.size_px)
-    about = {"name": _name(source), "channel": _channel(scores)}
+    about = {"name": _name(source, scores), "channel": _channel(scores)}
     write_ome_zarr(path, pixels, mosaic_scale(source), version=version, on_block=on_block, **about)
 
 
@@ -121,9 +121,9 @@ def _enlarged(grid: NDArray[np.float32], size_px: tuple[int, int], times: int) -
     return pixels
 
 
-def _name(source: SlideFacts) -> str:
-    return f"{image_name(source)} probability of IDC"
+def _name(source: SlideFacts, scores: Scores) -> str:
+    return f"{image_name(source)} probability of {scores.classes.title}"
 
 
 def _channel(scores: Scores) -> str:
-    return "prob_idc" if scores.context is None else CONTEXT_COLUMN
+    return scores.classes.column if scores.context is None else scores.classes.context_column

@@ -18,7 +18,7 @@ from wsi_idc.errors import DataNotFoundError, printable
 from wsi_idc.evaluation.cohort_metrics import SUMMARY_FILE, SlideSummary, failed, summarise
 from wsi_idc.geometry import PatchSpec, plausible_mpp
 from wsi_idc.naming import cell_text, visible
-from wsi_idc.scoring.results import RUN_FILE, SCORES_FILE, UNSOUND, read_run
+from wsi_idc.scoring.results import RUN_FILE, SCORES_FILE, UNSOUND, classes_of_run, read_run
 from wsi_idc.scoring.scores import Scores, checked_context, checked_threshold, read_scores
 from wsi_idc.source import UNKNOWN, Caution, Problem
 
@@ -201,7 +201,7 @@ def _read_folder(name: str, folder: Path) -> tuple[Run, Scores]:
     written = read_run(folder)
     context = None if written["context"] is None else checked_context(float(written["context"]))
     threshold = checked_threshold(float(written["model"]["threshold"]), 0)
-    scores = read_scores(folder / SCORES_FILE, name, threshold, context)
+    scores = read_scores(folder / SCORES_FILE, name, threshold, context, classes_of_run(written))
     if len(scores) != written["patches"]["total"]:
         raise ValueError(f"{RUN_FILE} counts other patches than {SCORES_FILE}")
     _check(scores)

@@ -22,13 +22,14 @@ import numpy as np
 from wsi_idc._util.files import make_folder, remove, remove_unfinished, sync, write_json
 from wsi_idc._util.lock import wait_lock
 from wsi_idc._version import __version__
+from wsi_idc.model.classes import IDC_CLASSES, Classes
 from wsi_idc.model.config import DEFAULT_BATCH, ModelConfig
+from wsi_idc.model.interface import CANCERNET
 from wsi_idc.model.stain import ESTIMATE, Stain
 from wsi_idc.scoring.cautions import find_cautions
 from wsi_idc.scoring.origins import ORIGINS_FILE, Origin, origin_in, origin_of, tell_origins, told_origins
 from wsi_idc.scoring.score import Scored, score
 from wsi_idc.scoring.scores import (
-    CONTEXT_COLUMN,
     DECIMALS,
     Scores,
     checked_context,
@@ -141,6 +142,7 @@ class Scorer(Protocol):
 def result_key(source: SlideFacts, model: Scorer) -> str:
     """Hash of everything that the probabilities depend on: pixels and how they are read, patches, model, runtime."""
     normalization = model.config.normalization
+    interface, usual = model.config.interface, CANCERNET
     parts = {
         "patches": hashlib.sha256(source.patches.boxes.astype("<i8").tobytes()).hexdigest(),
         "fingerprint": source.fingerprint,
@@ -156,6 +158,10 @@ def result_key(source: SlideFacts, model: Scorer) -> str:
         "precision": "float32",
         "pixels_version": PIXELS_VERSION,
         "decimals": DECIMALS,
+        # Of other networks than CancerNet.
+        **({} if interface.transform == usual.transform else {"transform": interface.transform.as_list()}),
+        **({} if interface.classes.names == usual.classes.names else {"class_names": interface.classes.names}),
+        **({} if interface.activation is None else {"activation": interface.activation}),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -201,6 +207,7 @@ class SlideRun:
     ) -> None:
         self._started = datetime.now(UTC)
         self._source, self._model, self._command = source, model, list(command)
+        self.classes = model.config.classes
         self.threshold = checked_threshold(threshold, model.config.threshold)
         self._context = checked_context(context)
         self.folder = out / source.slide
@@ -235,10 +242,13 @@ class SlideRun:
         was = scored.scores
         same = (
             self.finished is not None
-            and (was.threshold, was.context) == (self.threshold, self._context)
+            and (was.threshold, was.context, was.classes) == (self.threshold, self._context, self.classes)
             and np.array_equal(was.label, labels)
         )
-        scores = was if same else was.with_labels(labels).with_context(self._context).with_threshold(self.threshold)
+        scores = was
+        if not same:
+            scores = was.with_class(self.classes.positive).with_labels(labels)
+            scores = scores.with_context(self._context).with_threshold(self.threshold)
         cautions = find_cautions(self._source, self._model.config, scored.stain)
         result = SlideResult(
             scores,
@@ -345,6 +355,19 @@ def read_run(folder: Path) -> dict[str, Any]:
     return run
 
 
+def classes_of_run(run: dict[str, Any]) -> Classes:
+    """The classes that ``run.json`` names; one of `UNSOUND` where they cannot be."""
+    names = run["model"].get("class_names")
+    if names is None:
+        return IDC_CLASSES
+    if not all(isinstance(name, str) for name in names):
+        raise TypeError("class names that are no texts")
+    classes = Classes(tuple(names), run["model"]["positive_class"])
+    if classes.positive not in names or len(set(names)) < len(names):
+        raise ValueError("classes that cannot be")
+    return classes
+
+
 def _origins(folder: Path) -> dict[str, Origin | None]:
     """What the mosaics in a folder were made from; None where nothing says so."""
     sealed: Origin | None = None
@@ -360,7 +383,8 @@ def _finished(folder: Path, slide: str, key: str) -> tuple[Scored | None, dict[s
         run = read_run(folder)
         if run["key"] != key:
             return None, {}
-        scores = read_scores(folder / SCORES_FILE, slide, float(run["model"]["threshold"]), run["context"])
+        threshold, classes = float(run["model"]["threshold"]), classes_of_run(run)
+        scores = read_scores(folder / SCORES_FILE, slide, threshold, run["context"], classes)
         stain = None if run["stain"] is None else Stain.from_dict(run)
         problems = tuple(Problem(**problem) for problem in run["problems"]["unreadable"])
         known = math.isfinite(run["seconds"]) and isinstance(run["software"], dict)
@@ -406,12 +430,13 @@ def _provenance(
             "patch_size_pixels": source.patch.size_px,
             "spacing_um_px": source.patch.mpp,
             "threshold": scores.threshold,
+            **_classes_told(scores.classes),
             "trained_on": list(model.config.trained_on),
         },
         **({"glass": None, "stain": None} if result.stain is None else result.stain.as_dict()),
         "cautions": [{"code": one.code, "sentence": one.sentence} for one in result.cautions],
         "context": scores.context,
-        "pred_follows": "prob_idc" if scores.context is None else CONTEXT_COLUMN,
+        "pred_follows": scores.classes.column if scores.context is None else scores.classes.context_column,
         "patches": {"total": len(scores), "scored": readable, "unreadable": len(scores) - readable},
         "labels": result.labels,
         "problems": {
@@ -423,3 +448,8 @@ def _provenance(
         "device": model.device,
         "key": key,
     }
+
+
+def _classes_told(classes: Classes) -> dict[str, object]:
+    """What is said of a model's classes, where they are others than CancerNet's."""
+    return {} if classes == IDC_CLASSES else {"class_names": list(classes.names), "positive_class": classes.positive}
