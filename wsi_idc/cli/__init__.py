@@ -26,6 +26,7 @@ COMMANDS = {
     "ingest": "Pack a folder or zip of patches into one patch store.",
     "train": "Train CancerNet on labelled patches.",
     "evaluate": "Score a part of a split: figures with intervals over cases, curves, the worst errors.",
+    "model": "Check a model of your own, or export CancerNet for other programs.",
     "report": "Make one page over a results folder, to look through and zoom into.",
     "phantom": "Paint a synthetic data set.",
     "download": "Fetch the IDC set from Kaggle.",

@@ -73,7 +73,7 @@ def try_model(classifier: Classifier) -> Trial:
 
 
 def phantom_tiles(size_px: int, mpp: float) -> NDArray[np.uint8]:
-    """A few tiles of synthetic tissue, uint8 of shape (n, size, size, 3); fine scales are enlarged from a coarse one."""
+    """A few tiles of synthetic tissue, uint8 of shape (n, size, size, 3); fine scales are enlarged."""
     slide = paint_slide(str(PHANTOM_CASES[0]), 0, _SLIDE_PX, _SLIDE_PX)
     side = min(max(round(size_px * mpp / IDC_PATCH.mpp), 1), _SLIDE_PX)
     rows, columns = np.nonzero(slide.tissue)
@@ -81,5 +81,5 @@ def phantom_tiles(size_px: int, mpp: float) -> NDArray[np.uint8]:
     for i, at in enumerate(np.linspace(0, len(rows) - 1, _TILES).astype(int)):
         top, left = (min(max(int(of[at]) - side // 2, 0), _SLIDE_PX - side) for of in (rows, columns))
         tile = Image.fromarray(slide.pixels[top : top + side, left : left + side])
-        tiles[i] = tile.resize((size_px, size_px), Image.Resampling.BICUBIC)
+        tiles[i] = np.asarray(tile.resize((size_px, size_px), Image.Resampling.BICUBIC))
     return tiles

@@ -17,7 +17,7 @@ from wsi_idc.model.classes import CLASS_NAMES as CLASS_NAMES
 from wsi_idc.model.classes import IDC_CLASSES, Classes, usual_positive
 from wsi_idc.model.interface import ACTIVATIONS, Activation, Interface
 from wsi_idc.model.stain import METHOD, Normalization, Rgb
-from wsi_idc.model.transform import Transform, read_transform
+from wsi_idc.model.transform import CANCERNET_TRANSFORM, Transform, read_transform
 
 _MOST_BYTES, _LONGEST = 1 << 24, 200
 """Of a configuration's file, and of a text in it that goes on sheets. The bundled one has 50 kB."""
@@ -71,7 +71,7 @@ class ModelConfig:
     patch: PatchSpec = IDC_PATCH
     normalization: Normalization | None = None
     classes: Classes = IDC_CLASSES
-    transform: Transform = Transform()
+    transform: Transform = CANCERNET_TRANSFORM
     activation: Activation | None = None
 
     @property

@@ -236,7 +236,7 @@ def _in_a_row(network: keras.Model, path: Path) -> list[Any]:
         if isinstance(layer, keras.Model):
             layers += _in_a_row(layer, path)
             continue
-        took = layer.input if not type(layer).__name__ == "InputLayer" else None
+        took = layer.input if type(layer).__name__ != "InputLayer" else None
         if isinstance(took, list) or len(layer._inbound_nodes) > 1:
             raise ModelError(f"{path} has layers side by side, which cannot be written as ONNX here: use tf2onnx.")
         layers.append(layer)

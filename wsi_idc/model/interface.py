@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from wsi_idc.errors import ModelError
 from wsi_idc.geometry import INPUT_PX
 from wsi_idc.model.classes import IDC_CLASSES, Classes
-from wsi_idc.model.transform import Transform
+from wsi_idc.model.transform import CANCERNET_TRANSFORM, Transform
 
 Activation = Literal["softmax", "sigmoid", "none"]
 ACTIVATIONS: tuple[Activation, ...] = ("softmax", "sigmoid", "none")
@@ -35,7 +35,7 @@ class Interface:
     """
 
     input_px: tuple[int, int] = (INPUT_PX, INPUT_PX)
-    transform: Transform = Transform()
+    transform: Transform = CANCERNET_TRANSFORM
     classes: Classes = IDC_CLASSES
     activation: Activation | None = None
 

@@ -33,7 +33,7 @@ sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 import openvino  # noqa: E402
 
-# The first array it is given makes it look numpy up: two threads that are the first at once wait for each other for ever.
+# The first array it is given makes it look numpy up: two threads that are first at once wait for ever.
 _ = openvino.Tensor(np.zeros(1, dtype=np.float32)).data
 
 _BATCH = 16

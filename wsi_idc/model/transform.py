@@ -65,13 +65,16 @@ class Transform:
         return steps
 
 
+CANCERNET_TRANSFORM = Transform()
+
+
 def _resize(patches: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
     """Pillow's bilinear filter, which torchvision's Resize applies to images."""
     if patches.shape[1:3] == (height, width):
         return patches
     out = np.empty((len(patches), height, width, _RGB), dtype=np.uint8)
     for i, patch in enumerate(patches):
-        out[i] = Image.fromarray(patch).resize((width, height), Image.Resampling.BILINEAR)
+        out[i] = np.asarray(Image.fromarray(patch).resize((width, height), Image.Resampling.BILINEAR))
     return out
 
 

@@ -8,7 +8,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -133,6 +133,8 @@ def build_page(title: str, slides: Sequence[Shown], pooled: Pooled | None, thres
     thresholds : sequence of float
         At which slides were called, the one of the pooled figures first.
     """
+    positive = _positive(slides)
+    columns = tuple(replace(column, label=column.label.replace("IDC", positive)) for column in COLUMNS)
     scripts = [_library("leaflet.js"), *(_static(name) for name in SCRIPTS)]
     return _template().render(
         title=title,
@@ -142,7 +144,8 @@ def build_page(title: str, slides: Sequence[Shown], pooled: Pooled | None, thres
         pooled=pooled,
         roc=pooled and draw_roc(pooled),
         reliability=pooled and draw_reliability(pooled),
-        columns=COLUMNS,
+        columns=columns,
+        positive=positive,
         moving=FIGURES,
         fixed=FIXED_FIGURES,
         outcomes={key: {"name": name, "rgb": rgb} for key, (name, rgb) in OUTCOMES.items()},
@@ -153,11 +156,17 @@ def build_page(title: str, slides: Sequence[Shown], pooled: Pooled | None, thres
         style=Markup(_library("leaflet.css") + _static("report.css")),
         scripts=[Markup(script) for script in scripts],
         policy=_policy(scripts),
-        data=Markup(script_json(_told(slides, pooled, thresholds))),
+        data=Markup(script_json(_told(slides, pooled, thresholds, columns))),
         embedded=[(slide.results.url, Markup(slide.embedded)) for slide in slides if slide.embedded is not None],
         library_version=metadata.version(VIEWER_LIBRARY).rsplit(".", 1)[0],
         library_licence=_static("leaflet-licence.txt"),
     )
+
+
+def _positive(slides: Sequence[Shown]) -> str:
+    """What the slides' models call the class that is mapped, or IDC where that differs."""
+    names = {str(slide.told["positive"]) for slide in slides if "positive" in slide.told}
+    return names.pop() if len(names) == 1 else "IDC"
 
 
 def _about(slides: Sequence[Shown], thresholds: Sequence[float]) -> dict[str, Any]:
@@ -177,7 +186,9 @@ def _about(slides: Sequence[Shown], thresholds: Sequence[float]) -> dict[str, An
     }
 
 
-def _told(slides: Sequence[Shown], pooled: Pooled | None, thresholds: Sequence[float]) -> dict[str, Any]:
+def _told(
+    slides: Sequence[Shown], pooled: Pooled | None, thresholds: Sequence[float], columns: Sequence[Column]
+) -> dict[str, Any]:
     """What the scripts are told."""
     colours = np.rint(colour_table("cividis")).astype(np.uint8)
     return {
@@ -189,7 +200,7 @@ def _told(slides: Sequence[Shown], pooled: Pooled | None, thresholds: Sequence[f
         "steps": STEPS,
         "researchUse": RESEARCH_USE,
         "phantom": PHANTOM,
-        "columns": {column.key: column.label for column in COLUMNS},
+        "columns": {column.key: column.label for column in columns},
         "slides": [slide.told for slide in slides],
         "cohort": None
         if pooled is None
