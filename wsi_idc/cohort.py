@@ -117,6 +117,7 @@ def score_cohort(
     manifest: str | Path | None = None,
     reading: SlideOptions | None = None,
     model: str | Path | None = None,
+    class_name: str | None = None,
     threshold: float | None = None,
     context: Context = None,
     batch_size: int = DEFAULT_BATCH,
@@ -148,7 +149,9 @@ def score_cohort(
     reading : SlideOptions, optional
         How raw slides are read.
     model : path, optional
-        A ``.keras`` file with its ``.json``; by default the bundled one.
+        A ``.keras`` or ``.onnx`` file with its ``.json``; by default the bundled one.
+    class_name : str, optional
+        The class of the model that maps show and calls follow; by default what its ``.json`` says.
     threshold : float, optional
         A patch is called IDC from this probability (0-1) on; by default the model's own.
     context : float or "learned", optional
@@ -208,7 +211,7 @@ def score_cohort(
         from wsi_idc.scoring.engine import Cohort, Watch
         from wsi_idc.scoring.scores import checked_context, checked_threshold
 
-        classifier = load_model(model)
+        classifier = load_model(model, class_name)
         config = classifier.config
     checked_threshold(threshold, config.threshold)
     checked_context(context, config.context)

@@ -12,6 +12,7 @@ from wsi_idc._util.files import remove_unfinished
 from wsi_idc._util.lock import wait_lock
 from wsi_idc.errors import DataNotFoundError, OptionError
 from wsi_idc.export.slide_table import SlideTable
+from wsi_idc.model.classes import IDC_CLASSES
 from wsi_idc.report.gather import find_results, read_results, read_summary
 from wsi_idc.source import Problem
 
@@ -86,6 +87,10 @@ def export_tables(
             results = read_results(name, folder, out, rows.get(name))
             if results.run is None or results.scores is None or results.state == "failed":
                 left_out.append(Problem(name, results.error))
+            elif results.scores.classes != IDC_CLASSES:
+                left_out.append(
+                    Problem(name, "it was scored by a model of other classes, for which there is no column")
+                )
             else:
                 run = results.run
                 sizes.append(len(results.scores))

@@ -99,7 +99,7 @@ def test_files_that_are_no_model(tmp_path: Path) -> None:
         {"threshold": 1.5},
         {"threshold": "high"},
         {"class_names": ["a", "b", "c"]},
-        {"patch_size_pixels": 96},
+        {"patch_size_pixels": 40},
         {"spacing_um_px": 0.01},
         {"sha256": None, "threshold": None},
     ],

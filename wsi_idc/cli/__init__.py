@@ -26,6 +26,7 @@ COMMANDS = {
     "ingest": "Pack a folder or zip of patches into one patch store.",
     "train": "Train CancerNet on labelled patches.",
     "evaluate": "Score a part of a split: figures with intervals over cases, curves, the worst errors.",
+    "model": "Check a model of your own, or export CancerNet for other programs.",
     "report": "Sum up a results folder, and make one page over it, to look through and zoom into.",
     "view": "Look through a results folder with each slide at full resolution, and correct calls.",
     "review": "List what is worth a look, over all slides of a results folder.",

@@ -46,7 +46,7 @@ model = click.option(
     type=_FILE,
     metavar="FILE",
     envvar="WSI_IDC_MODEL",
-    help="A .keras file with its .json beside it. [default: WSI_IDC_MODEL, else the bundled model]",
+    help="A .keras or .onnx file with its .json beside it. [default: WSI_IDC_MODEL, else the bundled model]",
 )
 out = click.option(
     "--out",
@@ -81,6 +81,14 @@ def _context(value: str) -> Context:
         raise click.BadParameter(f"{value!r} is neither a sigma in patches nor the word {LEARNED}.") from error
 
 
+class_name = click.option(
+    "--class",
+    "class_name",
+    metavar="NAME",
+    help="Class of the model that maps show and calls follow. [default: its positive_class, else idc, tumor or the "
+    "last]",
+)
+
 context = click.option(
     "--context",
     type=_context,
@@ -110,6 +118,7 @@ class Scoring:
     model: Path | None
     out: Path
     threshold: float | None
+    class_name: str | None
     context: Context
     batch_size: int
     layout: str
@@ -125,7 +134,7 @@ def _taken(kind: type[Options], given: dict[str, Any]) -> Options:
 def scoring(function: Callable[..., int]) -> Callable[..., int]:
     """Options of scoring; the command gets them as one `Scoring`, called ``scoring``."""
 
-    @together(model, out, threshold, context, batch_size, layout, restart, quiet)
+    @together(model, out, threshold, class_name, context, batch_size, layout, restart, quiet)
     @wraps(function)
     def collect(**given: Any) -> int:
         own = _taken(Scoring, given)

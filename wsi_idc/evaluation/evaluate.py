@@ -183,7 +183,9 @@ def evaluate(
     step = 16 * batch_size
     for start in range(0, len(members), step):
         rows = members[start : start + step]
-        prob[start : start + step] = model.predict_normalized(stains.pixels(data, rows), batch_size)[:, 1]
+        prob[start : start + step] = model.predict_normalized(stains.pixels(data, rows), batch_size)[
+            :, model.config.classes.index
+        ]
         if on_patches:
             on_patches(len(rows))
     prob = np.round(prob, DECIMALS)

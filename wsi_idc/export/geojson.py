@@ -16,9 +16,7 @@ from numpy.typing import NDArray
 from wsi_idc.scoring.contours import Region, trace_regions
 from wsi_idc.scoring.qupath import (
     CORNER,
-    IDC,
     IDC_RGB,
-    NO_IDC,
     NO_IDC_RGB,
     RGB,
     classification,
@@ -26,7 +24,7 @@ from wsi_idc.scoring.qupath import (
     uuid_of,
     write_features,
 )
-from wsi_idc.scoring.scores import CONTEXT_COLUMN, DECIMALS, Scores
+from wsi_idc.scoring.scores import DECIMALS, Scores
 from wsi_idc.source import UNKNOWN
 
 _AREA_DECIMALS = 6
@@ -68,7 +66,8 @@ def write_geojson(
     OSError
         If the disk is full.
     """
-    classes = classification(NO_IDC, no_idc_rgb), classification(IDC, idc_rgb)
+    named = scores.classes
+    classes = classification(named.negative_title, no_idc_rgb), classification(named.title, idc_rgb)
     write_features(path, (_tile(scores, i, classes, origin_px) for i in np.flatnonzero(scores.readable).tolist()))
 
 
@@ -102,7 +101,7 @@ def write_contours(
     called = np.flatnonzero(scores.pred)
     boxes = (side[called] for side in (scores.minx, scores.miny, scores.width, scores.height))
     regions = (Region(called[region.boxes], region.rings, region.area) for region in trace_regions(*boxes))
-    of_class = classification(IDC, idc_rgb)
+    of_class = classification(scores.classes.title, idc_rgb)
     write_features(path, (_contour(scores, region, k, mpp, of_class, origin_px) for k, region in enumerate(regions, 1)))
 
 
@@ -122,9 +121,9 @@ def box_ring(scores: Scores, i: int, origin_px: tuple[int, int] = CORNER) -> lis
 def _tile(
     scores: Scores, i: int, classes: tuple[dict[str, Any], dict[str, Any]], origin_px: tuple[int, int]
 ) -> dict[str, Any]:
-    measured: dict[str, float] = {"prob_idc": float(scores.prob_idc[i])}
+    measured: dict[str, float] = {name: float(prob[i]) for name, prob in scores.measured.items()}
     if scores.prob_idc_context is not None:
-        measured[CONTEXT_COLUMN] = float(scores.prob_idc_context[i])
+        measured[scores.classes.context_column] = float(scores.prob_idc_context[i])
     if scores.label[i] != UNKNOWN:
         measured["label"] = int(scores.label[i])
     of_class = classes[int(scores.pred[i])]
@@ -140,9 +139,9 @@ def _contour(
     of_class: dict[str, Any],
     origin_px: tuple[int, int],
 ) -> dict[str, Any]:
-    measured: dict[str, float] = {"prob_idc_mean": _mean(scores.prob_idc, region)}
+    measured: dict[str, float] = {f"{name}_mean": _mean(prob, region) for name, prob in scores.measured.items()}
     if scores.prob_idc_context is not None:
-        measured[f"{CONTEXT_COLUMN}_mean"] = _mean(scores.prob_idc_context, region)
+        measured[f"{scores.classes.context_column}_mean"] = _mean(scores.prob_idc_context, region)
     measured["area_mm2"] = round(region.area * mpp[0] * mpp[1] / 1e6, _AREA_DECIMALS)
     measured["patches"] = len(region.boxes)
     return feature(
@@ -151,7 +150,7 @@ def _contour(
         ((ring - np.array(origin_px)).tolist() for ring in region.rings),
         measured,
         isLocked=False,
-        name=f"{IDC} {number}",
+        name=f"{scores.classes.title} {number}",
         classification=of_class,
     )
 

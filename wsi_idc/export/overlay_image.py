@@ -167,8 +167,9 @@ def _only(scores: Scores, which: NDArray[np.intp]) -> Scores:
     """The scores of some patches."""
     columns = ("minx", "miny", "width", "height", "prob_no_idc", "prob_idc", "label")
     chosen: dict[str, Any] = {name: getattr(scores, name)[which] for name in columns}
-    if scores.prob_idc_context is not None:
-        chosen["prob_idc_context"] = scores.prob_idc_context[which]
+    for name in ("prob_idc_context", "prob_classes"):
+        if getattr(scores, name) is not None:
+            chosen[name] = getattr(scores, name)[which]
     return replace(scores, **chosen)
 
 

@@ -70,7 +70,7 @@ def write_probability_tiff(scores: Scores, source: SlideFacts, path: Path) -> No
     """
     grid: da.Array = da.from_array(probability_grid(scores, source)[..., None])  # type: ignore[no-untyped-call]
     scale = source.patch.um, source.patch.um
-    write_ome_tiff(path, grid, scale, compression="deflate", name=_name(source), channel=_channel(scores))
+    write_ome_tiff(path, grid, scale, compression="deflate", name=_name(source, scores), channel=_channel(scores))
 
 
 def write_probability_zarr(
@@ -100,7 +100,7 @@ def write_probability_zarr(
         If the disk is full.
     """
     pixels = _enlarged(probability_grid(scores, source), source.mosaic_px, source.patch.size_px)
-    about = {"name": _name(source), "channel": _channel(scores)}
+    about = {"name": _name(source, scores), "channel": _channel(scores)}
     write_ome_zarr(path, pixels, mosaic_scale(source), version=version, on_block=on_block, **about)
 
 
@@ -121,8 +121,8 @@ def _enlarged(grid: NDArray[np.float32], size_px: tuple[int, int], times: int) -
     return pixels
 
 
-def _name(source: SlideFacts) -> str:
-    return f"{image_name(source)} probability of IDC"
+def _name(source: SlideFacts, scores: Scores) -> str:
+    return f"{image_name(source)} probability of {scores.classes.title}"
 
 
 def _channel(scores: Scores) -> str:

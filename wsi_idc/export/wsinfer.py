@@ -26,8 +26,8 @@ from wsi_idc.scoring.scores import COLUMNS, DECIMALS, Scores
 
 CSV_FOLDER, GEOJSON_FOLDER = "model-outputs-csv", "model-outputs-geojson"
 
-_COLUMNS = COLUMNS[:6]
-"""Box and probabilities: wsinfer writes no more."""
+_BOX = COLUMNS[:4]
+"""Beside probabilities, wsinfer writes no more."""
 
 
 def wsinfer_name(slide: str) -> str:
@@ -71,10 +71,10 @@ def write_wsinfer(scores: Scores, out: Path, origin_px: tuple[int, int] = CORNER
     rows = np.flatnonzero(scores.readable).tolist()
     with replacing_text(table) as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(_COLUMNS)
+        writer.writerow((*_BOX, *scores.columns))
         for i in rows:
             box = scores.minx[i], scores.miny[i], scores.width[i], scores.height[i]
-            writer.writerow((*box, *(f"{prob:.{DECIMALS}f}" for prob in (scores.prob_no_idc[i], scores.prob_idc[i]))))
+            writer.writerow((*box, *(f"{prob[i]:.{DECIMALS}f}" for prob in scores.columns.values())))
     write_features(
         geojson,
         (
@@ -82,7 +82,7 @@ def write_wsinfer(scores: Scores, out: Path, origin_px: tuple[int, int] = CORNER
                 object_id(scores, "tile", i),
                 "tile",
                 [box_ring(scores, i, origin_px)],
-                {"prob_no_idc": float(scores.prob_no_idc[i]), "prob_idc": float(scores.prob_idc[i])},
+                {name: float(prob[i]) for name, prob in scores.columns.items()},
             )
             for i in rows
         ),
@@ -101,7 +101,7 @@ def write_run_metadata(
         Folder of all results, which is made.
     config : ModelConfig
     model : Path
-        The ``.keras`` file.
+        The ``.keras`` or ``.onnx`` file.
     command : sequence of str
         What was run.
     started : datetime, optional

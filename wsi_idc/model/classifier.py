@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,16 +17,20 @@ from wsi_idc._util.instruction_set import instruction_set
 from wsi_idc.errors import ModelError
 from wsi_idc.geometry import PatchSpec
 from wsi_idc.model.config import DEFAULT_BATCH, ModelConfig, file_sha256, read_config
+from wsi_idc.model.interface import checked_probabilities
 from wsi_idc.model.network import Network
 from wsi_idc.model.stain import Stain, estimate_stain, normalize
 
 _GPUS = ("/dev/nvidiactl", "/dev/dxg")
 """What the system shows where it has a GPU that Keras can use: the second under WSL."""
 
+_ENDINGS = (".keras", ".onnx")
+_TORCH = (".pt", ".pth", ".ckpt", ".safetensors")
+
 
 @dataclass(frozen=True)
 class Classifier:
-    """CancerNet, or a network of the same input and output, with its configuration.
+    """CancerNet or another network, with its configuration.
 
     It works in the process that loaded it: the threads of a network do not survive a fork.
     """
@@ -42,8 +46,8 @@ class Classifier:
 
         Parameters
         ----------
-        patches : ndarray of uint8, shape (n, 50, 50, 3)
-            Of one slide.
+        patches : ndarray of uint8, shape (n, size, size, 3)
+            Of one slide, in the size and scale of ``config.patch``.
         batch_size : int
         stain : Stain, optional
             The slide's (`measure_stain`), where the model wants it taken out. By default it is measured on the patches
@@ -51,8 +55,13 @@ class Classifier:
 
         Returns
         -------
-        ndarray of float32, shape (n, 2)
-            Of no IDC and of IDC.
+        ndarray of float32, shape (n, classes)
+            Of ``config.classes``: of no IDC and of IDC.
+
+        Raises
+        ------
+        ModelError
+            Where the network gives something else than probabilities.
         """
         target = self.config.normalization
         if target is None:
@@ -66,11 +75,13 @@ class Classifier:
                 "A model that was loaded before a fork cannot run in the child: load it there with load_model, or have "
                 "multiprocessing start processes by spawn."
             )
-        raw = self.network.predict(patches, batch_size)
+        raw = checked_probabilities(self.network.predict(patches, batch_size))
         if self.config.calibration is None:
             return raw
-        idc = self.config.calibration.apply(raw[:, 1])
-        return np.column_stack([1 - idc, idc]).astype(np.float32)
+        column = self.config.classes.index
+        called = self.config.calibration.apply(raw[:, column])
+        others = [] if raw.shape[1] == 1 else [1 - called]
+        return np.column_stack([*others[:column], called, *others[column:]]).astype(np.float32)
 
     @property
     def runtime(self) -> str:
@@ -100,40 +111,51 @@ def model_patch(path: str | Path | None = None) -> PatchSpec:
 
 def _checked_path(path: str | Path | None) -> Path:
     path = bundled_model() if path is None else Path(path)
-    if not path.is_file() or path.suffix != ".keras":
-        raise ModelError(f"There is no model at {path}: name a .keras file with its .json beside it.")
+    if path.suffix in _TORCH:
+        raise ModelError(f"{path} is a PyTorch file, which can hold code: export it to ONNX (torch.onnx.export).")
+    if not path.is_file() or path.suffix not in _ENDINGS:
+        raise ModelError(f"There is no model at {path}: name a .keras or .onnx file with its .json beside it.")
     return path
 
 
-def load_model(path: str | Path | None = None) -> Classifier:
+def load_model(path: str | Path | None = None, class_name: str | None = None) -> Classifier:
     """Load a model.
 
-    OpenVINO runs it where that is installed, no Keras backend is asked for with ``KERAS_BACKEND``, and there is no GPU;
-    else Keras does.
+    OpenVINO runs a ``.keras`` file where that is installed, no Keras backend is asked for with ``KERAS_BACKEND``, and
+    there is no GPU; else Keras does. ONNX Runtime runs an ``.onnx`` file.
 
     Parameters
     ----------
     path : path, optional
-        A ``.keras`` file with its ``.json`` beside it; by default the bundled CancerNet.
+        A ``.keras`` or ``.onnx`` file with its ``.json`` beside it; by default the bundled CancerNet.
+    class_name : str, optional
+        The class that maps show and calls follow; by default what the ``.json`` says.
 
     Raises
     ------
     ModelError
-        Where the file is missing, is no Keras model, carries code, has another input or output than 48x48x3 and
-        two classes, has weights that are not finite, or does not belong to the ``.json``.
+        Where the file is missing, is no model that can be run, carries code, has another input or output than its
+        ``.json`` says, has weights that are not finite, or does not belong to the ``.json``.
+    OptionError
+        Where the model has no such class.
     """
     path, config = find_model(path)
+    config = config.for_class(class_name)
     require_threads()
-    return Classifier(_network(path, config.sha256), config)
+    return Classifier(_network(path, config), config)
 
 
 def find_model(path: str | Path | None = None) -> tuple[Path, ModelConfig]:
-    """Where a model lies, and its ``.json``; ModelError where one is missing or they do not belong together."""
+    """Where a model lies, and its ``.json``; ModelError where one is missing or they do not belong together.
+
+    A ``.json`` without a `sha256`, as other tools write it, belongs to whatever file has its name.
+    """
     path = _checked_path(path)
     config = read_config(path.with_suffix(".json"))
-    if config.sha256 != file_sha256(path):
+    sha256 = _sha256(path)
+    if config.sha256 not in ("", sha256):
         raise ModelError(f"{path} is not the model that {path.with_suffix('.json').name} describes (SHA-256 differs).")
-    return path, config
+    return path, replace(config, sha256=sha256)
 
 
 def gpu_is_shown() -> bool:
@@ -141,16 +163,28 @@ def gpu_is_shown() -> bool:
     return any(Path(gpu).exists() for gpu in _GPUS)
 
 
-def _network(path: Path, sha256: str) -> Network:
+def _sha256(path: Path) -> str:
+    if path.suffix == ".keras":
+        return file_sha256(path)
+    from wsi_idc.model.onnx_network import onnx_sha256
+
+    return onnx_sha256(path)
+
+
+def _network(path: Path, config: ModelConfig) -> Network:
+    if path.suffix == ".onnx":
+        from wsi_idc.model.onnx_network import OnnxNetwork
+
+        return OnnxNetwork(path, config.interface)
     keras_asked_for = "KERAS_BACKEND" in os.environ
     if find_spec("openvino") and not keras_asked_for and not gpu_is_shown():
         from wsi_idc.model.openvino_network import OpenVinoNetwork
 
         try:
-            return OpenVinoNetwork(path, sha256)
+            return OpenVinoNetwork(path, config.sha256, interface=config.interface)
         except RuntimeError as error:
             reason = " ".join(str(error).split())[:200]
             warnings.warn(f"OpenVINO cannot run {path}, so Keras does: {reason}", stacklevel=3)
     from wsi_idc.model.keras_network import KerasNetwork, load_keras
 
-    return KerasNetwork(load_keras(path))
+    return KerasNetwork(load_keras(path, config.interface), config.interface)

@@ -5,21 +5,29 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from wsi_idc._util.files import write_json
 from wsi_idc.errors import ModelError, printable
-from wsi_idc.geometry import IDC_PATCH, INPUT_PX, PATCH_PX, PatchSpec, plausible_mpp
+from wsi_idc.geometry import IDC_PATCH, PatchSpec, plausible_mpp
 from wsi_idc.model.calibration import Calibration
+from wsi_idc.model.classes import CLASS_NAMES as CLASS_NAMES
+from wsi_idc.model.classes import IDC_CLASSES, Classes, usual_positive
+from wsi_idc.model.interface import ACTIVATIONS, Activation, Interface
 from wsi_idc.model.neighbourhood import Neighbourhood
 from wsi_idc.model.stain import METHOD, Normalization, Rgb
-
-CLASS_NAMES = ("no_idc", "idc")
+from wsi_idc.model.transform import CANCERNET_TRANSFORM, Transform, read_transform
 
 _MOST_BYTES, _LONGEST = 1 << 24, 200
 """Of a configuration's file, and of a text in it that goes on sheets. The bundled one has 50 kB."""
+
+_SPEC_VERSION = "1.0"
+_EVEN = 0.5
+"""Threshold where the ``.json`` has none."""
+
+_LONGEST_CLASS = 60
 
 DEFAULT_BATCH = 256
 """Patches given to the network at once: TensorFlow is at its fastest from here on."""
@@ -34,9 +42,9 @@ class ModelConfig:
     name : str
         Name under which the model appears on sheets.
     sha256 : str
-        Of the ``.keras`` file that this belongs to.
+        Of the ``.keras`` or ``.onnx`` file that this belongs to.
     threshold : float
-        A patch is called IDC where its probability is at least this.
+        A patch is called positive, which is IDC, where its probability is at least this.
     patch : PatchSpec
         Size and scale of the patches that it was trained on, and takes.
     calibration : Calibration or None
@@ -47,6 +55,13 @@ class ModelConfig:
         What the patches around a patch say of it, as far as that was learned.
     training : dict
         How the weights were made: data fingerprint, cases trained and tuned on, split, seed, epochs, metrics.
+    classes : Classes
+        What the probabilities are of, and which of them is positive.
+    transform : Transform
+        What makes the network's input of patches.
+    activation : str or None
+        ``softmax``, ``sigmoid`` or ``none``: what makes probabilities of the network's outputs. None: what Keras gives
+        is taken as it is, and what ONNX gives by its look (`OnnxNetwork`).
     """
 
     name: str
@@ -59,6 +74,28 @@ class ModelConfig:
     patch: PatchSpec = IDC_PATCH
     normalization: Normalization | None = None
     context: Neighbourhood | None = None
+    classes: Classes = IDC_CLASSES
+    transform: Transform = CANCERNET_TRANSFORM
+    activation: Activation | None = None
+
+    @property
+    def interface(self) -> Interface:
+        """What the network takes and gives."""
+        return Interface(self.transform.input_px(self.patch.size_px), self.transform, self.classes, self.activation)
+
+    def for_class(self, name: str | None) -> ModelConfig:
+        """The same model with another positive class; OptionError where there is none of that name.
+
+        Of two classes, the threshold and the calibration are turned around; of more, the threshold is 0.5.
+        The context, which was learned of the other class, is dropped.
+        """
+        classes = self.classes.choose(name)
+        if classes == self.classes:
+            return self
+        of_two = len(classes.names) == 2
+        calibration = self.calibration and replace(self.calibration, bias=-self.calibration.bias)
+        threshold = round(1 - self.threshold, 12) if of_two else _EVEN
+        return replace(self, classes=classes, threshold=threshold, calibration=calibration, context=None)
 
     @property
     def trained_on(self) -> tuple[str, ...]:
@@ -77,14 +114,15 @@ class ModelConfig:
 
     def as_dict(self) -> dict[str, Any]:
         """The configuration in the shape of wsinfer's, with what is our own behind it."""
+        usual = self.classes.positive == usual_positive(self.classes.names)
         return {
-            "spec_version": "1.0",
+            "spec_version": _SPEC_VERSION,
             "architecture": self.architecture,
-            "num_classes": len(CLASS_NAMES),
-            "class_names": list(CLASS_NAMES),
+            "num_classes": len(self.classes.names),
+            "class_names": list(self.classes.names),
             "patch_size_pixels": self.patch.size_px,
             "spacing_um_px": self.patch.mpp,
-            "transform": [{"name": "CenterCrop", "arguments": {"size": INPUT_PX}}, {"name": "ToTensor"}],
+            "transform": self.transform.as_list(),
             "name": self.name,
             "version": self.version,
             "sha256": self.sha256,
@@ -92,6 +130,8 @@ class ModelConfig:
             "calibration": self.calibration and asdict(self.calibration),
             **({} if self.normalization is None else {"normalization": self.normalization.as_dict()}),
             **({} if self.context is None else {"context": self.context.as_dict()}),
+            **({} if usual else {"positive_class": self.classes.positive}),
+            **({} if self.activation is None else {"activation": self.activation}),
             "training": self.training,
         }
 
@@ -101,38 +141,84 @@ class ModelConfig:
 
 
 def read_config(path: Path) -> ModelConfig:
-    """Read the ``.json`` beside a model; ModelError where it is missing or does not describe one."""
+    """Read the ``.json`` beside a model; ModelError where it is missing or does not describe one.
+
+    What wsinfer's model zoo writes is enough. Where it names no `sha256`, the configuration has an empty one; the name
+    is the file's then, and the threshold 0.5.
+    """
     try:
         raw = json.loads(_read_text(path))
+        if not isinstance(raw, dict):
+            raise TypeError("it is no JSON object")
+        if raw.get("spec_version", _SPEC_VERSION) != _SPEC_VERSION:
+            raise ValueError(f"its spec_version is not {_SPEC_VERSION}")
+        patch = _read_patch(raw)
         config = ModelConfig(
-            name=_text(raw["name"], "name"),
-            sha256=_text(raw["sha256"], "sha256"),
-            threshold=_number(raw["threshold"], "threshold"),
+            name=_text(raw.get("name", path.stem), "name"),
+            sha256=_text(raw.get("sha256", ""), "sha256"),
+            threshold=_number(raw.get("threshold", _EVEN), "threshold"),
             version=_text(raw.get("version", ""), "version"),
             architecture=_text(raw["architecture"], "architecture"),
-            patch=_read_patch(raw),
+            patch=patch,
             calibration=_read_calibration(raw.get("calibration")),
             normalization=_read_normalization(raw.get("normalization")),
             context=None if raw.get("context") is None else Neighbourhood.from_dict(raw["context"]),
             training=raw.get("training", {}),
+            classes=_read_classes(raw),
+            transform=read_transform(raw["transform"], patch.size_px),
+            activation=_read_activation(raw),
         )
+        if config.calibration is not None and len(config.classes.names) > 2:
+            raise ValueError("its calibration is for one class against another, and it has more than two")
         if not isinstance(config.training, dict):
             raise TypeError("training is no object")
         for part in ("cases_train", "cases_val"):
             cases = config.training.get(part, [])
             if not isinstance(cases, list) or not all(isinstance(case, str) for case in cases):
                 raise TypeError(f"{part} is no list of case numbers")
-        described = raw["class_names"], raw.get("num_classes", 2), config.patch.size_px
-        fits = described == (list(CLASS_NAMES), len(CLASS_NAMES), PATCH_PX)
     except FileNotFoundError as error:
-        raise ModelError(f"{path} is missing: a model is a .keras file and the .json beside it.") from error
+        raise ModelError(
+            f"{path} is missing: a model is a .keras or .onnx file and the .json beside it, see docs/how-to.md."
+        ) from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        raise ModelError(f"{path} does not describe a model ({error!r}): write it with `wsi-idc train`.") from error
-    if not fits:
-        raise ModelError(f"{path} describes a model of other classes or patch size than IDC patches have.")
+        raise ModelError(f"{path} does not describe a model: {_reason(error)}; see docs/how-to.md.") from error
     if not 0 <= config.threshold <= 1:
         raise ModelError(f"{path} has the threshold {config.threshold}, which is not between 0 and 1.")
     return config
+
+
+def _reason(error: Exception) -> str:
+    """What is wrong, in few words."""
+    told = f"it has no {error.args[0]}" if isinstance(error, KeyError) else str(error)
+    return printable(" ".join(told.split()))[:_LONGEST] or type(error).__name__
+
+
+def _read_classes(raw: dict[str, Any]) -> Classes:
+    names = raw["class_names"]
+    if not isinstance(names, list) or not names:
+        raise TypeError("class_names is no list of names")
+    for name in names:
+        # Columns of a table are called after them.
+        if not 0 < len(_text(name, "a class")) <= _LONGEST_CLASS or set(name) & set(",\"'/\\") or name != name.strip():
+            raise ValueError(f"a class cannot be called {name[:_LONGEST_CLASS]!r}")
+    if len(set(names)) < len(names):
+        raise ValueError("two of its class_names are the same")
+    if raw.get("num_classes", len(names)) != len(names):
+        raise ValueError(f"num_classes is {printable(str(raw['num_classes']))[:20]}, and class_names has {len(names)}")
+    positive = raw.get("positive_class", usual_positive(names))
+    if positive not in names:
+        raise ValueError("its positive_class is not among its class_names")
+    return Classes(tuple(names), positive)
+
+
+def _read_activation(raw: dict[str, Any]) -> Activation | None:
+    activation = raw.get("activation")
+    for known in ACTIVATIONS:
+        if activation == known:
+            return known
+    if activation is not None:
+        raise ValueError(f"its activation is none of {', '.join(ACTIVATIONS)}")
+    return None
 
 
 def _read_text(path: Path) -> str:

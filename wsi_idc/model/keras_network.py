@@ -16,10 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsi_idc.errors import ModelError, printable
-from wsi_idc.geometry import INPUT_PX
 from wsi_idc.model.backend import keras, own_settings
-from wsi_idc.model.config import CLASS_NAMES, DEFAULT_BATCH
-from wsi_idc.model.network import preprocess
+from wsi_idc.model.config import DEFAULT_BATCH
+from wsi_idc.model.interface import CANCERNET, Interface, check_shapes
 
 _CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
 _MEMBERS = {_CONFIG, _WEIGHTS, "metadata.json"}
@@ -37,6 +36,9 @@ _MOST_LAYERS = 1_000
 _MOST_ACTIVATIONS = 1 << 21
 """Numbers that a layer may give for one patch: 2 GB for a batch of 256. CancerNet gives 74 thousand at most."""
 
+_MOST_BATCH_PX = 1 << 23
+"""Pixels of a batch: what networks of large patches make of more would fill the memory."""
+
 MIN_BATCH = 8
 """A batch of fewer takes other code in TensorFlow and differs in the last bit."""
 
@@ -44,13 +46,13 @@ MIN_BATCH = 8
 class KerasNetwork:
     """A `Network` that Keras runs, for one thread after another: each call takes all processors, or the GPU."""
 
-    def __init__(self, model: keras.Model) -> None:
-        self.model = model
+    def __init__(self, model: keras.Model, interface: Interface = CANCERNET) -> None:
+        self.model, self.interface = model, interface
         self._running = Lock()
 
     def predict(self, patches: NDArray[np.uint8], batch_size: int = DEFAULT_BATCH) -> NDArray[np.float32]:
         with self._running:
-            return predict(self.model, patches, batch_size)
+            return predict(self.model, patches, batch_size, self.interface)
 
     @cached_property
     def runtime(self) -> str:
@@ -64,32 +66,37 @@ class KerasNetwork:
 
 
 @own_settings()
-def predict(model: keras.Model, patches: NDArray[np.uint8], batch_size: int = DEFAULT_BATCH) -> NDArray[np.float32]:
-    """Probabilities ``(n, 2)`` of uint8 patches ``(n, 50, 50, 3)``, in batches padded to one fixed shape."""
-    size = max(batch_size, MIN_BATCH)
-    probs = np.empty((len(patches), len(CLASS_NAMES)), dtype=np.float32)
-    batch = np.zeros((size, INPUT_PX, INPUT_PX, 3), dtype=np.float32)
+def predict(
+    model: keras.Model,
+    patches: NDArray[np.uint8],
+    batch_size: int = DEFAULT_BATCH,
+    interface: Interface = CANCERNET,
+) -> NDArray[np.float32]:
+    """Probabilities ``(n, classes)`` of uint8 patches ``(n, size, size, 3)``, in batches padded to one fixed shape."""
+    height, width = interface.input_px
+    size = max(min(batch_size, _MOST_BATCH_PX // (height * width)), MIN_BATCH)
+    raw = np.empty((len(patches), model.output_shape[-1]), dtype=np.float32)
+    batch = np.zeros((size, height, width, 3), dtype=np.float32)
     for start in range(0, len(patches), size):
-        part = preprocess(patches[start : start + size])
+        part = interface.transform(patches[start : start + size])
         batch[: len(part)] = part
-        probs[start : start + len(part)] = model.predict_on_batch(batch)[: len(part)]
-    return probs
+        raw[start : start + len(part)] = model.predict_on_batch(batch)[: len(part)]
+    return interface.probabilities(raw, interface.activation)
 
 
 @own_settings()
-def load_keras(path: Path) -> keras.Model:
-    """Load a ``.keras`` file; ModelError where it cannot be loaded safely, or is no network for IDC patches."""
+def load_keras(path: Path, interface: Interface = CANCERNET) -> keras.Model:
+    """Load a ``.keras`` file; ModelError where it cannot be loaded safely, or takes or gives something else."""
     try:
         _check_archive(path)
         model = keras.models.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises whatever its parts raise
         reason = " ".join(str(error).split())[:200]
         raise ModelError(f"{path} is not a Keras model that can be loaded safely: {reason}") from error
-    if model.input_shape != (None, INPUT_PX, INPUT_PX, 3) or model.output_shape != (None, len(CLASS_NAMES)):
-        raise ModelError(
-            f"{path} takes {model.input_shape} and gives {model.output_shape}, where "
-            f"(None, {INPUT_PX}, {INPUT_PX}, 3) and (None, {len(CLASS_NAMES)}) are needed."
-        )
+    shapes = model.input_shape, model.output_shape
+    if not all(isinstance(shape, tuple) for shape in shapes):
+        raise ModelError(f"{path} has several inputs or outputs, where one of each is needed: save it with one.")
+    check_shapes(path, *shapes, interface)
     if not all(np.isfinite(weights).all() for weights in model.get_weights()):
         raise ModelError(f"{path} has weights that are not finite numbers.")
     return model

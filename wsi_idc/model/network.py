@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from wsi_idc.geometry import INPUT_PX, MARGIN_PX
+from wsi_idc.model.interface import CANCERNET
 
 
 class Network(Protocol):
@@ -22,7 +22,7 @@ class Network(Protocol):
         """``cpu`` or ``gpu``."""
 
     def predict(self, patches: NDArray[np.uint8], batch_size: int) -> NDArray[np.float32]:
-        """The network's own probabilities ``(n, 2)`` of uint8 patches ``(n, 50, 50, 3)``.
+        """The network's own probabilities ``(n, classes)`` of uint8 patches ``(n, size, size, 3)``.
 
         They do not depend on `batch_size`, or on which patches come together. Threads may call it.
         """
@@ -33,5 +33,4 @@ def preprocess(patches: NDArray[np.uint8]) -> NDArray[np.float32]:
 
     For a model that wants glass and stain taken out, the patches go through `stain.normalize` first.
     """
-    inner = slice(MARGIN_PX, MARGIN_PX + INPUT_PX)
-    return patches[:, inner, inner].astype(np.float32) / np.float32(255)
+    return CANCERNET.transform(patches)

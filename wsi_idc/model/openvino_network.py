@@ -25,9 +25,8 @@ from numpy.typing import NDArray
 from wsi_idc._util.cpu_count import processors
 from wsi_idc._util.files import DISK_FULL, cache_folder, is_private, make_private, replacing_folder, write_json
 from wsi_idc.errors import OutputError
-from wsi_idc.geometry import INPUT_PX
-from wsi_idc.model.config import CLASS_NAMES, DEFAULT_BATCH, file_sha256
-from wsi_idc.model.network import preprocess
+from wsi_idc.model.config import DEFAULT_BATCH, file_sha256
+from wsi_idc.model.interface import CANCERNET, Interface, check_shapes
 
 # OpenVINO tells its makers over the network whenever it is imported. Where this package is missing, it does not.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
@@ -56,18 +55,25 @@ class OpenVinoNetwork:
     sha256 : str
     threads : int, optional
         By default as many as there are processors that this process may use.
+    interface : Interface
+        What its ``.json`` says.
     """
 
     device = "cpu"
 
-    def __init__(self, model: Path, sha256: str, threads: int | None = None) -> None:
+    def __init__(self, model: Path, sha256: str, threads: int | None = None, interface: Interface = CANCERNET) -> None:
+        self._interface = interface
         count = threads or processors()
         self._requests = 4 * count
         self._free: deque[Any] = deque()
         core = openvino.Core()
         with ExitStack() as stack:
-            network = core.read_model(_translated(model, sha256, stack))
-            network.reshape([_BATCH, INPUT_PX, INPUT_PX, 3])
+            network = core.read_model(_translated(model, sha256, interface, stack))
+            # The translation may have been made beside another .json.
+            taken, given = (_shape(port) for port in (network.input(0), network.output(0)))
+            check_shapes(model, taken, given, interface)
+            self._outputs = int(given[1] or 0)
+            network.reshape([_BATCH, *interface.input_px, 3])
             self._compiled = core.compile_model(
                 network,
                 "CPU",
@@ -80,19 +86,19 @@ class OpenVinoNetwork:
         return f"openvino {metadata.version('openvino')}"
 
     def predict(self, patches: NDArray[np.uint8], batch_size: int = DEFAULT_BATCH) -> NDArray[np.float32]:
-        probs = np.empty((len(patches), len(CLASS_NAMES)), dtype=np.float32)
+        raw = np.empty((len(patches), self._outputs), dtype=np.float32)
         running: deque[tuple[Any, int]] = deque()
 
         # No callbacks: OpenVINO's queue of requests, which has them, can wait for ever when it is let go.
         def finish() -> Any:
             request, start = running.popleft()
             request.wait()
-            part = probs[start : start + _BATCH]
+            part = raw[start : start + _BATCH]
             part[:] = request.get_output_tensor(0).data[: len(part)]
             return request
 
         for start in range(0, len(patches), _BATCH):
-            batch = preprocess(patches[start : start + _BATCH])
+            batch = self._interface.transform(patches[start : start + _BATCH])
             request = finish() if len(running) == self._requests else self._free_request()
             # What an earlier batch left behind a shorter one is computed, and not looked at.
             request.get_input_tensor(0).data[: len(batch)] = batch
@@ -100,7 +106,7 @@ class OpenVinoNetwork:
             running.append((request, start))
         while running:
             self._free.append(finish())
-        return probs
+        return self._interface.probabilities(raw, self._interface.activation)
 
     def _free_request(self) -> Any:
         with suppress(IndexError):
@@ -108,7 +114,11 @@ class OpenVinoNetwork:
         return self._compiled.create_infer_request()
 
 
-def _translated(model: Path, sha256: str, stack: ExitStack) -> Path:
+def _shape(port: Any) -> list[int | None]:
+    return [side.get_length() if side.is_static else None for side in port.get_partial_shape()]
+
+
+def _translated(model: Path, sha256: str, interface: Interface, stack: ExitStack) -> Path:
     """The network as OpenVINO reads it: from the cache, or translated now.
 
     Where the cache cannot be written, or others can write there, the files are gone when `stack` is closed.
@@ -124,14 +134,14 @@ def _translated(model: Path, sha256: str, stack: ExitStack) -> Path:
     try:
         folder = make_private(cache / "openvino") / f"{sha256}-{metadata.version('openvino')}"
         if not _is_whole(folder):
-            _translate(model, folder)
+            _translate(model, interface, folder)
         return folder / "network.xml"
     except OSError as error:
         reason = error.strerror
     warnings.warn(f"The translated model cannot be kept in {cache} ({reason}): each run translates it.", stacklevel=5)
     try:
         folder = Path(stack.enter_context(TemporaryDirectory())) / "network"
-        _translate(model, folder)
+        _translate(model, interface, folder)
     except OSError as error:
         raise OutputError(
             f"The model cannot be translated in {cache} ({reason}) or {gettempdir()} ({error.strerror}): make room of "
@@ -150,11 +160,11 @@ def _is_whole(folder: Path) -> bool:
     return False
 
 
-def _translate(model: Path, folder: Path) -> None:
+def _translate(model: Path, interface: Interface, folder: Path) -> None:
     """Check a model and write it as OpenVINO's files, with their hashes; ModelError as `load_keras`."""
     from wsi_idc.model.keras_network import load_keras
 
-    network = load_keras(model)
+    network = load_keras(model, interface)
     with replacing_folder(folder) as made, _disk_errors():
         # Beside the outcome, and with it removed: the folder of temporary files may have no room.
         saved = made.with_name("saved")

@@ -92,7 +92,8 @@ def mark_close_ups(page: Page, panel: Box, close_ups: Sequence[CloseUp], size_l0
 
 def draw_key(page: Page, box: Box, scores: Scores, style: Style, tissue_grey: float) -> None:
     """Draw the colour bar, 0 to 1 with the threshold marked, and what the panels' signs mean."""
-    page.text(box.x, box.y + 0.12, "Probability of IDC (panel B)", size=_HEADING, weight="bold")
+    heading = f"Probability of {scores.classes.title} (panel B)"
+    page.text(box.x, box.y + 0.12, heading, size=_HEADING, weight="bold", room=box.width)
     bar = Box(box.x, box.y + 0.43, box.width - 0.1, 0.2)
     _draw_colour_bar(page, bar, scores.threshold, bar_colours(tissue_grey, style))
     top = bar.y + bar.height + 0.47
@@ -106,7 +107,7 @@ def draw_key(page: Page, box: Box, scores: Scores, style: Style, tissue_grey: fl
 def _draw_probability_key(page: Page, x: float, top: float, scores: Scores, called: np.ndarray) -> float:
     """Say what is seen in panel B; the next free line comes back."""
     page.text(x, top, "Panel B", size=_TEXT, weight="bold")
-    _outline_entry(page, x, top + _ROW, "outline: called IDC", called)
+    _outline_entry(page, x, top + _ROW, f"outline: called {scores.classes.title}", called)
     _entry(page, x, top + 2 * _ROW, "no colour: not scored", facecolor="white", edgecolor=FRAME, lw=0.6)
     unreadable = int((~scores.readable).sum())
     if not unreadable:
@@ -125,7 +126,7 @@ def _draw_outcome_key(page: Page, x: float, top: float, scores: Scores, tissue_g
         hatch = {"hatch": "/////", "edgecolor": [of / 255 for of in HATCH_RGB], "lw": 0} if name == HATCHED else {}
         _entry(page, x, top + rows * _ROW, label, facecolor=outcome_colour(name, tissue_grey), **hatch)
         rows += 1
-    _outline_entry(page, x, top + rows * _ROW, "dashes: labelled IDC", "white")
+    _outline_entry(page, x, top + rows * _ROW, f"dashes: labelled {scores.classes.title}", "white")
     for i in range(1, _DASHES, 2):
         left = x + i * _SWATCH_W / _DASHES
         page.rectangle(left, top + rows * _ROW - 0.115, _SWATCH_W / _DASHES, _SWATCH_H, facecolor="white")
@@ -167,7 +168,8 @@ def draw_matrix(page: Page, box: Box, scores: Scores) -> None:
     page.text(box.x, box.y + 0.12, heading, size=_HEADING, weight="bold")
     height = box.height - 0.68
     axes = page.axes(box.x + 0.47, box.y + 0.25, min(box.width - 0.52, 2.8), height)
-    draw_confusion(axes, scores.metrics, size=min(_TEXT, 7.2 * height))
+    named = scores.classes.negative_title, scores.classes.title
+    draw_confusion(axes, scores.metrics, size=min(_TEXT, 7.2 * height), names=named)
 
 
 def draw_figures(page: Page, box: Box, scores: Scores, mpp_l0: tuple[float, float], caption: Caption) -> None:
@@ -205,8 +207,8 @@ def figure_rows(scores: Scores, mpp_l0: tuple[float, float]) -> list[tuple[str, 
     share = f" ({idc / tissue:.1%})".replace("%", " %") if tissue else ""
     rows.append(("Tissue scored", _area_text(tissue)))
     if scores.metrics:
-        rows.append(("Labelled IDC", _area_text(scores.labelled_mm2(mpp_l0))))
-    rows.append(("Called IDC", _area_text(idc) + share))
+        rows.append((f"Labelled {scores.classes.title}", _area_text(scores.labelled_mm2(mpp_l0))))
+    rows.append((f"Called {scores.classes.title}", _area_text(idc) + share))
     widths = region_widths_mm(scores, mpp_l0)
     widest = f", widest {widths[0]:.{1 if widths[0] >= 1 else 2}f} mm" if len(widths) else ""
     rows.append(("Regions called", f"{len(widths):,}{widest}"))

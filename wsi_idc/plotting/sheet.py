@@ -84,7 +84,7 @@ def compose_sheet(
     extent_mm = (width_px * mpp_x / 1000, height_px * mpp_y / 1000)
     largest = _LARGEST_PX_IN * 1000 / max(mosaic.mpp)
     layout = plan_sheet(extent_mm, largest, labelled=scores.metrics is not None)
-    _draw_header(page, caption)
+    _draw_header(page, scores, caption)
     grey = _draw_panels(page, layout, mosaic, scores, style)
     draw_close_ups(page, STRIP, close_ups)
     mark_close_ups(page, layout.panels[0], close_ups, mosaic.size_l0)
@@ -98,12 +98,13 @@ def compose_sheet(
     return page
 
 
-def _draw_header(page: Page, caption: Caption) -> None:
+def _draw_header(page: Page, scores: Scores, caption: Caption) -> None:
     right = page.width - MARGIN
     if caption.kind == "phantom":
         right = page.badge(right, 0.22, size=15) - 0.2
     page.text(MARGIN, 0.42, caption.title, size=15, weight="bold", room=right - MARGIN)
-    page.text(MARGIN, 0.65, "Probability of invasive ductal carcinoma (IDC) per patch", size=10, color=QUIET)
+    told = "invasive ductal carcinoma (IDC)" if scores.classes.title == "IDC" else scores.classes.title
+    page.text(MARGIN, 0.65, f"Probability of {told} per patch", size=10, color=QUIET, room=right - MARGIN)
     if caption.cautions:
         _draw_cautions(page, caption)
 
@@ -126,7 +127,7 @@ def _draw_panels(page: Page, layout: Layout, mosaic: Mosaic, scores: Scores, sty
     line_px = max(1, min(round(_LINE_IN * page.dpi), boxes.side_px // 5))
     plain = tissue if mosaic.tissue is None else outline_tissue(tissue, mosaic.tissue, line_px)
     pictures = [plain, paint_probability(tissue, boxes, scores, style, line_px)]
-    titles = ["Slide" if mosaic.tissue is None else "Slide, tissue outlined", "Probability of IDC"]
+    titles = ["Slide" if mosaic.tissue is None else "Slide, tissue outlined", f"Probability of {scores.classes.title}"]
     if len(layout.panels) == 3:
         pictures.append(paint_agreement(tissue, boxes, scores, line_px))
         titles.append("Labels and errors")

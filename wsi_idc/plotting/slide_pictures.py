@@ -63,7 +63,10 @@ def draw_all(source: PatchSource, scores: Scores, caption: Caption, style: Style
         confusion.unlink(missing_ok=True)
     else:
         phantom = caption.kind == "phantom"
-        save_confusion(scores.metrics, confusion, caption.case, caption.model, dpi=style.dpi, phantom=phantom)
+        names = scores.classes.negative_title, scores.classes.title
+        save_confusion(
+            scores.metrics, confusion, caption.case, caption.model, dpi=style.dpi, phantom=phantom, names=names
+        )
     tissue = folder / "tissue.png"
     if mosaic.tissue is None:
         tissue.unlink(missing_ok=True)

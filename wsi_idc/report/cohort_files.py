@@ -73,8 +73,9 @@ def write_cohort_files(
     if metrics is None:
         path.unlink(missing_ok=True)
         return
-    labelled = sum(one.metrics is not None for one in scores)
-    save_confusion(metrics, path, f"{labelled:,} slides", model, phantom=phantom)
+    labelled, classes = sum(one.metrics is not None for one in scores), scores[0].classes
+    names = classes.negative_title, classes.title
+    save_confusion(metrics, path, f"{labelled:,} slides", model, phantom=phantom, names=names)
 
 
 def merge_shard(out: Path, rows: Sequence[SlideSummary], cohort: Sequence[str]) -> None:

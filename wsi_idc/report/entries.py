@@ -116,6 +116,7 @@ def _tell(results: SlideResults) -> dict[str, Any]:
         "version": run.version,
         "finished": run.finished,
         "threshold": scores.threshold,
+        "positive": scores.classes.title,
         "context": scores.called_in_context,
         "problems": problems[:MOST_PROBLEMS],
         "moreProblems": max(0, len(problems) - MOST_PROBLEMS),

@@ -18,7 +18,7 @@ from wsi_idc.evaluation import cohort_metrics
 from wsi_idc.evaluation.cohort_metrics import SUMMARY_FILE, SlideSummary, failed, summarise
 from wsi_idc.geometry import PatchSpec, plausible_mpp
 from wsi_idc.naming import cell_text, visible
-from wsi_idc.scoring.results import RUN_FILE, SCORES_FILE, UNSOUND, context_in, read_run
+from wsi_idc.scoring.results import RUN_FILE, SCORES_FILE, UNSOUND, classes_of_run, context_in, read_run
 from wsi_idc.scoring.scores import Scores, checked_threshold, read_scores
 from wsi_idc.source import UNKNOWN, Caution, Problem
 
@@ -213,7 +213,8 @@ def _read_folder(name: str, folder: Path) -> tuple[Run, Scores]:
     """What ``run.json`` and ``scores.csv`` say; an error of many kinds where they are missing or not whole."""
     written = read_run(folder)
     threshold = checked_threshold(float(written["model"]["threshold"]), 0)
-    scores = read_scores(folder / SCORES_FILE, name, threshold, *context_in(written))
+    classes = classes_of_run(written)
+    scores = read_scores(folder / SCORES_FILE, name, threshold, *context_in(written, classes), classes)
     if len(scores) != written["patches"]["total"]:
         raise ValueError(f"{RUN_FILE} counts other patches than {SCORES_FILE}")
     _check(scores)

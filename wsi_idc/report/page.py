@@ -8,7 +8,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -140,6 +140,8 @@ def build_page(
     live : bool
         The page is served by `wsi_idc.report.server`, and slides can be corrected.
     """
+    positive = _positive(slides)
+    columns = tuple(replace(column, label=column.label.replace("IDC", positive)) for column in COLUMNS)
     scripts = _scripts()
     return _template().render(
         title=title,
@@ -149,7 +151,8 @@ def build_page(
         pooled=pooled,
         roc=pooled and draw_roc(pooled),
         reliability=pooled and draw_reliability(pooled),
-        columns=COLUMNS,
+        columns=columns,
+        positive=positive,
         moving=FIGURES,
         fixed=FIXED_FIGURES,
         outcomes={key: {"name": name, "rgb": rgb} for key, (name, rgb) in OUTCOMES.items()},
@@ -161,11 +164,17 @@ def build_page(
         scripts=[Markup(script) for script in scripts],
         policy=page_policy(live),
         live=live,
-        data=Markup(script_json(_told(slides, pooled, thresholds) | {"live": live})),
+        data=Markup(script_json(_told(slides, pooled, thresholds, columns) | {"live": live})),
         embedded=[(slide.results.url, Markup(slide.embedded)) for slide in slides if slide.embedded is not None],
         library_version=metadata.version(VIEWER_LIBRARY).rsplit(".", 1)[0],
         library_licence=_static("leaflet-licence.txt"),
     )
+
+
+def _positive(slides: Sequence[Shown]) -> str:
+    """What the slides' models call the class that is mapped, or IDC where that differs."""
+    names = {str(slide.told["positive"]) for slide in slides if "positive" in slide.told}
+    return names.pop() if len(names) == 1 else "IDC"
 
 
 def _about(slides: Sequence[Shown], thresholds: Sequence[float]) -> dict[str, Any]:
@@ -185,7 +194,9 @@ def _about(slides: Sequence[Shown], thresholds: Sequence[float]) -> dict[str, An
     }
 
 
-def _told(slides: Sequence[Shown], pooled: Pooled | None, thresholds: Sequence[float]) -> dict[str, Any]:
+def _told(
+    slides: Sequence[Shown], pooled: Pooled | None, thresholds: Sequence[float], columns: Sequence[Column]
+) -> dict[str, Any]:
     """What the scripts are told."""
     colours = np.rint(colour_table("cividis")).astype(np.uint8)
     return {
@@ -197,7 +208,7 @@ def _told(slides: Sequence[Shown], pooled: Pooled | None, thresholds: Sequence[f
         "steps": STEPS,
         "researchUse": RESEARCH_USE,
         "phantom": PHANTOM,
-        "columns": {column.key: column.label for column in COLUMNS},
+        "columns": {column.key: column.label for column in columns},
         "slides": [slide.told for slide in slides],
         "cohort": None
         if pooled is None

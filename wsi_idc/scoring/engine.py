@@ -124,7 +124,7 @@ def _loaded(model: AskedModel) -> Classifier:
 
 
 Classified = tuple[NDArray[np.float32], tuple[Problem, ...], Stain | None]
-"""Probabilities ``(n, 2)`` of a block's patches, NaN where unreadable, why they are, and the slide's stain."""
+"""Probabilities ``(n, classes)`` of a block's patches, NaN where unreadable, why they are, and the slide's stain."""
 
 
 def describe_task(
@@ -140,7 +140,7 @@ def describe_task(
     check_patch(source, classifier.config)
     if batch_size is not None and len(source.patches):
         with suppress(Exception):
-            first = classify_task(ref, model, 0, block_size(batch_size), batch_size)
+            first = classify_task(ref, model, 0, block_size(batch_size, source.patch.size_px), batch_size)
     return describe(source), _facts(classifier), first
 
 
@@ -342,9 +342,10 @@ class Cohort:
             return
         count = len(described.patches)
         self._watch.on_found(ref.name, count)
-        step = block_size(self._batch_size)
+        step = block_size(self._batch_size, described.patch.size_px)
         starts = range(0, count, step)
-        slide = _Slide(ref, described, run, lock, began, np.full((count, 2), np.nan, np.float32), len(starts))
+        probs = np.full((count, len(scorer.config.classes.names)), np.nan, np.float32)
+        slide = _Slide(ref, described, run, lock, began, probs, len(starts))
         if run.finished is not None:
             self._watch.on_patches(count)
             self._write(slide, run.finished)
@@ -389,7 +390,7 @@ class Cohort:
     def _scored(self, slide: _Slide) -> Scored:
         problems = [problem for start in sorted(slide.problems) for problem in slide.problems[start]]
         told = slide.described
-        scores = make_scores(told.slide, told.patches, slide.probs, slide.run.threshold)
+        scores = make_scores(told.slide, told.patches, slide.probs, slide.run.threshold, slide.run.classes)
         return Scored(scores, tuple(problems), slide.stain)
 
     def _write(self, slide: _Slide, scored: Scored) -> None:

@@ -22,14 +22,15 @@ import numpy as np
 from wsi_idc._util.files import make_folder, remove, remove_unfinished, sync, write_json
 from wsi_idc._util.lock import wait_lock
 from wsi_idc._version import __version__
+from wsi_idc.model.classes import IDC_CLASSES, Classes
 from wsi_idc.model.config import DEFAULT_BATCH, ModelConfig
+from wsi_idc.model.interface import CANCERNET
 from wsi_idc.model.neighbourhood import LEARNED, Context
 from wsi_idc.model.stain import ESTIMATE, Stain
 from wsi_idc.scoring.cautions import find_cautions
 from wsi_idc.scoring.origins import ORIGINS_FILE, Origin, origin_in, origin_of, tell_origins, told_origins
 from wsi_idc.scoring.score import Scored, score
 from wsi_idc.scoring.scores import (
-    CONTEXT_COLUMN,
     DECIMALS,
     MAX_SIGMA,
     Scores,
@@ -145,6 +146,7 @@ class Scorer(Protocol):
 def result_key(source: SlideFacts, model: Scorer) -> str:
     """Hash of everything that the probabilities depend on: pixels and how they are read, patches, model, runtime."""
     normalization = model.config.normalization
+    interface, usual = model.config.interface, CANCERNET
     parts = {
         "patches": hashlib.sha256(source.patches.boxes.astype("<i8").tobytes()).hexdigest(),
         "fingerprint": source.fingerprint,
@@ -160,6 +162,10 @@ def result_key(source: SlideFacts, model: Scorer) -> str:
         "precision": "float32",
         "pixels_version": PIXELS_VERSION,
         "decimals": DECIMALS,
+        # Of other networks than CancerNet.
+        **({} if interface.transform == usual.transform else {"transform": interface.transform.as_list()}),
+        **({} if interface.classes.names == usual.classes.names else {"class_names": interface.classes.names}),
+        **({} if interface.activation is None else {"activation": interface.activation}),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -205,6 +211,7 @@ class SlideRun:
     ) -> None:
         self._started = datetime.now(UTC)
         self._source, self._model, self._command = source, model, list(command)
+        self.classes = model.config.classes
         self.threshold = checked_threshold(threshold, model.config.threshold)
         self._context = checked_context(context, model.config.context)
         self.folder = out / source.slide
@@ -237,7 +244,8 @@ class SlideRun:
         """Write the table and the figures, if they are not there."""
         labels = self._source.patches.labels
         was = scored.scores
-        scores = self._in_context(was.with_labels(labels).with_threshold(self.threshold))
+        scores = was.with_class(self.classes.positive).with_labels(labels).with_threshold(self.threshold)
+        scores = self._in_context(scores)
         same = self.finished is not None and _same_table(was, scores)
         cautions = find_cautions(self._source, self._model.config, scored.stain)
         result = SlideResult(
@@ -353,27 +361,43 @@ def read_run(folder: Path) -> dict[str, Any]:
     return run
 
 
-def context_in(run: dict[str, Any]) -> tuple[Context, bool]:
+def context_in(run: dict[str, Any], classes: Classes) -> tuple[Context, bool]:
     """The context in ``run.json``, and whether calls follow it; one of `UNSOUND` where that cannot be."""
     context, follows = run["context"], run["pred_follows"]
-    if follows not in ("prob_idc", CONTEXT_COLUMN) or (context is None and follows == CONTEXT_COLUMN):
+    if follows not in (classes.column, classes.context_column) or (
+        context is None and follows == classes.context_column
+    ):
         raise ValueError(f"calls cannot follow {follows!r} with a context of {context!r}")
     if context not in (None, LEARNED):
         context = float(context)
         if not 0 < context <= MAX_SIGMA:
             raise ValueError(f"there is no context of {context}")
-    return context, follows == CONTEXT_COLUMN
+    return context, follows == classes.context_column
 
 
 def _same_table(was: Scores, now: Scores) -> bool:
     """Whether two scores of the same probabilities are written alike."""
-    if (was.threshold, was.context, was.follows_context) != (now.threshold, now.context, now.follows_context):
+    called = ((of.threshold, of.context, of.follows_context, of.classes) for of in (was, now))
+    if len(set(called)) > 1:
         return False
     before, after = was.prob_idc_context, now.prob_idc_context
     alike = before is after or (
         before is not None and after is not None and np.array_equal(before, after, equal_nan=True)
     )
     return alike and np.array_equal(was.label, now.label)
+
+
+def classes_of_run(run: dict[str, Any]) -> Classes:
+    """The classes that ``run.json`` names; one of `UNSOUND` where they cannot be."""
+    names = run["model"].get("class_names")
+    if names is None:
+        return IDC_CLASSES
+    if not all(isinstance(name, str) for name in names):
+        raise TypeError("class names that are no texts")
+    classes = Classes(tuple(names), run["model"]["positive_class"])
+    if classes.positive not in names or len(set(names)) < len(names):
+        raise ValueError("classes that cannot be")
+    return classes
 
 
 def _origins(folder: Path) -> dict[str, Origin | None]:
@@ -391,7 +415,8 @@ def _finished(folder: Path, slide: str, key: str) -> tuple[Scored | None, dict[s
         run = read_run(folder)
         if run["key"] != key:
             return None, {}
-        scores = read_scores(folder / SCORES_FILE, slide, float(run["model"]["threshold"]), *context_in(run))
+        threshold, classes = float(run["model"]["threshold"]), classes_of_run(run)
+        scores = read_scores(folder / SCORES_FILE, slide, threshold, *context_in(run, classes), classes)
         stain = None if run["stain"] is None else Stain.from_dict(run)
         problems = tuple(Problem(**problem) for problem in run["problems"]["unreadable"])
         known = math.isfinite(run["seconds"]) and isinstance(run["software"], dict)
@@ -437,6 +462,7 @@ def _provenance(
             "patch_size_pixels": source.patch.size_px,
             "spacing_um_px": source.patch.mpp,
             "threshold": scores.threshold,
+            **_classes_told(scores.classes),
             "trained_on": list(model.config.trained_on),
         },
         **({"glass": None, "stain": None} if result.stain is None else result.stain.as_dict()),
@@ -454,3 +480,8 @@ def _provenance(
         "device": model.device,
         "key": key,
     }
+
+
+def _classes_told(classes: Classes) -> dict[str, object]:
+    """What is said of a model's classes, where they are others than CancerNet's."""
+    return {} if classes == IDC_CLASSES else {"class_names": list(classes.names), "positive_class": classes.positive}

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from wsi_idc._util.cpu_count import processors
 from wsi_idc.errors import ModelError
-from wsi_idc.model.config import CLASS_NAMES, DEFAULT_BATCH, ModelConfig
+from wsi_idc.geometry import IDC_PATCH
+from wsi_idc.model.config import DEFAULT_BATCH, ModelConfig
 from wsi_idc.model.stain import Stain
 from wsi_idc.scoring.scores import Scores, checked_threshold, make_scores
 from wsi_idc.scoring.slide_stain import measure_stain
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
     from wsi_idc.model.classifier import Classifier
 
 BLOCK_PATCHES = 1_024
-"""Patches held as pixels at a time, at least."""
+"""Patches held as pixels at a time, at least, unless they are larger than this many pixels have room for."""
+
+_BLOCK_PX = 1 << 24
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +44,7 @@ class Scored:
 
     @property
     def prob_idc(self) -> NDArray[np.float64]:
-        """Probability of IDC of each patch, shape (n,); NaN where it is unreadable."""
+        """Probability of IDC, or the model's positive class, of each patch, shape (n,); NaN where it is unreadable."""
         return self.scores.prob_idc
 
     @property
@@ -55,8 +58,11 @@ class Scored:
         return self.scores.metrics
 
 
-def block_size(batch_size: int) -> int:
-    """Patches of a block: whole batches."""
+def block_size(batch_size: int, patch_px: int = IDC_PATCH.size_px) -> int:
+    """Patches of a block: whole batches, or fewer where patches are large."""
+    room = _BLOCK_PX // patch_px**2
+    if room < BLOCK_PATCHES:
+        return max(min(room, max(BLOCK_PATCHES // batch_size, 1) * batch_size), 1)
     return max(BLOCK_PATCHES // batch_size, 1) * batch_size
 
 
@@ -65,15 +71,16 @@ def check_patch(source: SlideFacts, config: ModelConfig) -> None:
     if source.patch != config.patch:
         raise ModelError(
             f"{source.path} holds patches of {source.patch.size_px} px at {source.patch.mpp:g} µm/px, where the model "
-            f"{config.name} takes {config.patch.size_px} px at {config.patch.mpp:g}: choose another --model."
+            f"{config.name} takes {config.patch.size_px} px at {config.patch.mpp:g}: choose another --model, or score "
+            "raw slides, which are cut as the model takes them."
         )
 
 
 def classify(block: Block, model: Classifier, batch_size: int, stain: Stain | None) -> NDArray[np.float32]:
-    """Probabilities ``(n, 2)`` of a block's patches, NaN where unreadable; `stain` is what `measure_stain` found."""
+    """Probabilities ``(n, classes)`` of a block, NaN where unreadable; `stain` is what `measure_stain` found."""
     if block.readable.all():
         return model.predict(block.pixels, batch_size, stain=stain)
-    probs = np.full((len(block.readable), len(CLASS_NAMES)), np.nan, dtype=np.float32)
+    probs = np.full((len(block.readable), len(model.config.classes.names)), np.nan, dtype=np.float32)
     probs[block.readable] = model.predict(block.pixels[block.readable], batch_size, stain=stain)
     return probs
 
@@ -127,13 +134,13 @@ def score(
     check_patch(source, model.config)
     chosen = checked_threshold(threshold, model.config.threshold)
     patches = source.patches
-    probs = np.full((len(patches), 2), np.nan, dtype=np.float32)
+    probs = np.full((len(patches), len(model.config.classes.names)), np.nan, dtype=np.float32)
     problems: list[Problem] = []
-    step = block_size(batch_size)
+    step = block_size(batch_size, source.patch.size_px)
     stain = measure_stain(source, model.config.normalization)
     for start, block in _read_ahead(source, step):
         probs[start : start + step] = classify(block, model, batch_size, stain)
         problems += block.problems
         if on_patches:
             on_patches(len(block.readable))
-    return Scored(make_scores(source.slide, patches, probs, chosen), tuple(problems), stain)
+    return Scored(make_scores(source.slide, patches, probs, chosen, model.config.classes), tuple(problems), stain)

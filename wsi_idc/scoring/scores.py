@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from wsi_idc._util.files import replacing_text
 from wsi_idc.errors import OptionError
 from wsi_idc.metrics import Metrics, compute_metrics
+from wsi_idc.model.classes import IDC_CLASSES, Classes
 from wsi_idc.model.neighbourhood import LEARNED, Context, Neighbourhood
 from wsi_idc.scoring.context import smooth_over_neighbours
 from wsi_idc.source import UNKNOWN, Patch, Patches
@@ -49,7 +50,8 @@ class Scores:
     minx, miny, width, height : ndarray of int64, shape (n,)
         Box of each patch in 0-based pixels of level 0.
     prob_no_idc, prob_idc : ndarray of float64, shape (n,)
-        Probabilities as written, to 6 decimals; NaN where the patch is unreadable.
+        Probabilities as written, to 6 decimals; NaN where the patch is unreadable. Of another model's classes: of all
+        but the positive one, and of that.
     label : ndarray of int8, shape (n,)
         1 for IDC, 0 for none, -1 where unknown.
     threshold : float
@@ -58,6 +60,10 @@ class Scores:
         Where ``prob_idc_context`` comes from: sigma, in patches, of a blur over scored neighbours, or the model.
     prob_idc_context : ndarray of float64, shape (n,), or None
         As written, to 6 decimals; None without `context`.
+    classes : Classes
+        The model's, and which of them is positive, which is what "IDC" means here.
+    prob_classes : ndarray of float64, shape (n, classes), or None
+        Probabilities of all classes as written; None where these are no IDC and IDC.
     follows_context : bool
         Whether calls follow ``prob_idc_context`` rather than ``prob_idc``.
     """
@@ -73,13 +79,27 @@ class Scores:
     threshold: float
     context: Context = None
     prob_idc_context: NDArray[np.float64] | None = None
+    classes: Classes = IDC_CLASSES
+    prob_classes: NDArray[np.float64] | None = None
     follows_context: bool = False
 
     def __len__(self) -> int:
         return len(self.minx)
 
     def __repr__(self) -> str:
-        return f"Scores({self.slide!r}, {len(self):,} patches, {int(self.pred.sum()):,} called IDC)"
+        return f"Scores({self.slide!r}, {len(self):,} patches, {int(self.pred.sum()):,} called {self.classes.title})"
+
+    @property
+    def columns(self) -> dict[str, NDArray[np.float64]]:
+        """Probabilities of all classes by their columns in ``scores.csv``."""
+        told = [self.prob_no_idc, self.prob_idc] if self.prob_classes is None else list(self.prob_classes.T)
+        return dict(zip(self.classes.columns, told, strict=True))
+
+    @property
+    def measured(self) -> dict[str, NDArray[np.float64]]:
+        """Those that other programs are given: of two classes the positive one alone."""
+        names = self.classes.columns
+        return {names[i]: self.columns[names[i]] for i in self.classes.measured}
 
     def to_dataframe(self) -> pd.DataFrame:
         """The table of ``scores.csv``, a row per patch.
@@ -98,8 +118,7 @@ class Scores:
             "miny": self.miny,
             "width": self.width,
             "height": self.height,
-            "prob_no_idc": self.prob_no_idc,
-            "prob_idc": self.prob_idc,
+            **self.columns,
             "label": pd.array(np.where(self.label == UNKNOWN, 0, self.label), dtype="Int8"),
             "pred": pd.array(self.pred.astype(np.int8), dtype="Int8"),
             "status": np.where(readable, "ok", "unreadable"),
@@ -108,7 +127,7 @@ class Scores:
         frame.loc[self.label == UNKNOWN, "label"] = pd.NA
         frame.loc[~readable, "pred"] = pd.NA
         if self.prob_idc_context is not None:
-            frame[CONTEXT_COLUMN] = self.prob_idc_context
+            frame[self.classes.context_column] = self.prob_idc_context
         return frame
 
     @cached_property
@@ -130,7 +149,7 @@ class Scores:
     @property
     def prob_column(self) -> str:
         """The column of ``scores.csv`` that calls follow."""
-        return CONTEXT_COLUMN if self.follows_context else "prob_idc"
+        return self.classes.context_column if self.follows_context else self.classes.column
 
     @cached_property
     def pred(self) -> NDArray[np.bool_]:
@@ -176,6 +195,14 @@ class Scores:
     def with_labels(self, label: NDArray[np.int8]) -> Scores:
         """The same probabilities beside other labels, shape (n,)."""
         return replace(self, label=label)
+
+    def with_class(self, name: str) -> Scores:
+        """The same probabilities, with another class as the positive one."""
+        if name == self.classes.positive:
+            return self
+        return _of_classes(
+            self.with_context(None), self.classes.choose(name), np.column_stack([*self.columns.values()])
+        )
 
     def with_context(self, sigma: float | None) -> Scores:
         """The same probabilities, called as blurred over the neighbours or, with None, as they are."""
@@ -223,21 +250,33 @@ def checked_context(context: Context, learned: Neighbourhood | None) -> Context:
     return context
 
 
-def make_scores(slide: str, patches: Sequence[Patch], probs: NDArray[np.float32], threshold: float) -> Scores:
-    """Join patches with their probabilities, shape ``(n, 2)`` of (no IDC, IDC), NaN where unreadable."""
-    rounded = np.round(probs.astype(np.float64), DECIMALS)
+def make_scores(
+    slide: str,
+    patches: Sequence[Patch],
+    probs: NDArray[np.float32],
+    threshold: float,
+    classes: Classes = IDC_CLASSES,
+) -> Scores:
+    """Join patches with their probabilities, shape ``(n, classes)``, of (no IDC, IDC); NaN where unreadable."""
+    rounded = np.array(np.round(probs.astype(np.float64), DECIMALS), dtype=np.float64)
     table = Patches.of(patches)
     minx, miny, width, height = table.boxes.T.copy()
-    return Scores(
-        slide,
-        minx=minx,
-        miny=miny,
-        width=width,
-        height=height,
-        prob_no_idc=np.array(rounded[:, 0], dtype=np.float64),
-        prob_idc=np.array(rounded[:, 1], dtype=np.float64),
-        label=table.labels,
-        threshold=threshold,
+    none = np.empty(len(rounded))
+    scores = Scores(slide, minx, miny, width, height, none, none, table.labels, threshold)
+    return _of_classes(scores, classes, rounded)
+
+
+def _of_classes(scores: Scores, classes: Classes, probs: NDArray[np.float64]) -> Scores:
+    """The scores with the probabilities of these classes, shape (n, classes)."""
+    called = np.array(probs[:, classes.index], dtype=np.float64)
+    # What stands in scores.csv where there is such a column.
+    others = probs[:, 1 - classes.index] if len(classes.names) == 2 else np.round(1 - called, DECIMALS)
+    return replace(
+        scores,
+        prob_no_idc=np.array(others, dtype=np.float64),
+        prob_idc=called,
+        classes=classes,
+        prob_classes=None if classes == IDC_CLASSES else probs,
     )
 
 
@@ -246,8 +285,7 @@ def write_scores(path: Path, scores: Scores) -> None:
     context = scores.prob_idc_context
     columns = [
         *(map(str, side.tolist()) for side in (scores.minx, scores.miny, scores.width, scores.height)),
-        _written(scores.prob_no_idc),
-        _written(scores.prob_idc),
+        *map(_written, scores.columns.values()),
         ["" if label == UNKNOWN else str(label) for label in scores.label.tolist()],
         [str(int(pred)) if ok else "" for pred, ok in zip(scores.pred.tolist(), scores.readable.tolist(), strict=True)],
         ["ok" if ok else "unreadable" for ok in scores.readable.tolist()],
@@ -255,7 +293,7 @@ def write_scores(path: Path, scores: Scores) -> None:
     if context is not None:
         columns.append(_written(context))
     # Nothing here needs quotes, and the csv module takes twice as long.
-    rows = [COLUMNS if context is None else (*COLUMNS, CONTEXT_COLUMN), *zip(*columns, strict=True)]
+    rows = [_header(scores.classes, context is not None), *zip(*columns, strict=True)]
     with replacing_text(path) as file:
         file.write("".join(",".join(row) + "\n" for row in rows))
 
@@ -265,14 +303,24 @@ def _written(prob: NDArray[np.float64]) -> list[str]:
     return ["" if value != value else f"{value:.{DECIMALS}f}" for value in prob.tolist()]
 
 
+def _header(classes: Classes, context: bool) -> tuple[str, ...]:
+    """Names of the columns."""
+    return (*COLUMNS[:4], *classes.columns, *COLUMNS[6:], *([classes.context_column] if context else []))
+
+
 def read_scores(
-    path: Path, slide: str, threshold: float, context: Context = None, follows_context: bool = True
+    path: Path,
+    slide: str,
+    threshold: float,
+    context: Context = None,
+    follows_context: bool = True,
+    classes: Classes = IDC_CLASSES,
 ) -> Scores:
     """Read ``scores.csv`` back; ValueError where it is not whole, or was written with another threshold or context."""
     with path.open(newline="", encoding="utf-8") as file:
         rows = csv.reader(file)
         header = next(rows, [])
-        columns = COLUMNS if context is None else (*COLUMNS, CONTEXT_COLUMN)
+        columns = _header(classes, context is not None)
         if tuple(header) != columns:
             raise ValueError(f"{path} has other columns than {', '.join(columns)}")
         table = list(rows)
@@ -280,13 +328,17 @@ def read_scores(
         raise ValueError(f"{path} has a row that is cut off")
     column = dict(zip(columns, zip(*table, strict=True), strict=True)) if table else dict.fromkeys(columns, ())
     minx, miny, width, height = (np.array(column[name], dtype=np.int64) for name in COLUMNS[:4])
-    no_idc, idc, *blurred = (
-        np.array([float(cell or "nan") for cell in column[name]]) for name in (*COLUMNS[4:6], *columns[len(COLUMNS) :])
-    )
+    probs = np.column_stack([_numbers(column[name]) for name in classes.columns])
     label = np.array([int(cell) if cell else UNKNOWN for cell in column["label"]], dtype=np.int8)
-    in_context = blurred[0] if blurred else None
-    follows = in_context is not None and follows_context
-    scores = Scores(slide, minx, miny, width, height, no_idc, idc, label, threshold, context, in_context, follows)
+    none = np.empty(len(label))
+    in_context = None if context is None else _numbers(column[classes.context_column])
+    follows = context is not None and follows_context
+    scores = Scores(slide, minx, miny, width, height, none, none, label, threshold, context, in_context)
+    scores = replace(_of_classes(scores, classes, probs), follows_context=follows)
     if [cell == "1" for cell in column["pred"]] != scores.pred.tolist():
         raise ValueError(f"{path} was called at another threshold than {threshold}")
     return scores
+
+
+def _numbers(cells: Sequence[str]) -> NDArray[np.float64]:
+    return np.array([float(cell or "nan") for cell in cells], dtype=np.float64)

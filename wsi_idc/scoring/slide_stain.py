@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from wsi_idc.geometry import PATCH_PX
 from wsi_idc.model.stain import Normalization, Stain, estimate_stain, even_sample
 from wsi_idc.source import PatchSource
 
@@ -28,5 +27,6 @@ def measure_stain(source: PatchSource, target: Normalization | None) -> Stain | 
     if target is None:
         return None
     blocks = [source.read(start, stop) for start, stop in even_sample(len(source.patches))]
+    size = source.patch.size_px
     read = [block.pixels[block.readable] for block in blocks]
-    return estimate_stain(np.concatenate([np.empty((0, PATCH_PX, PATCH_PX, 3), np.uint8), *read]), target)
+    return estimate_stain(np.concatenate([np.empty((0, size, size, 3), np.uint8), *read]), target)

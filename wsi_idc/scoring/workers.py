@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from wsi_idc.errors import DataNotFoundError, ModelError, NotIdcDataError, UnknownCaseError, WorkerError
+from wsi_idc.errors import DataNotFoundError, ModelError, NotIdcDataError, OptionError, UnknownCaseError, WorkerError
 from wsi_idc.scoring.handles import CaseRef, FileRef, SlideRef
 from wsi_idc.source import PatchSource
 
@@ -35,6 +35,8 @@ class AskedModel:
         What runs the network.
     process : str
         Who asks: threads of that process take what it has.
+    class_name : str
+        The class that counts as positive.
     """
 
     path: Path | None
@@ -42,20 +44,21 @@ class AskedModel:
     digest: str
     runtime: str
     process: str
+    class_name: str
 
     @classmethod
     def of(cls, path: Path | None, classifier: Classifier) -> AskedModel:
         """A loaded model, to be named in tasks."""
         config = classifier.config
-        return cls(path, config.sha256, config.digest, classifier.runtime, _PROCESS)
+        return cls(path, config.sha256, config.digest, classifier.runtime, _PROCESS, config.classes.positive)
 
     def load(self) -> Classifier:
         """Load it here; WorkerError where something else is found or it runs in another way."""
         from wsi_idc.model.classifier import load_model
 
         try:
-            classifier = load_model(self.path)
-        except ModelError as error:
+            classifier = load_model(self.path, self.class_name)
+        except (ModelError, OptionError) as error:
             raise WorkerError(f"The worker on {platform.node()} cannot load the model: {error}") from error
         self._check(classifier)
         return classifier

@@ -38,6 +38,8 @@ wsiIdc.viewer = (() => {
       this.scale = slide.mpp.map((of) => of / slide.unitUm);
       this.labelled = patches.label.some((label, i) => label >= 0 && patches.prob[i] !== null);
       this.threshold = slide.threshold;
+      this.positive = slide.positive;
+      document.querySelectorAll("#slide .positive").forEach((name) => (name.textContent = slide.positive));
       this.map = this.makeMap();
       this.addTissue();
       this.addColours();
@@ -257,7 +259,7 @@ wsiIdc.viewer = (() => {
         calledArea += width[i] * height[i] * perPx;
       }
       const part = scored ? ` (${((100 * called) / scored).toFixed(1)} %)` : "";
-      byId("called").textContent = `Called IDC: ${count(called)} of ${count(scored)} patches${part}, ${area(calledArea)} of ${area(scoredArea)} mm²`;
+      byId("called").textContent = `Called ${this.positive}: ${count(called)} of ${count(scored)} patches${part}, ${area(calledArea)} of ${area(scoredArea)} mm²`;
     }
 
     addReadout() {
@@ -292,9 +294,9 @@ wsiIdc.viewer = (() => {
       }
       const { minx, miny, width, prob, label } = this.patches;
       const facts = [
-        prob[i] === null ? "unreadable: no probability" : `probability of IDC ${figure(prob[i] / PPM, 3)}`,
-        prob[i] === null ? "" : `called ${this.isCalled(i) ? "IDC" : "no IDC"}`,
-        label[i] < 0 ? "not labelled" : `labelled ${label[i] ? "IDC" : "no IDC"}`,
+        prob[i] === null ? "unreadable: no probability" : `probability of ${this.positive} ${figure(prob[i] / PPM, 3)}`,
+        prob[i] === null ? "" : `called ${this.isCalled(i) ? "" : "no "}${this.positive}`,
+        label[i] < 0 ? "not labelled" : `labelled ${label[i] ? "" : "no "}${this.positive}`,
         ...(this.corrections?.tell(i) ?? []),
       ].filter(Boolean);
       const content = document.createElement("div");
