@@ -237,7 +237,7 @@ BROKEN: dict[str, tuple[Change, str]] = {
     "larger input": (model_of(2, 224), r"takes \(\?, 3, 224, 224\) where its .json describes 96x96 px"),
     "grey": (model_of(colours=1), "export it with three colours"),
     "four colours": (model_of(colours=4), "export it with three colours"),
-    "three dimensions": (edited(flat), "export it with three colours"),
+    "three dimensions": (edited(flat), "cannot be loaded by ONNX Runtime"),
     "uint8": (model_of(kind=TensorProto.UINT8), r"takes tensor\(uint8\) where tensor\(float\) is needed"),
     "half precision": (model_of(kind=TensorProto.FLOAT16), r"takes tensor\(float16\)"),
     "batches of 5,000": (model_of(batch=5_000), "takes batches of 5,000 patches"),

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsi_idc._util.files import replacing_text, write_json
-from wsi_idc.errors import OptionError
+from wsi_idc.errors import ModelError, OptionError
 from wsi_idc.evaluation.bootstrap import Intervals, bootstrap_intervals
 from wsi_idc.evaluation.reliability import expected_calibration_error
-from wsi_idc.geometry import PATCH_PX
+from wsi_idc.geometry import IDC_PATCH, PATCH_PX
 from wsi_idc.metrics import Metrics, compute_metrics
 from wsi_idc.model.case_stains import CaseStains
 from wsi_idc.model.config import DEFAULT_BATCH
@@ -173,9 +173,16 @@ def evaluate(
     ------
     OptionError
         Where `threshold` or `context` cannot be used.
+    ModelError
+        Where the model takes patches of another size or scale.
     """
     if members is None:
         members = np.arange(len(data))
+    if model.config.patch != IDC_PATCH:
+        raise ModelError(
+            f"The model {model.config.name} takes {model.config.patch.size_px} px at {model.config.patch.mpp:g} µm/px, "
+            "and IDC patches are 50 px at 8: choose another --model."
+        )
     chosen, learned = checked_threshold(threshold, model.config.threshold), model.config.context
     context = checked_context(context, learned)
     stains = CaseStains.measure(data, model.config.normalization)

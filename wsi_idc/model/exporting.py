@@ -231,17 +231,11 @@ def _activation(layer: Any) -> str:
 
 def _in_a_row(network: keras.Model, path: Path) -> list[Any]:
     """Layers of a network in order; ModelError where one does not just take what the one before gives."""
-    layers: list[Any] = []
-    for layer in network.layers:
-        if isinstance(layer, keras.Model):
-            layers += _in_a_row(layer, path)
-            continue
-        took = layer.input if type(layer).__name__ != "InputLayer" else None
-        if isinstance(took, list) or len(layer._inbound_nodes) > 1:
-            raise ModelError(f"{path} has layers side by side, which cannot be written as ONNX here: use tf2onnx.")
-        layers.append(layer)
     if not isinstance(network, keras.Sequential):
         for before, after in zip(network.layers, network.layers[1:], strict=False):
             if after.input is not before.output:
                 raise ModelError(f"{path} has layers side by side, which cannot be written as ONNX here: use tf2onnx.")
+    layers: list[Any] = []
+    for layer in network.layers:
+        layers += _in_a_row(layer, path) if isinstance(layer, keras.Model) else [layer]
     return layers

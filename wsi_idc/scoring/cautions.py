@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from wsi_idc.geometry import IDC_PATCH
 from wsi_idc.model.config import ModelConfig
 from wsi_idc.model.stain import Stain
 from wsi_idc.source import Caution, SlideFacts
@@ -23,6 +24,8 @@ def find_cautions(source: SlideFacts, model: ModelConfig, stain: Stain | None = 
         found.append(Caution("trained", "trained or tuned on this case", sentence))
     if source.kind == "slide":
         sentence = "The model was never evaluated on slides of this kind, only on cases of the IDC patch set."
+        if model.patch != IDC_PATCH:
+            sentence = "The model comes from elsewhere: how well it does on slides of this kind is not known here."
         found.append(Caution("material", "never evaluated on such slides", sentence))
     if stain is not None:
         found += [Caution(code, code.replace("-", " "), sentence) for code, sentence in stain.cautions()]
