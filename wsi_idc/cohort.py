@@ -215,6 +215,8 @@ def score_cohort(
         config = classifier.config
     checked_threshold(threshold, config.threshold)
     checked_context(context, config.context)
+    if outputs is not None:
+        outputs.check(config)
     if layout == "wsinfer":
         write_run_metadata(out, config, model or bundled_model(), command)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -19,7 +20,11 @@ from pydicom.sr.codedict import codes
 from tests.conftest import Ran
 from tests.damage.dicom import PERSONAL, dicom_slide
 from tests.slides.test_slide import smooth_tissue
+from wsi_idc.errors import OptionError
 from wsi_idc.export.dicom_maps import UNSCORED, write_dicom_maps
+from wsi_idc.export.outputs import Outputs
+from wsi_idc.model.classes import Classes
+from wsi_idc.model.classifier import load_model
 from wsi_idc.model.config import ModelConfig
 from wsi_idc.scoring.scores import Scores, make_scores
 from wsi_idc.slides.slide import Slide
@@ -193,3 +198,9 @@ def test_what_the_user_can_mend(run: Run, patch_set: Path, tmp_path: Path) -> No
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 2 and 'pip install "wsi-idc[dicom]"' in done.stderr
+
+
+def test_codes_are_those_of_idc() -> None:
+    other = replace(load_model().config, name="Lung", classes=Classes(("stroma", "tumor"), "tumor"))
+    with pytest.raises(OptionError, match="Lung is of stroma, tumor"):
+        Outputs(dicom=True).check(other)

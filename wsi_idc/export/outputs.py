@@ -12,6 +12,7 @@ from wsi_idc.errors import OptionError
 from wsi_idc.export.geojson import write_contours, write_geojson
 from wsi_idc.export.overlay_image import write_overlay_tiff
 from wsi_idc.export.probability import write_probability_tiff, write_probability_zarr
+from wsi_idc.model.classes import IDC_CLASSES
 from wsi_idc.model.config import ModelConfig
 from wsi_idc.plotting.caption import make_caption
 from wsi_idc.plotting.slide_pictures import draw_all
@@ -71,6 +72,13 @@ class Outputs:
         if self.dicom and find_spec("highdicom") is None:
             raise OptionError('--dicom needs highdicom, which is not installed: pip install "wsi-idc[dicom]".')
 
+    def check(self, model: ModelConfig) -> None:
+        """OptionError where the codes of the DICOM files do not fit what the model says."""
+        if self.dicom and model.classes != IDC_CLASSES:
+            raise OptionError(
+                f"--dicom is for models of IDC, and {model.name} is of {', '.join(model.classes.names)}: leave it out."
+            )
+
 
 def write_outputs(
     source: PatchSource,
@@ -87,6 +95,7 @@ def write_outputs(
     `cautions` are those of the `SlideResult`; by default what `find_cautions` finds without the slide's stain.
     """
     folder = Path(folder)
+    wanted.check(model)
     if wanted.dicom:
         from wsi_idc.export.dicom_maps import write_dicom_maps
 
