@@ -50,6 +50,8 @@ def average_areas(pixels: NDArray[Any], across: NDArray[np.float64], down: NDArr
     """
     height, width, channels = pixels.shape
     sides = _whole_cells(down, height), _whole_cells(across, width)
+    if sides == (1, 1):
+        return pixels.astype(np.float32)
     if pixels.dtype == np.uint8 and 0 < sides[0] * sides[1] <= _MOST_SUMMED:
         return _block_means(pixels, *sides)
     rows = _shares(down, height) @ pixels.reshape(height, -1).astype(np.float32)

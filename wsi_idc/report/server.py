@@ -318,7 +318,8 @@ def serving(app: Starlette, port: int = 0) -> Iterator[tuple[str, threading.Thre
 
 
 def _listen(port: int) -> socket.socket:
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    # Where the protocol is not named, asyncio leaves Nagle's algorithm on, and every answer takes 40 ms longer.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     if os.name != "nt":
         # On Windows this would let another program take the port as well.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
