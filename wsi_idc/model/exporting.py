@@ -183,7 +183,7 @@ class _Graph:
     def pool(self, layer: Any) -> None:
         kind = "MaxPool" if type(layer).__name__ == "MaxPooling2D" else "AveragePool"
         pads = "SAME_UPPER" if layer.padding == "same" else "VALID"
-        shape = {"kernel_shape": list(layer.pool_size), "strides": list(layer.strides)}
+        shape: dict[str, Any] = {"kernel_shape": list(layer.pool_size), "strides": list(layer.strides)}
         self._node(kind, [self._at], auto_pad=pads, **shape)
 
     def pool_all(self, layer: Any) -> None:

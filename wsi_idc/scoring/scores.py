@@ -217,7 +217,7 @@ def make_scores(
     classes: Classes = IDC_CLASSES,
 ) -> Scores:
     """Join patches with their probabilities, shape ``(n, classes)``, of (no IDC, IDC); NaN where unreadable."""
-    rounded: NDArray[np.float64] = np.round(probs.astype(np.float64), DECIMALS)
+    rounded = np.asarray(np.round(probs.astype(np.float64), DECIMALS), dtype=np.float64)
     table = Patches.of(patches)
     minx, miny, width, height = table.boxes.T.copy()
     none = np.empty(len(rounded))
