@@ -1,0 +1,89 @@
+"""Slides scored by models of other tiles and classes, from the command line."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from tests.conftest import Ran
+from tests.model.onnx_models import TO_TENSOR, network, saved
+from tests.slides.test_slide import smooth_tissue, write_slide
+from wsi_idc import PatchSpec, open_slide
+
+Run = Callable[..., Ran]
+
+THREE = ("Normal", "In_situ", "Invasive")
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture
+def slide(tmp_path: Path) -> Path:
+    (tmp_path / "slides").mkdir()
+    return write_slide(tmp_path / "slides" / "a.tiff", smooth_tissue(300, 400), 1.0)
+
+
+def test_three_classes_from_slide_to_files(run: Run, slide: Path, tmp_path: Path) -> None:
+    model = saved(tmp_path / "m.onnx", network(3, 64), THREE, 64, 1.0, transform=[TO_TENSOR])
+    out = tmp_path / "out"
+    given = ("slide", slide, "--no-tissue-mask", "--model", model, "--out", out, "--quiet")
+    assert run("heatmap", *given, "--layout", "wsinfer").code == 0
+    rows = rows_of(out / "a.tiff" / "scores.csv")
+    columns = [f"prob_{name}" for name in THREE]
+    assert list(rows[0]) == ["minx", "miny", "width", "height", *columns, "label", "pred", "status"]
+    assert (int(rows[1]["minx"]), int(rows[0]["width"])) == (64, 64)
+
+    session = onnxruntime.InferenceSession(model)
+    with open_slide(slide, patch=PatchSpec(64, 1.0), tissue_mask=False) as source:
+        assert len(source.patches) == len(rows)
+        pixels = source.read(0, len(rows)).pixels / np.float32(255)
+    (raw,) = session.run(None, {"patch": np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))})
+    powers = np.exp(raw - raw.max(axis=1, keepdims=True))
+    written = np.array([[float(row[name]) for name in columns] for row in rows])
+    np.testing.assert_allclose(written, powers / powers.sum(axis=1, keepdims=True), atol=1e-4)
+
+    (table,) = (out / "model-outputs-csv").iterdir()
+    assert list(rows_of(table)[0]) == ["minx", "miny", "width", "height", *columns]
+    tile = json.loads((out / "a.tiff" / "scores.geojson").read_text())["features"][0]["properties"]
+    assert set(tile["measurements"]) == set(columns)
+    assert tile["classification"]["name"] in ("Invasive", "no Invasive")
+    assert run("report", out, "--quiet").code == 0
+    assert "Called Invasive" in (out / "report.html").read_text()
+
+
+def test_another_class_is_called_without_scoring_again(run: Run, slide: Path, tmp_path: Path) -> None:
+    model = saved(tmp_path / "m.onnx", network(3, 64), THREE, 64, 1.0, transform=[TO_TENSOR])
+    given = ("--no-tissue-mask", "--model", model, "--out", tmp_path / "out", "--quiet", "--threshold", "0.3")
+    folder = tmp_path / "out" / "a.tiff"
+    assert run("score", "slide", slide, *given).code == 0
+    first, before = json.loads((folder / "run.json").read_text()), rows_of(folder / "scores.csv")
+    assert run("score", "slide", slide, *given, "--class", "Normal", "--context", "1").code == 0
+    after = rows_of(folder / "scores.csv")
+    assert [row["prob_In_situ"] for row in after] == [row["prob_In_situ"] for row in before]
+    assert all(row["pred"] == str(int(float(row["prob_Normal_context"]) >= 0.3)) for row in after)
+    second = json.loads((folder / "run.json").read_text())
+    assert (second["key"], second["pred_follows"]) == (first["key"], "prob_Normal_context")
+    assert second["model"]["positive_class"] == "Normal"
+    ran = run("score", "slide", slide, *given, "--class", "Tumor")
+    assert ran.code == 2
+    assert "choose --class from Normal, In_situ, Invasive" in ran.err
+
+
+def test_a_cohort_and_cases_that_do_not_fit(run: Run, slide: Path, patch_set: Path, tmp_path: Path) -> None:
+    model = saved(tmp_path / "m.onnx", network(3, 64), THREE, 64, 1.0, transform=[TO_TENSOR])
+    given = ("--model", model, "--out", tmp_path / "out", "--quiet")
+    ran = run("score", "all", "--slides", slide.parent, "--no-tissue-mask", "--class", "In_situ", *given)
+    assert ran.code == 0, ran.err
+    assert "prob_In_situ" in rows_of(tmp_path / "out" / "a.tiff" / "scores.csv")[0]
+    ran = run("score", "patient", "8863", "--data", patch_set, *given)
+    assert ran.code == 2
+    assert "holds patches of 50 px at 8 µm/px, where the model m takes 64 px at 1: choose another --model" in ran.err
