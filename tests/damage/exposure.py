@@ -73,9 +73,24 @@ sys.addaudithook(watch)
 """
 """Python reads it at its start, in every process that is started with the same environment."""
 
-_DRIVER = """
-import json, os, sys
+_DRIVER = '''
+import _thread, json, os, re, sys, threading, time, urllib.request
 from wsi_idc.cli import main
+
+def look(said):
+    """Look at what `view` serves, then press Ctrl-C."""
+    address = None
+    while address is None:
+        time.sleep(0.1)
+        address = re.search(r"http://\\S+", open(said).read())
+    try:
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPCookieProcessor())
+        with opener.open(address[0]) as page, open("said/page.html", "wb") as file:
+            file.write(page.read())
+        with opener.open(address[0].split("?")[0] + "a.svs/slide.json") as info, open("said/slide.json", "wb") as file:
+            file.write(info.read())
+    finally:
+        _thread.interrupt_main()
 
 def run(i, args):
     for stream, name in ((sys.stdout, "out"), (sys.stderr, "err")):
@@ -83,6 +98,8 @@ def run(i, args):
         file = os.open(f"said/{i}.{name}", os.O_CREAT | os.O_WRONLY)
         os.dup2(file, stream.fileno())
         os.close(file)
+    if args[0] == "view":
+        threading.Thread(target=look, args=[f"said/{i}.out"], daemon=True).start()
     return main(args)
 
 if __name__ == "__main__":
@@ -90,7 +107,7 @@ if __name__ == "__main__":
         codes = [run(i, args) for i, args in enumerate(json.load(commands))]
     with open("said/codes.json", "w") as file:
         json.dump(codes, file)
-"""
+'''
 """Commands one after the other, with what each says in files of its own, libraries in C included."""
 
 
@@ -201,6 +218,7 @@ COMMANDS = [
     "tile slides/scale/a.dcm tiles",
     "report all",
     "report all --single-file dicom/a.dcm --single-file a.svs",
+    "view all --no-browser",
     "ingest idc idc.zarr",
     "mosaic patient 8863 --data idc.zarr --out mosaic",
     "train --data idc.zarr --epochs 1 --out model",

@@ -313,8 +313,10 @@ def serving(app: Starlette, port: int = 0) -> Iterator[tuple[str, threading.Thre
         yield f"http://{HOST}:{listener.getsockname()[1]}/", thread
     finally:
         server.should_exit = True
-        thread.join(5)
-        listener.close()
+        thread.join(10)
+        # One that is slow to end still needs it, and closes it then.
+        if not thread.is_alive():
+            listener.close()
 
 
 def _listen(port: int) -> socket.socket:
