@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import click
@@ -42,7 +43,8 @@ def command(folder: Path, port: int, no_browser: bool, quiet: bool) -> int:
             click.launch(f"{address}?token={once}")
         try:
             while thread.is_alive():
-                thread.join(0.5)
+                # Ctrl-C within `thread.join` would mark the thread as ended before it is.
+                time.sleep(0.2)
         except KeyboardInterrupt:
             # The ordinary end of it.
             pass
