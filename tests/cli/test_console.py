@@ -15,7 +15,7 @@ from wsi_idc.cli.all_slides import _Shown
 from wsi_idc.scoring.engine import Outcome
 from types import SimpleNamespace
 from pathlib import Path
-shown = _Shown(quiet=False, drawn=True)
+shown = _Shown(Path("out"), quiet=False, drawn=True)
 with shown.step("score", 3, 30):
     for i in range(3):
         shown.patches(10)

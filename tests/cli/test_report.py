@@ -92,6 +92,7 @@ class Browser:
         self.size(width, height)
         self.driver.get("about:blank")
         self.driver.get(path.absolute().as_uri())
+        self.settle()
 
     def size(self, width: int, height: int) -> None:
         metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}

@@ -26,7 +26,7 @@ def make_anndata(slides: Iterable[SlideTable]) -> anndata.AnnData:
         is on for any slide. ``obsm["spatial"]``, float64, shape (n, 2): x and y of the patch's centre in pixels of
         level 0. ``uns["slides"]``: a table of what was run on each slide.
     """
-    about: dict[str, dict[str, str | int | float | bool | None]] = {}
+    about: dict[str, dict[str, str | int | float | bool]] = {}
     frames = []
     for slide in slides:
         about[slide.scores.slide] = slide.about()
@@ -40,8 +40,6 @@ def make_anndata(slides: Iterable[SlideTable]) -> anndata.AnnData:
         table[column] = pd.Categorical(table[column], categories=known)
     centres = table[["minx", "miny"]].to_numpy(float) + table[["width", "height"]].to_numpy(float) / 2
     runs = pd.DataFrame.from_dict(about, orient="index")
-    # As a number, off is NaN: a column of nothing but None has no type.
-    runs["context"] = runs["context"].astype(float)
     return anndata.AnnData(
         X=table[list(_VARIABLES)].to_numpy(float),
         obs=table.drop(columns=list(_VARIABLES)),

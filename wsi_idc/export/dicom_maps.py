@@ -21,7 +21,7 @@ from wsi_idc.export.dicom_source import SlideReference, describe_slide, find_ins
 from wsi_idc.export.probability import probability_grid
 from wsi_idc.model.config import ModelConfig
 from wsi_idc.naming import PHANTOM_MARK, visible
-from wsi_idc.plotting.caption import RESEARCH_USE
+from wsi_idc.plotting.caption import RESEARCH_USE, context_text
 from wsi_idc.scoring.results import PROBABILITY_DICOM, SEGMENTATION_DICOM
 from wsi_idc.scoring.scores import Scores
 from wsi_idc.source import SlideFacts
@@ -120,8 +120,7 @@ def _segmentation(
         family=codes.DCM.ArtificialIntelligence,
         version=model.sha256,
         source=_MANUFACTURER,
-        parameters={"threshold": f"{scores.threshold:g}"}
-        | ({} if scores.context is None else {"context": f"{scores.context:g}"}),
+        parameters={"threshold": f"{scores.threshold:g}", "context": context_text(scores.called_in_context)},
     )
     description = hd.seg.SegmentDescription(
         segment_number=1,
@@ -156,7 +155,14 @@ def _series(
 ) -> dict[str, Any]:
     """What both files say of the series, the program and the model. UIDs follow from what is written."""
     pixels = sha256(values.tobytes()).hexdigest()
-    told = reference.seed, str(reference.keeps_patient), __version__, model.sha256, scores.threshold, scores.context
+    told = (
+        reference.seed,
+        str(reference.keeps_patient),
+        __version__,
+        model.sha256,
+        scores.threshold,
+        scores.called_in_context,
+    )
     seed = "/".join(map(str, (kind, pixels, *told)))
     return {
         "series_instance_uid": hashed_uid(f"series/{seed}"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from wsi_idc.geometry import PatchSpec
+from wsi_idc.plotting.caption import context_text
 from wsi_idc.scoring.scores import Scores
 
 
@@ -42,8 +43,8 @@ class SlideTable:
     cautions: tuple[str, ...]
     version: str
 
-    def about(self) -> dict[str, str | int | float | bool | None]:
-        """What is the same for all patches, by name: numbers and texts only. `context` is None where it is off."""
+    def about(self) -> dict[str, str | int | float | bool]:
+        """What is the same for all patches, by name: numbers and texts only. `context` is what calls follow."""
         return {
             "kind": self.kind,
             "mpp_x": self.mpp[0],
@@ -58,7 +59,7 @@ class SlideTable:
             "model": self.model,
             "model_sha256": self.model_sha256,
             "threshold": self.scores.threshold,
-            "context": self.scores.context,
+            "context": context_text(self.scores.called_in_context),
             "cautions": " ".join(self.cautions),
             "wsi_idc_version": self.version,
         }

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from wsi_idc._version import __version__
 from wsi_idc.plotting.blocks import round_length
-from wsi_idc.plotting.caption import RESEARCH_USE, threshold_text
+from wsi_idc.plotting.caption import RESEARCH_USE, context_text, threshold_text
 from wsi_idc.plotting.image_ops import Boxes, place_boxes, resize
 from wsi_idc.plotting.layout import MARGIN, PAGE_H, PAGE_W
 from wsi_idc.plotting.overlay import LUMA, draw_outline, mark_unreadable, mean_grey, paint_probability
@@ -224,7 +224,7 @@ def _draw_footer(page: Page, scores: tuple[Scores, Scores], about: Compared) -> 
     dot = " \N{MIDDLE DOT} "
     parts = [
         f"{letter}: model {model}, threshold {threshold_text(of.threshold)}"
-        + (f", context {of.context:g}" if of.context is not None else "")
+        + (f", context {context_text(of.called_in_context)}" if of.follows_context else "")
         for letter, model, of in zip("AB", about.models, scores, strict=True)
     ]
     page.text(
