@@ -12,8 +12,9 @@ from pyarrow import parquet
 
 from wsi_idc._util.files import replacing
 from wsi_idc.export.slide_table import SlideTable
+from wsi_idc.model.classes import IDC_CLASSES
 from wsi_idc.plotting.caption import RESEARCH_USE
-from wsi_idc.scoring.scores import CONTEXT_COLUMN, Scores
+from wsi_idc.scoring.scores import Scores
 from wsi_idc.source import UNKNOWN
 
 ABOUT_KEY = "wsi-idc"
@@ -26,7 +27,7 @@ SCHEMA = pa.schema(
         *(pa.field(name, pa.float64()) for name in ("prob_no_idc", "prob_idc")),
         *(pa.field(name, pa.int8()) for name in ("label", "pred")),
         pa.field("status", pa.dictionary(pa.int8(), pa.string()), nullable=False),
-        pa.field(CONTEXT_COLUMN, pa.float64()),
+        pa.field(IDC_CLASSES.context_column, pa.float64()),
     ]
 )
 """The columns of ``scores.csv`` behind the slide's name; the last is null where the context is off."""

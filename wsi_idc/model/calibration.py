@@ -27,8 +27,7 @@ class Calibration:
 
     def apply(self, prob: ArrayLike) -> NDArray[np.float64]:
         """Calibrate probabilities of IDC of any shape; their order stays."""
-        calibrated: NDArray[np.float64] = 1 / (1 + np.exp(-(self.scale * log_odds(prob) + self.bias)))
-        return calibrated
+        return from_log_odds(self.scale * log_odds(prob) + self.bias)
 
 
 @dataclass(frozen=True)
@@ -81,3 +80,8 @@ def log_odds(prob: ArrayLike, sure: float = _SURE) -> NDArray[np.float64]:
     """``log(p / (1 - p))``, with no probability taken for closer to 0 or 1 than `sure`."""
     clipped = np.clip(np.asarray(prob, dtype=np.float64), sure, 1 - sure)
     return np.asarray(np.log(clipped / (1 - clipped)))
+
+
+def from_log_odds(odds: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Probabilities of these log-odds."""
+    return np.asarray(1 / (1 + np.exp(-odds)))

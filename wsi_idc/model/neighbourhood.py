@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from wsi_idc.model.calibration import case_weights, log_odds
+from wsi_idc.model.calibration import case_weights, from_log_odds, log_odds
 
 LEARNED: Literal["learned"] = "learned"
 """As context: what the model has learned of a patch's neighbours."""
@@ -71,7 +71,7 @@ class Neighbourhood:
         scored = np.flatnonzero(~np.isnan(prob))
         inferred = np.full(len(prob), np.nan)
         odds = _features(position[scored], prob[scored], self.reach) @ np.array(self.weights) + self.bias
-        inferred[scored] = 1 / (1 + np.exp(-odds))
+        inferred[scored] = from_log_odds(odds)
         return inferred
 
     def as_dict(self) -> dict[str, Any]:

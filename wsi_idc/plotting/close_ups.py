@@ -47,7 +47,7 @@ class CloseUp:
 def take_close_ups(source: PatchSource, scores: Scores, side_px: int = SIDE_PX) -> tuple[CloseUp, ...]:
     """Read the places that `choose_patches` names, a pixel for a pixel of level 0 where that is 0.25 to 1 µm/px.
 
-    None where there are only patches, or the slide is too coarse.
+    Empty where there are only patches, or the slide is too coarse.
     """
     finest = max(source.mpp)
     if finest > COARSEST_MPP:
@@ -79,11 +79,13 @@ def choose_patches(scores: Scores) -> list[tuple[str, int]]:
         ("highest not called", rest[np.argsort(-certain[rest], kind="stable")]),
         ("lowest probability", readable[np.argsort(scores.prob[readable], kind="stable")]),
     ]
-    chosen: list[tuple[str, int]] = []
+    chosen: dict[int, str] = {}
     for title, ranked in wanted:
-        free = (int(i) for i in ranked[: len(chosen) + 1] if int(i) not in {i for _, i in chosen})
-        chosen += [(title, i) for i in (next(free, None),) if i is not None]
-    return chosen
+        # As many as are taken, and one: among them is a free one, if there is any.
+        free = [i for i in ranked[: len(chosen) + 1].tolist() if i not in chosen]
+        if free:
+            chosen[free[0]] = title
+    return [(title, i) for i, title in chosen.items()]
 
 
 def _middles(scores: Scores, called: NDArray[np.intp]) -> list[NDArray[np.intp]]:

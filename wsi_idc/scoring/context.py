@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from wsi_idc.model.calibration import log_odds
+from wsi_idc.model.calibration import from_log_odds, log_odds
 
 REACH = 3.0
 """Neighbours are taken into account up to this many sigmas away."""
@@ -49,5 +49,5 @@ def smooth_over_neighbours(
     n = len(scored)
     total = 1 + np.bincount(first, weight, n) + np.bincount(second, weight, n)
     summed = odds + np.bincount(first, weight * odds[second], n) + np.bincount(second, weight * odds[first], n)
-    smooth[scored] = 1 / (1 + np.exp(-summed / total))
+    smooth[scored] = from_log_odds(summed / total)
     return smooth

@@ -32,7 +32,6 @@ from wsi_idc.scoring.origins import ORIGINS_FILE, Origin, origin_in, origin_of, 
 from wsi_idc.scoring.score import Scored, score
 from wsi_idc.scoring.scores import (
     DECIMALS,
-    MAX_SIGMA,
     Scores,
     checked_context,
     checked_threshold,
@@ -369,9 +368,7 @@ def context_in(run: dict[str, Any], classes: Classes) -> tuple[Context, bool]:
     ):
         raise ValueError(f"calls cannot follow {follows!r} with a context of {context!r}")
     if context not in (None, LEARNED):
-        context = float(context)
-        if not 0 < context <= MAX_SIGMA:
-            raise ValueError(f"there is no context of {context}")
+        context = checked_context(float(context), None)
     return context, follows == classes.context_column
 
 

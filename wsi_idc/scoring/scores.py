@@ -34,7 +34,6 @@ COLUMNS = (
     "pred",
     "status",
 )
-CONTEXT_COLUMN = "prob_idc_context"
 DECIMALS = 6
 MAX_SIGMA = 10.0
 """Neighbours farther away than this many patches (4 mm of the IDC set) say nothing of a patch."""
