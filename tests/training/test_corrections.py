@@ -185,5 +185,6 @@ def test_options_that_do_not_go_together(run: Run, tmp_path: Path) -> None:
     both = ("train", "--from", bundled_model(), "--corrections", tmp_path)
     assert "--folds" in run(*both, "--folds", 3).err
     assert "need --data" in run(*both, "--new-head").err
+    assert "need --data" in run(*both, "--dropout", 0.2).err
     ran = run(*both)
     assert ran.code == 2 and "No patch is corrected" in ran.err

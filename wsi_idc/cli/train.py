@@ -112,8 +112,10 @@ def command(
     if corrections is not None and folds:
         raise click.UsageError("--corrections cannot be used with --folds: train without folds.")
     if start is not None and corrections is not None and data is None:
-        if new_head or patches_per_case or exclude or extra_train:
-            raise click.UsageError("--new-head, --patches-per-case, --exclude and --extra-train need --data.")
+        if new_head or patches_per_case or exclude or extra_train or dropout is not None:
+            raise click.UsageError(
+                "--new-head, --patches-per-case, --exclude, --extra-train and --dropout need --data."
+            )
         return _train_on_corrections(start, corrections, out, seed, epochs, batch_size, learning_rate, resume, quiet)
     excluded = tuple(sorted({case.strip() for case in exclude.split(",") if case.strip()}))
     with open_dataset(data) as dataset:
