@@ -204,7 +204,6 @@ def score_cohort(
     make_folder(out)
     with watch.step("load"):
         from wsi_idc._util.lock import wait_lock
-        from wsi_idc.export.wsinfer import write_run_metadata
         from wsi_idc.model.classifier import bundled_model, load_model
         from wsi_idc.report.cohort_files import merge_shard
         from wsi_idc.scoring.cluster import connect
@@ -218,6 +217,8 @@ def score_cohort(
     if outputs is not None:
         outputs.check(config)
     if layout == "wsinfer":
+        from wsi_idc.export.wsinfer import write_run_metadata
+
         write_run_metadata(out, config, model or bundled_model(), command)
 
     def found(name: str, count: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol, Self, overload
 
@@ -231,8 +232,23 @@ class Described:
     labels_from: Mapping[str, object] | None = None
 
 
+def find_patches(source: SlideFacts) -> Patches:
+    """The patches of a source; of a raw slide, its files are hashed while the tissue is looked for.
+
+    A source computes both once, so who asks for its fingerprint later does not wait.
+    """
+    if source.kind == "idc":
+        return source.patches
+    with ThreadPoolExecutor(1) as pool:
+        hashed = pool.submit(lambda: source.fingerprint)
+        patches = source.patches
+        hashed.result()
+    return patches
+
+
 def describe(source: SlideFacts) -> Described:
     """Take down what is known of a slide."""
+    patches = find_patches(source)
     return Described(
         source.slide,
         source.kind,
@@ -245,7 +261,7 @@ def describe(source: SlideFacts) -> Described:
         source.origin_px,
         tuple(source.images),
         dict(source.details),
-        source.patches,
+        patches,
         tuple(source.problems),
         tuple(source.cautions),
         source.labels_from,

@@ -17,7 +17,7 @@ from wsi_idc.datasets.dataset import Dataset
 from wsi_idc.datasets.opening import open_dataset
 from wsi_idc.errors import OptionError
 from wsi_idc.scoring.handles import SlideOptions
-from wsi_idc.source import PatchSource
+from wsi_idc.source import PatchSource, find_patches
 
 if TYPE_CHECKING:
     from wsi_idc.export.outputs import Outputs
@@ -116,19 +116,20 @@ def _score_each(
     command = ["wsi-idc", *sys.argv[1:]]
     results: list[SlideResult] = []
     with loading(scoring.quiet):
-        from wsi_idc.export.wsinfer import write_run_metadata, write_wsinfer
         from wsi_idc.model.classifier import bundled_model, load_model
         from wsi_idc.scoring.results import score_into
 
         classifier = load_model(scoring.model, scoring.class_name)
     if scoring.layout == "wsinfer":
+        from wsi_idc.export.wsinfer import write_run_metadata, write_wsinfer
+
         write_run_metadata(scoring.out, classifier.config, scoring.model or bundled_model(), command)
     try:
         for opened in sources:
             with opened as source:
                 opening = "looking for tissue" if noun == "Slide" else "reading"
                 with progress_bar(f"{noun} {source.slide}: {opening}", None, scoring.quiet):
-                    total = len(source.patches)
+                    total = len(find_patches(source))
                 with progress_bar(f"{noun} {source.slide}", total, scoring.quiet) as bar:
                     result = score_into(
                         source,

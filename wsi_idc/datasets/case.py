@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
+from wsi_idc._util.cache import cached_property
 from wsi_idc._util.files import Closable
 from wsi_idc.geometry import IDC_PATCH, PATCH_PX
 from wsi_idc.naming import PHANTOM_CASES

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from wsi_idc._util.cache import cached_property
 from wsi_idc.datasets.case import Case
 from wsi_idc.datasets.containers import Container, open_container, read_files
 from wsi_idc.datasets.dataset import Dataset, unknown_case

@@ -171,10 +171,11 @@ class JpegTiles:
 
         Returns
         -------
-        ndarray of uint8, shape (height, width, 4)
-            RGB and opacity, not multiplied.
+        ndarray of uint8, shape (height, width, 3) or (height, width, 4)
+            RGB and, where any of it was read by `instead`, opacity, not multiplied.
         """
-        region = np.full((height, width, 4), 255, dtype=np.uint8)
+        region = np.empty((height, width, 3), dtype=np.uint8)
+        opacity: NDArray[np.uint8] | None = None
         across, down = self._tile_width // factor, self._tile_height // factor
         for row, rows, from_rows in _pieces(top, height, down):
             for column, columns, from_columns in _pieces(left, width, across):
@@ -182,8 +183,12 @@ class JpegTiles:
                 if tile is None:
                     tile = self._reduced(factor, row, column, instead)
                 piece = tile[from_rows, from_columns]
-                region[rows, columns, : piece.shape[2]] = piece
-        return region
+                region[rows, columns] = piece[..., :3]
+                if piece.shape[2] == 4:
+                    if opacity is None:
+                        opacity = np.full((height, width), 255, dtype=np.uint8)
+                    opacity[rows, columns] = piece[..., 3]
+        return region if opacity is None else np.dstack([region, opacity])
 
     def _tile(self, factor: int, row: int, column: int) -> Region | None:
         """A whole tile; None where it is missing or damaged."""

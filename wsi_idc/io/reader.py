@@ -183,7 +183,7 @@ class SlideReader(Closable, ABC):
             return empty, np.zeros(empty.shape[:2], dtype=np.bool_)
         where = left, top, width, height
         region = jpeg.read(factor, *where, partial(self.read, index)) if jpeg else self.read(index, *where)
-        whole = bool((region[..., 3] == 255).all())
+        whole = region.shape[2] == 3 or bool((region[..., 3] == 255).all())
         seen = region if whole else on_background(region, self.background)
         pixels = np.rint(average_areas(seen, x - left, y - top)[..., :3]).astype(np.uint8)
         outside = (np.diff(y) <= 0)[:, None] | (np.diff(x) <= 0)[None]

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import tifffile
-import zarr
 from numpy.typing import NDArray
 
 from wsi_idc.errors import OptionError, SlideError
@@ -93,6 +92,8 @@ class TiffReader(SlideReader):
 
     def _open_levels(self, series: tifffile.TiffPageSeries) -> None:
         self._stored = [stored_tiles(level.pages) for level in series.levels]
+        import zarr  # takes longer than all else that reads slides, and only OME-TIFF needs it
+
         self._arrays = [zarr.open_array(series.aszarr(level=index), mode="r") for index in range(len(series.levels))]
         sizes = [array.shape[1:] if self._samples.channels_first else array.shape[:2] for array in self._arrays]
         self.levels = tuple(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from wsi_idc.model.calibration import from_log_odds, log_odds
 
@@ -37,6 +36,8 @@ def smooth_over_neighbours(
     ndarray of float64, shape (n,)
         NaN where `prob` is.
     """
+    from scipy.spatial import cKDTree
+
     scored = np.flatnonzero(~np.isnan(prob))
     smooth = np.full(len(prob), np.nan)
     if not len(scored):

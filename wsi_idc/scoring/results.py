@@ -70,7 +70,7 @@ LONGEST_RUN_BYTES = 64 * 2**20
 
 ACROSS_PROCESSORS = 2e-6
 """Probabilities of one key differ by at most so much between processors of different instruction sets."""
-PIXELS_VERSION = 3
+PIXELS_VERSION = 4
 """Raised by one whenever the same source and model give other probabilities than before: where patches are decoded,
 slides are read, cut or reduced, or pixels are normalised in another way.
 

@@ -85,19 +85,14 @@ def classify(block: Block, model: Classifier, batch_size: int, stain: Stain | No
     return probs
 
 
-def _read_ahead(source: PatchSource, step: int) -> Iterator[tuple[int, Block]]:
+def _read_ahead(source: PatchSource, step: int, pool: ThreadPoolExecutor) -> Iterator[tuple[int, Block]]:
     """All blocks of a source in order, each with its first patch, read by threads while earlier ones are used."""
-    threads = processors()
     starts = iter(range(0, len(source.patches), step))
-    with ThreadPoolExecutor(threads) as pool:
-        reading = deque((start, pool.submit(source.read, start, start + step)) for start in islice(starts, threads))
-        try:
-            while reading:
-                start, block = reading.popleft()
-                yield start, block.result()
-                reading.extend((later, pool.submit(source.read, later, later + step)) for later in islice(starts, 1))
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+    reading = deque((start, pool.submit(source.read, start, start + step)) for start in islice(starts, processors()))
+    while reading:
+        start, block = reading.popleft()
+        yield start, block.result()
+        reading.extend((later, pool.submit(source.read, later, later + step)) for later in islice(starts, 1))
 
 
 def score(
@@ -137,10 +132,14 @@ def score(
     probs = np.full((len(patches), len(model.config.classes.names)), np.nan, dtype=np.float32)
     problems: list[Problem] = []
     step = block_size(batch_size, source.patch.size_px)
-    stain = measure_stain(source, model.config.normalization)
-    for start, block in _read_ahead(source, step):
-        probs[start : start + step] = classify(block, model, batch_size, stain)
-        problems += block.problems
-        if on_patches:
-            on_patches(len(block.readable))
+    with ThreadPoolExecutor(processors()) as pool:
+        try:
+            stain = measure_stain(source, model.config.normalization, pool.map)
+            for start, block in _read_ahead(source, step, pool):
+                probs[start : start + step] = classify(block, model, batch_size, stain)
+                problems += block.problems
+                if on_patches:
+                    on_patches(len(block.readable))
+        finally:
+            pool.shutdown(cancel_futures=True)
     return Scored(make_scores(source.slide, patches, probs, chosen, model.config.classes), tuple(problems), stain)

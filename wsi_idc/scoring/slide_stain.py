@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 import numpy as np
 
 from wsi_idc.model.stain import Normalization, Stain, estimate_stain, even_sample
-from wsi_idc.source import PatchSource
+from wsi_idc.source import Block, PatchSource
 
 
-def measure_stain(source: PatchSource, target: Normalization | None) -> Stain | None:
+def measure_stain(
+    source: PatchSource, target: Normalization | None, each: Callable[..., Iterable[Block]] = map
+) -> Stain | None:
     """Measure what a model wants taken out of a slide.
 
     The same patches are read each time, so every worker that measures a slide finds the same.
@@ -18,6 +22,8 @@ def measure_stain(source: PatchSource, target: Normalization | None) -> Stain | 
     source : PatchSource
     target : Normalization or None
         ``model.config.normalization``.
+    each : callable
+        Reads the patches: `map`, or that of a pool of threads.
 
     Returns
     -------
@@ -26,7 +32,8 @@ def measure_stain(source: PatchSource, target: Normalization | None) -> Stain | 
     """
     if target is None:
         return None
-    blocks = [source.read(start, stop) for start, stop in even_sample(len(source.patches))]
+    starts, stops = zip(*even_sample(len(source.patches)), strict=True) if len(source.patches) else ((), ())
+    blocks = each(source.read, starts, stops)
     size = source.patch.size_px
     read = [block.pixels[block.readable] for block in blocks]
     return estimate_stain(np.concatenate([np.empty((0, size, size, 3), np.uint8), *read]), target)

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.measure import label
-from skimage.morphology import isotropic_dilation, isotropic_erosion
 
 Mask = NDArray[np.bool_]
 Pieces = NDArray[np.int_]
@@ -28,7 +27,7 @@ def grow(mask: Mask, by_um: float, um: Scale) -> Mask:
     if footprint is not None:
         grown = ndimage.binary_dilation(mask, footprint)
     elif mask.any():  # without a pixel to measure from, the distances are undefined
-        grown = isotropic_dilation(mask, by_um, spacing=um)  # type: ignore[no-untyped-call]
+        grown = ndimage.distance_transform_edt(~mask, sampling=um) <= by_um
     return grown
 
 
@@ -39,7 +38,7 @@ def shrink(mask: Mask, by_um: float, um: Scale) -> Mask:
     if footprint is not None:
         shrunk = ndimage.binary_erosion(mask, footprint, border_value=1)
     elif not mask.all():
-        shrunk = isotropic_erosion(mask, by_um, spacing=um)  # type: ignore[no-untyped-call]
+        shrunk = ndimage.distance_transform_edt(mask, sampling=um) > by_um
     return shrunk
 
 

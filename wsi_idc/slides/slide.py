@@ -6,7 +6,6 @@ import io
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
+from wsi_idc._util.cache import cached_property
 from wsi_idc._util.files import Closable
 from wsi_idc.errors import OptionError, SlideError, WsiIdcError
 from wsi_idc.geometry import (
@@ -57,6 +57,9 @@ LEAST_ON_SLIDE = 0.1
 
 _STRIP_PX = 4_000_000
 """Pixels read from a slide at once, about."""
+
+_STRIP_TILES = 16
+"""Tiles of a row read at once, at most: samples of a few tiles from all over the slide must not read most of it."""
 
 _WIDEST_PX = 4 * _STRIP_PX
 """Rows of a picture that take more are read in pieces."""
@@ -509,7 +512,7 @@ class Slide(Closable):
         tile_px = (self.patch.um / self.mpp[0] / level.downsample[0]) * (
             self.patch.um / self.mpp[1] / level.downsample[1]
         )
-        return max(1, int(_STRIP_PX / tile_px))
+        return min(max(1, int(_STRIP_PX / tile_px)), _STRIP_TILES)
 
     def _lattice_edges(self, row: int, first: int, stop: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Edges of the pixels, at the scale of the patches, of some tiles of a row, in pixels of level 0."""

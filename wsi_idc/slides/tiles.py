@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from functools import cached_property
 
 import numpy as np
 
+from wsi_idc._util.cache import cached_property
 from wsi_idc.datasets.case import Case
 from wsi_idc.errors import OptionError, SlideError
 from wsi_idc.naming import MAX_COORDINATE_PX, PHANTOM_CASES
