@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +16,11 @@ from PIL import Image
 from wsi_idc._util.files import replacing
 from wsi_idc.scoring.scores import Scores
 
-_PNG_LEVEL = 1
-"""Tissue hardly gets smaller beyond it (3 % at level 6), only slower."""
+_PNG = {"level": 1, "strategy": imagecodecs.PNG.STRATEGY.RLE, "filter": imagecodecs.PNG.FILTER.PAETH}
+"""Tissue hardly gets smaller otherwise (3 %; an overlay 20 %), and takes two to three times as long."""
+
+_HEADER_END = 33
+"""Bytes of a PNG's signature and first chunk."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,8 +114,17 @@ def resize(pixels: NDArray[np.uint8], width_px: int, height_px: int) -> NDArray[
     return np.asarray(image)
 
 
-def save_png(path: Path, pixels: NDArray[np.uint8]) -> None:
-    """Write a picture, whole or not at all, with no resolution tag: a slide's pixels have no print size."""
-    data = imagecodecs.png_encode(pixels, level=_PNG_LEVEL)
+def save_png(path: Path, pixels: NDArray[np.uint8], dpi: int | None = None) -> None:
+    """Write a picture atomically; with a resolution only where it has a print size, which a slide's pixels have not."""
+    data = imagecodecs.png_encode(np.ascontiguousarray(pixels), **_PNG)
+    if dpi is not None:
+        data = data[:_HEADER_END] + _resolution_chunk(dpi) + data[_HEADER_END:]
     with replacing(path) as temporary:
         temporary.write_bytes(data)
+
+
+def _resolution_chunk(dpi: int) -> bytes:
+    """The pHYs chunk of a PNG: pixels per metre along x and y (PNG specification, 11.3.4.3)."""
+    per_metre = round(dpi / 0.0254)
+    content = b"pHYs" + struct.pack(">IIB", per_metre, per_metre, 1)
+    return struct.pack(">I", len(content) - 4) + content + struct.pack(">I", zlib.crc32(content))

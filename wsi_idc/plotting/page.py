@@ -13,15 +13,15 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, get_font
+from matplotlib.image import FigureImage
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
-from PIL import Image
 
-from wsi_idc._util.files import replacing
 from wsi_idc.errors import printable
 from wsi_idc.plotting.caption import PHANTOM
+from wsi_idc.plotting.image_ops import save_png
 
 INK = "#1a1a1a"
 QUIET = "#595959"
@@ -56,6 +56,7 @@ class Page:
         self.width, self.height = round(width * dpi) / dpi, round(height * dpi) / dpi
         self.figure = Figure(figsize=(self.width, self.height), dpi=dpi, facecolor="white")
         self.canvas = FigureCanvasAgg(self.figure)
+        self._pictures: list[tuple[FigureImage, int, int, NDArray[np.uint8]]] = []
 
     def text(self, x: float, y: float, text: str, size: float = 8, room: float | None = None, **style: Any) -> Text:
         """Write one line with its baseline at `y`; where it is wider than `room` inches its middle is left out."""
@@ -107,7 +108,8 @@ class Page:
         """Show an array, shape (h, w, 3), one pixel to a pixel of the page, in a thin frame."""
         height, width = pixels.shape[:2]
         left, top = round(x * self.dpi), round(y * self.dpi)
-        self.figure.figimage(pixels, left, round(self.height * self.dpi) - top - height, origin="upper")
+        image = self.figure.figimage(pixels, left, round(self.height * self.dpi) - top - height, origin="upper")
+        self._pictures.append((image, left, top, pixels))
         frame = (left / self.dpi, top / self.dpi, width / self.dpi, height / self.dpi)
         self.rectangle(*frame, facecolor="none", edgecolor=FRAME, lw=0.5)
 
@@ -124,16 +126,28 @@ class Page:
 
     @house_style()
     def pixels(self) -> NDArray[np.uint8]:
-        """The page as drawn, shape (h, w, 3)."""
-        self.canvas.draw()  # type: ignore[no-untyped-call]
-        return np.asarray(self.canvas.buffer_rgba())[..., :3]  # type: ignore[no-untyped-call]
+        """The page as drawn, shape (h, w, 3).
+
+        Pictures are copied onto it first, as Matplotlib would resample each, and all else is drawn over them.
+        """
+        renderer = self.canvas.get_renderer()  # type: ignore[no-untyped-call]
+        canvas = np.asarray(renderer.buffer_rgba())
+        canvas[:] = 255
+        drawn = canvas[..., :3]
+        self.figure.patch.set_visible(False)
+        for image, left, top, pixels in self._pictures:
+            image.set_visible(False)
+            drawn[top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels
+        self.figure.draw(renderer)
+        self.figure.patch.set_visible(True)
+        for image, *_ in self._pictures:
+            image.set_visible(True)
+        return drawn
 
 
 def save_page(path: Path, page: Page) -> None:
     """Write the page as a PNG that prints at its size, whole or not at all."""
-    image = Image.fromarray(np.ascontiguousarray(page.pixels()))
-    with replacing(path) as temporary:
-        image.save(temporary, format="PNG", dpi=(page.dpi, page.dpi), compress_level=4)
+    save_png(path, page.pixels(), page.dpi)
 
 
 def plain_text(text: str) -> str:
