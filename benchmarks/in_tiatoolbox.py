@@ -15,8 +15,8 @@ from tiatoolbox.models.models_abc import ModelABC
 from tiatoolbox.wsicore.wsireader import WSIReader
 from torch_network import load_network
 
-SCALE = {"units": "mpp", "resolution": 4.0}
-SLIDE_MPP = (0.5, 0.5)
+SCALE = {"units": "mpp", "resolution": 8.0}
+SLIDE_MPP = (1.0, 1.0)
 """It does not take the scale of a plain TIFF from the file."""
 
 

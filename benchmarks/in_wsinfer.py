@@ -25,13 +25,13 @@ def main(weights: str, slides: str, results: str, workers: str) -> None:
         num_classes=2,
         class_names=["no_idc", "idc"],
         patch_size_pixels=50,
-        spacing_um_px=4.0,
+        spacing_um_px=8.0,
         transform=[
             TransformConfigurationItem(name="Resize", arguments={"size": 50}),
             TransformConfigurationItem(name="ToTensor", arguments={}),
         ],
     )
-    segment_and_patch_directory_of_slides(slides, results, patch_size_px=50, patch_spacing_um_px=4.0)
+    segment_and_patch_directory_of_slides(slides, results, patch_size_px=50, patch_spacing_um_px=8.0)
     run_inference(
         slides,
         results,

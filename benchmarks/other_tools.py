@@ -22,7 +22,7 @@ from wsi_idc.model.keras_network import load_keras
 from wsi_idc.phantom import paint_slide
 
 SLIDE, FULL_PX, QUICK_PX = "90001", (5_000, 3_750), (1_542, 1_435)
-"""Width and height at 4 µm/px; level 0 is eight times as fine."""
+"""Width and height at 8 µm/px; level 0 is eight times as fine."""
 
 _RUNS = 3
 

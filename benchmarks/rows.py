@@ -13,10 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.cohorts import Pace, score_all, write_cohorts
+from benchmarks.cohorts import CASE_PATCHES, Pace, score_all, write_cohorts
 from wsi_idc.datasets.opening import open_dataset
 from wsi_idc.datasets.packing import write_patches
 from wsi_idc.evaluation.bootstrap import bootstrap_intervals
+from wsi_idc.export.phantom_slides import write_phantom_slide
+from wsi_idc.phantom import paint_slide
 
 FULL_SET, SMALL_SET = 277_524, 10_000
 QUICK_FULL, QUICK_SMALL = 20_000, 2_000
@@ -112,7 +114,7 @@ def growth(scale: Scale) -> dict[str, Sequence[float]]:
     return {
         "growth-time": [few.patches_s / many.patches_s for many, few in both],
         "growth-memory": [many.peak_gb / few.peak_gb for many, few in both],
-        "peak-gb": [many.peak_gb for many, _ in both],
+        "GB at most": [many.peak_gb for many, _ in both],
     }
 
 
@@ -144,29 +146,37 @@ def help_page(scale: Scale) -> Sequence[float]:
     ]
 
 
-def draw(scale: Scale) -> Sequence[float]:
-    """All pictures of a case of 995 patches, after imports, over scoring it with TensorFlow."""
-    from wsi_idc.model.classifier import Classifier, bundled_model
-    from wsi_idc.model.config import read_config
-    from wsi_idc.model.keras_network import KerasNetwork, load_keras
-    from wsi_idc.plotting.caption import make_caption
-    from wsi_idc.plotting.slide_pictures import draw_all
-    from wsi_idc.plotting.style import Style
-    from wsi_idc.scoring.score import score
+def start(scale: Scale) -> Sequence[float]:
+    """Seconds of ``score slide`` on a slide of one tile."""
+    path = scale.folder / "one-tile.tif"
+    write_phantom_slide(paint_slide("90001", 0, 50, 50), path, seed=0)
+    seconds = []
+    for _ in range(2 * scale.runs + 1):
+        with tempfile.TemporaryDirectory(dir=scale.folder) as out:
+            seconds.append(_command_seconds("-m", "wsi_idc", "score", "slide", str(path), "--out", out))
+    return seconds[1:]  # the first translates the model for OpenVINO, once for all
 
-    config = read_config(bundled_model().with_suffix(".json"))
-    model = Classifier(KerasNetwork(load_keras(bundled_model())), config)
-    with open_dataset(write_cohorts(scale.folder, [995])[995]) as dataset:
-        source = dataset.case(dataset.cases[0])
-    scores = score(source, model).scores
-    out = scale.folder / "pictures"
-    out.mkdir()
-    caption = make_caption(source, config, scores)
-    draw_all(source, scores, caption, Style(), out)
-    return [
-        _seconds(lambda: draw_all(source, scores, caption, Style(), out)) / _seconds(lambda: score(source, model))
-        for _ in range(scale.runs)
-    ]
+
+def draw(scale: Scale) -> Sequence[float]:
+    """``heatmap all`` over ``score all``, whole commands on the same cases of 995 patches each."""
+    cases = 20 if scale.quick else 200
+    store = write_cohorts(scale.folder, [cases * CASE_PATCHES])[cases * CASE_PATCHES]
+
+    def seconds(command: str) -> float:
+        with tempfile.TemporaryDirectory(dir=scale.folder) as out:
+            return _command_seconds("-m", "wsi_idc", command, "all", "--data", str(store), "--out", out, "--quiet")
+
+    return [seconds("heatmap") / seconds("score") for _ in range(3 if scale.quick else 1)]
+
+
+def train(scale: Scale) -> Sequence[float]:
+    """Patches/s of ``train`` within an epoch over ``train_on_batch`` of the same network on prepared batches."""
+    store = write_cohorts(scale.folder, [10 * CASE_PATCHES])[10 * CASE_PATCHES]
+    script = str(Path(__file__).with_name("training.py"))
+    steps, runs = ("25", "2") if scale.quick else ("100", "3")
+    command = [sys.executable, script, str(store), steps, runs]
+    ran = subprocess.run(command, check=True, capture_output=True, text=True)
+    return [float(line) for line in ran.stdout.split()]
 
 
 def bootstrap(scale: Scale) -> Sequence[float]:

@@ -50,14 +50,21 @@ def average_areas(pixels: NDArray[Any], across: NDArray[np.float64], down: NDArr
     """
     height, width, channels = pixels.shape
     sides = _whole_cells(down, height), _whole_cells(across, width)
-    if sides == (1, 1):
-        return pixels.astype(np.float32)
     if pixels.dtype == np.uint8 and 0 < sides[0] * sides[1] <= _MOST_SUMMED:
         return _block_means(pixels, *sides)
     rows = _shares(down, height) @ pixels.reshape(height, -1).astype(np.float32)
     columns = rows.reshape(-1, width, channels).swapaxes(0, 1).reshape(width, -1)
     mean = (_shares(across, width) @ columns).reshape(len(across) - 1, -1, channels)
     return np.asarray(mean.swapaxes(0, 1))
+
+
+def average_pixels(
+    pixels: NDArray[np.uint8], across: NDArray[np.float64], down: NDArray[np.float64]
+) -> NDArray[np.uint8]:
+    """As `average_areas`, rounded; the picture itself where its pixels are the cells."""
+    if _whole_cells(down, pixels.shape[0]) == _whole_cells(across, pixels.shape[1]) == 1:
+        return pixels
+    return np.rint(average_areas(pixels, across, down)).astype(np.uint8)
 
 
 def _whole_cells(edges: NDArray[np.float64], length: int) -> int:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsi_idc._util.files import Closable
-from wsi_idc.io.areas import average_areas, on_background, reduction
+from wsi_idc.io.areas import average_areas, average_pixels, on_background, reduction
 from wsi_idc.io.jpeg_tiles import NO_JPEG, JpegLevels
 from wsi_idc.source import ImageInfo
 
@@ -185,10 +185,12 @@ class SlideReader(Closable, ABC):
         region = jpeg.read(factor, *where, partial(self.read, index)) if jpeg else self.read(index, *where)
         whole = region.shape[2] == 3 or bool((region[..., 3] == 255).all())
         seen = region if whole else on_background(region, self.background)
-        pixels = np.rint(average_areas(seen, x - left, y - top)[..., :3]).astype(np.uint8)
-        outside = (np.diff(y) <= 0)[:, None] | (np.diff(x) <= 0)[None]
-        pixels[outside] = self.background
-        opaque = ~outside
+        pixels = average_pixels(seen[..., :3], x - left, y - top)
+        rows, columns = np.diff(y) > 0, np.diff(x) > 0
+        opaque = np.ones(pixels.shape[:2], dtype=np.bool_)
+        if not (rows.all() and columns.all()):
+            opaque = rows[:, None] & columns
+            pixels[~opaque] = self.background
         if not whole:
             opaque &= average_areas(region[..., 3:], x - left, y - top)[..., 0] > 0
         return pixels, opaque
