@@ -17,15 +17,15 @@ import json
 import os
 import secrets
 import shutil
-import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 
 from filelock import FileLock, Timeout
 
 from wsi_idc._util.files import Closable, cache_folder, make_folder
-from wsi_idc.errors import OptionError, SlideError
+from wsi_idc.errors import SlideError
 from wsi_idc.io.stores import RemoteFile, Store
 
 MOST_BYTES = 50_000_000_000
@@ -81,10 +81,10 @@ class SlideCache:
         kept = sum(map(_size, folder.glob("slides/*")))
         return cls(folder, min(MOST_BYTES, (shutil.disk_usage(folder).free + kept) // 2))
 
-    def stage(self, url: str) -> Staged:
+    def stage(self, url: str, stop: Event | None = None) -> Staged:
         """Fetch a slide, unless it is here as the store has it, and keep it until what is returned is closed.
 
-        Waits while others fetch it, and for room while all that is here is in use.
+        Waits while others fetch it, and for room while all that is here is in use; gives up when `stop` is set.
 
         Raises
         ------
@@ -105,22 +105,23 @@ class SlideCache:
                 f"{store.told} takes {size / 1e9:,.2f} GB, and the cache holds {self.most_bytes / 1e9:,.2f} GB: give "
                 "more with --cache-gb, or a larger disk with --cache."
             )
-        use = self._taken(entry, size)
+        use = self._taken(entry, size, stop or Event())
         try:
             path = entry / "files" / files[0].name
             if not (entry / "whole").exists():
-                self._fill(entry, store, files)
+                self._fill(entry, store, files, stop or Event())
         except BaseException:
-            _end(use)
             with self._locked():
-                shutil.rmtree(entry, ignore_errors=True)
+                _end(use)
+                if not _in_use(entry):
+                    shutil.rmtree(entry, ignore_errors=True)
             raise
         return Staged(path, store.told, entry, use)
 
     def _locked(self) -> FileLock:
         return FileLock(self.folder / "slides.lock", thread_local=False)
 
-    def _taken(self, entry: Path, size: int) -> FileLock:
+    def _taken(self, entry: Path, size: int, stop: Event) -> FileLock:
         """Have a slide for use, or an empty place of this size for it."""
         while True:
             with self._locked():
@@ -136,7 +137,8 @@ class SlideCache:
                     use = FileLock(entry / f"use-{secrets.token_hex(8)}", thread_local=False)
                     use.acquire()
                     return use
-            time.sleep(_LOOK_S)
+            if stop.wait(_LOOK_S):
+                raise SlideError("The run was ended while a slide waited for room in the cache.")
 
     def _make_room(self, size: int) -> bool:
         """Drop what was not used for longest until there is room; False where there cannot be for now."""
@@ -150,21 +152,15 @@ class SlideCache:
                 shutil.rmtree(entry)
         return free >= size
 
-    def _fill(self, entry: Path, store: Store, files: list[RemoteFile]) -> None:
+    def _fill(self, entry: Path, store: Store, files: list[RemoteFile], stop: Event) -> None:
         for file in files:
             path = entry / "files" / file.name
             path.parent.mkdir(parents=True, exist_ok=True)
-            store.fetch(file, path)
+            store.fetch(file, path, stop)
         size = sum((entry / "files" / file.name).stat().st_size for file in files)
         with self._locked():
             (entry / "size").write_text(str(size))
             (entry / "whole").touch()
-
-
-def check_gigabytes(gigabytes: float | None) -> None:
-    """OptionError where a cache cannot be of that size."""
-    if gigabytes is not None and not 0 < gigabytes < 1e9:
-        raise OptionError(f"--cache-gb {gigabytes:g} is no size: give gigabytes above 0.")
 
 
 def _size(entry: Path) -> int:

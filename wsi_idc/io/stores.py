@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
+from threading import Event
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -182,8 +183,8 @@ class Store:
         more = sorted({at for at in beside if at != self.place and ".." not in at.split("/")})
         return [own, *(self._file(at, at[top:]) for at in more)]
 
-    def fetch(self, file: RemoteFile, path: Path) -> None:
-        """Download a file, each part again where that fails.
+    def fetch(self, file: RemoteFile, path: Path, stop: Event) -> None:
+        """Download a file, each part again where that fails; gives up when `stop` is set.
 
         Raises
         ------
@@ -197,8 +198,9 @@ class Store:
             return
         with path.open("wb") as out:
             for start in range(0, file.size, _CHUNK):
-                stop = min(start + _CHUNK, file.size)
-                out.write(self._asked(partial(self._part, file, start, stop)))
+                if stop.is_set():
+                    raise SlideError(f"The run was ended while {self.told} was fetched.")
+                out.write(self._asked(partial(self._part, file, start, min(start + _CHUNK, file.size))))
         if self._file(file.place, file.name) != file:
             raise SlideError(f"{self.told} was replaced while it was fetched: run the same command again.")
 

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from threading import Lock
+from threading import Event, Lock
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -177,6 +177,12 @@ def _gone() -> OptionError:
     )
 
 
+def _let_go(staging: Any) -> None:
+    """Let a slide be dropped from the cache that was fetched for a run which has ended."""
+    if not staging.cancelled() and staging.exception() is None:
+        staging.result()[1].close()
+
+
 @dataclass
 class _Slide:
     """A slide that is worked on."""
@@ -244,6 +250,7 @@ class Cohort:
         self._held: set[FolderLock] = set()
         self._outcomes: list[Outcome] = []
         self._threads, self._counted = 1, -math.inf
+        self._stopped = Event()
         self._stagers = ThreadPoolExecutor(_STAGERS, "stager")
         self._staging: dict[Any, tuple[RemoteRef, float]] = {}
         self._staged: dict[str, tuple[RemoteRef, FileRef, Staged]] = {}
@@ -275,6 +282,9 @@ class Cohort:
             forget_datasets()
             for lock in self._held:
                 lock.close()
+            self._stopped.set()
+            for staging in self._staging:
+                staging.add_done_callback(_let_go)
             self._stagers.shutdown(wait=False, cancel_futures=True)
             for name in list(self._staged):
                 self._unstage(name)
@@ -324,7 +334,7 @@ class Cohort:
         """The next result there is."""
         while True:
             try:
-                return done.get(timeout=_LOOK_S if not self._drawing else min(_LOOK_S, 0.5))
+                return done.get(timeout=0.5 if self._staging and self._drawing else _LOOK_S)
             except Empty:
                 # A slide that is drawn may be the one whose room in the cache the next is waiting for.
                 self._seal_drawn()
@@ -356,7 +366,7 @@ class Cohort:
             if isinstance(ref, RemoteRef):
                 if len(self._staging) >= _STAGERS:
                     break
-                staging = self._stagers.submit(ref.stage)
+                staging = self._stagers.submit(ref.stage, self._stopped)
                 self._staging[staging] = ref, monotonic()
                 staging.add_done_callback(done.put)  # type: ignore[arg-type]
                 self._refs.popleft()

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from threading import Lock
+from threading import Event, Lock
 from typing import TYPE_CHECKING, Any, Protocol
 
 from wsi_idc.datasets.dataset import Dataset
@@ -118,9 +118,9 @@ class RemoteRef:
     run: str
     cache: SlideCache
 
-    def stage(self) -> tuple[FileRef, Staged]:
+    def stage(self, stop: Event) -> tuple[FileRef, Staged]:
         """Fetch the slide: what opens it, and what keeps it in the cache."""
-        staged = self.cache.stage(self.url)
+        staged = self.cache.stage(self.url, stop)
         return FileRef(staged.path, self.name, self.options, self.run, told=staged.told), staged
 
     def open(self) -> AbstractContextManager[PatchSource]:
