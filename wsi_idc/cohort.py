@@ -17,10 +17,12 @@ from uuid import uuid4
 from wsi_idc._util.files import DEFAULT_OUT, DISK_FULL, make_folder
 from wsi_idc._util.worker_pool import Helpers
 from wsi_idc.errors import OptionError, WsiIdcError
+from wsi_idc.io.staging import SlideCache
+from wsi_idc.io.stores import Store, is_url, without_secrets
 from wsi_idc.model.config import DEFAULT_BATCH, ModelConfig
 from wsi_idc.model.neighbourhood import Context
 from wsi_idc.scoring.array_jobs import Shard, parse_shard
-from wsi_idc.scoring.handles import CaseRef, FileRef, RefusedRef, SlideOptions, SlideRef
+from wsi_idc.scoring.handles import CaseRef, FileRef, RefusedRef, RemoteRef, SlideOptions, SlideRef
 from wsi_idc.source import Problem
 
 if TYPE_CHECKING:
@@ -40,7 +42,7 @@ class Watcher:
         """Entered for as long as a step takes, which is about so many slides and, as far as is known, patches."""
         return nullcontext()
 
-    def left_out(self, folder: Path, files: int) -> None:
+    def left_out(self, folder: Path | str, files: int) -> None:
         """So many files under a folder are no slides."""
 
     def shard(self, shard: Shard, slides: int, of: int) -> None:
@@ -115,6 +117,7 @@ def score_cohort(
     *,
     slides: str | Path | None = None,
     manifest: str | Path | None = None,
+    cache: SlideCache | None = None,
     reading: SlideOptions | None = None,
     model: str | Path | None = None,
     class_name: str | None = None,
@@ -143,9 +146,11 @@ def score_cohort(
     out : path
         Each slide's files stand in ``out/<slide>/``, those of the cohort in `out` itself.
     slides : path, optional
-        Score the raw slides under this folder.
+        Score the raw slides under this folder, or under an address: ``s3://``, ``gs://`` or ``az://``.
     manifest : path, optional
         Score the slides of this CSV: ``path``, and where wanted ``name``, ``mpp`` and ``labels``.
+    cache : SlideCache, optional
+        Where slides of stores are kept while they are read.
     reading : SlideOptions, optional
         How raw slides are read.
     model : path, optional
@@ -197,7 +202,9 @@ def score_cohort(
     part = parse_shard(shard) if isinstance(shard, str) else shard or Shard(1, 1)
     with watch.step("find"):
         reading = replace(reading or SlideOptions(), patch=model_patch(model))
-        everything, patches = find_refs(data, slides, manifest, reading, out, watch)
+        everything, patches = find_refs(data, slides, manifest, reading, out, watch, cache)
+    if scheduler is not None and any(isinstance(ref, RemoteRef) for ref in everything):
+        raise OptionError("Slides in stores are staged on this machine only: leave out --scheduler, or take --shard.")
     refs = part.select(everything)
     if shard is not None:
         watch.shard(part, len(refs), len(everything))
@@ -267,11 +274,12 @@ def find_refs(
     reading: SlideOptions,
     out: Path,
     watch: Watcher,
+    cache: SlideCache | None = None,
 ) -> tuple[list[SlideRef], dict[str, int]]:
     """Everything that is to be scored, and how many patches the cases among it have."""
     from wsi_idc.datasets.opening import locate_data
     from wsi_idc.scoring.handles import dataset_of_run
-    from wsi_idc.slides.discovery import find_slides
+    from wsi_idc.slides.discovery import SLIDE_ENDINGS, find_slides
     from wsi_idc.slides.manifest import read_manifest
 
     run = uuid4().hex
@@ -282,24 +290,28 @@ def find_refs(
         dataset = dataset_of_run(path, run)
         refs += [CaseRef(path, case, run) for case in dataset.cases]
         sizes = {case: len(dataset.labels(case)) for case in dataset.cases}
-    if slides is not None:
+    if slides is not None and is_url(str(slides)):
+        url = str(slides).rstrip("/")
+        paths, others = Store(url).slides(SLIDE_ENDINGS)
+        if others:
+            watch.left_out(without_secrets(url), others)
+        cache = cache or SlideCache.of()
+        refs += [RemoteRef(f"{without_secrets(url)}/{path}", path, reading, run, cache) for path in paths]
+    elif slides is not None:
         found = find_slides(Path(slides), leave_out=out)
         if found.others:
             watch.left_out(Path(slides), found.others)
         refs += [FileRef(slide.path.resolve(), slide.name, reading, run) for slide in found.slides]
     if manifest is not None:
-        refs += [
-            RefusedRef(row.name, row.wrong)
-            if row.wrong
-            else FileRef(
-                row.path.resolve(),
-                row.name,
-                reading if row.mpp is None else replace(reading, mpp=row.mpp),
-                run,
-                row.labels and row.labels.resolve(),
-            )
-            for row in read_manifest(Path(manifest))
-        ]
+        for row in read_manifest(Path(manifest)):
+            own = reading if row.mpp is None else replace(reading, mpp=row.mpp)
+            if row.wrong:
+                refs.append(RefusedRef(row.name, row.wrong))
+            elif row.url:
+                cache = cache or SlideCache.of()
+                refs.append(RemoteRef(row.url, row.name, own, run, cache))
+            else:
+                refs.append(FileRef(row.path.resolve(), row.name, own, run, row.labels and row.labels.resolve()))
     twice = [name for name, count in Counter(ref.name for ref in refs).items() if count > 1]
     if twice:
         raise OptionError(f"Two slides are called {twice[0]}: score them apart, each into an --out of its own.")

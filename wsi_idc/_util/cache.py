@@ -50,6 +50,11 @@ class Latest(Generic[Made]):
         with self._lock:
             self._made.clear()
 
+    def forget(self, key: Hashable) -> None:
+        """Forget one; who still uses it keeps it."""
+        with self._lock:
+            self._made.pop(key, None)
+
     def get(self, key: Hashable, make: Callable[[], Made]) -> Made:
         """What was made for a key. Two threads may make it at once; one of the two is kept."""
         with self._lock:

@@ -27,6 +27,8 @@ from wsi_idc.cli.options import Scoring
 from wsi_idc.cli.report import report_bar
 from wsi_idc.cohort import ScoredCohort, Step, Watcher, score_cohort
 from wsi_idc.errors import OptionError
+from wsi_idc.io.staging import SlideCache
+from wsi_idc.io.stores import without_secrets
 from wsi_idc.scoring.array_jobs import Shard
 from wsi_idc.scoring.handles import SlideOptions
 
@@ -38,8 +40,10 @@ if TYPE_CHECKING:
 def score_all(
     *,
     data: str | None,
-    slides: Path | None,
+    slides: Path | str | None,
     manifest: Path | None,
+    cache_dir: Path | None = None,
+    cache_gb: float | None = None,
     reading: SlideOptions,
     scoring: Scoring,
     workers: int | None,
@@ -56,12 +60,13 @@ def score_all(
         data,
         slides=slides,
         manifest=manifest,
+        cache=None if cache_dir is None and cache_gb is None else SlideCache.of(cache_dir, cache_gb),
         reading=reading,
         workers=workers,
         scheduler=scheduler,
         shard=shard,
         outputs=outputs,
-        command=["wsi-idc", *sys.argv[1:]],
+        command=["wsi-idc", *map(without_secrets, sys.argv[1:])],
         watch=_Shown(scoring.out, quiet, outputs is not None and outputs.pictures),
         **given,
     )
@@ -96,7 +101,7 @@ class _Shown(Watcher):
         with bar as self._bar:
             yield
 
-    def left_out(self, folder: Path, files: int) -> None:
+    def left_out(self, folder: Path | str, files: int) -> None:
         if not self._quiet:
             say(f"left out under {folder}: other files, {files:,}")
 

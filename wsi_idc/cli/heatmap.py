@@ -34,7 +34,7 @@ def patient(ids: tuple[str, ...], **given: Any) -> int:
 @options.one_slide
 @options.scoring
 @options.drawing
-def slide(files: tuple[Path, ...], **given: Any) -> int:
+def slide(files: tuple[Path | str, ...], **given: Any) -> int:
     """Draw raw slides: whatever OpenSlide reads, and OME-TIFF."""
     from wsi_idc.cli.runs import score_slides
 

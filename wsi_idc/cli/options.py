@@ -12,6 +12,7 @@ import click
 
 from wsi_idc._util.files import DEFAULT_OUT
 from wsi_idc.errors import OptionError
+from wsi_idc.io.stores import is_url
 from wsi_idc.model.config import DEFAULT_BATCH
 from wsi_idc.model.neighbourhood import LEARNED, Context
 
@@ -24,6 +25,15 @@ Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 Options = TypeVar("Options", bound="DataclassInstance")
 
 _FILE = click.Path(path_type=Path)
+
+
+class SlidePath(click.ParamType[Any]):
+    """A path, or the address of a store or web server, which stays a text."""
+
+    name = "path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path | str:
+        return value if isinstance(value, str) and is_url(value) else Path(value)
 
 
 def together(*decorators: Callable[[Decorated], Decorated]) -> Callable[[Decorated], Decorated]:
@@ -231,8 +241,30 @@ packing = click.option(
     help="What to write. [default: zip where OUT ends in .zip, store in .zarr, else folder]",
 )
 
+_cache = together(
+    click.option(
+        "--cache",
+        "cache_dir",
+        type=_FILE,
+        metavar="DIR",
+        help="Where slides of stores and web servers are kept while they are read, on a disk of this machine. "
+        "[default: wsi-idc/stores where the system keeps caches]",
+    ),
+    click.option(
+        "--cache-gb",
+        type=click.FloatRange(0, min_open=True),
+        metavar="N",
+        help="Most gigabytes of them. [default: 50, or half of what is free]",
+    ),
+)
+
 everything = together(
-    click.option("--slides", type=_FILE, metavar="DIR", help="Score the raw slides under a folder."),
+    click.option(
+        "--slides",
+        type=SlidePath(),
+        metavar="DIR",
+        help="Score the raw slides under a folder, or under an address s3://, gs:// or az://.",
+    ),
     click.option(
         "--manifest", type=_FILE, metavar="FILE", help="CSV of slides: path, and where wanted name, mpp and labels."
     ),
@@ -244,9 +276,10 @@ everything = together(
         "auto/N: of a job of N tasks. When all parts are done, wsi-idc report sums up.",
     ),
     scheduler,
+    _cache,
 )
 
-files = click.argument("files", nargs=-1, required=True, metavar="FILE...", type=_FILE)
+files = together(click.argument("files", nargs=-1, required=True, metavar="FILE...", type=SlidePath()), _cache)
 
 _dicom = together(
     click.option(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +16,9 @@ from wsi_idc.cli.options import Scoring, check_label_classes
 from wsi_idc.datasets.dataset import Dataset
 from wsi_idc.datasets.opening import open_dataset
 from wsi_idc.errors import OptionError
-from wsi_idc.scoring.handles import SlideOptions
+from wsi_idc.io.staging import SlideCache
+from wsi_idc.io.stores import without_secrets
+from wsi_idc.scoring.handles import SlideOptions, open_staged
 from wsi_idc.source import PatchSource, find_patches
 
 if TYPE_CHECKING:
@@ -77,8 +79,10 @@ def _check_of_one(outlines: Path | None, option: str, count: int, noun: str) -> 
 
 
 def score_slides(
-    files: Sequence[Path],
+    files: Sequence[Path | str],
     *,
+    cache_dir: Path | None = None,
+    cache_gb: float | None = None,
     reading: SlideOptions,
     labels: Path | None,
     scoring: Scoring,
@@ -89,21 +93,37 @@ def score_slides(
 
     reading = replace(reading, patch=model_patch(scoring.model))
 
-    def open_slide(path: Path) -> Slide:
-        return reading.open(path, labels=labels)
+    cache = SlideCache.of(cache_dir, cache_gb) if any(isinstance(path, str) for path in files) else None
 
-    count = len({path.resolve() for path in files})
+    @contextmanager
+    def open_slide(path: Path | str) -> Iterator[Slide]:
+        if isinstance(path, Path):
+            with reading.open(path, labels=labels) as slide:
+                yield slide
+        elif cache is not None:
+            with (
+                cache.stage(path) as staged,
+                open_staged(staged.path, staged.told, reading, labels=labels) as slide,
+            ):
+                yield slide
+
+    count = len({path.resolve() if isinstance(path, Path) else path for path in files})
     check_label_classes(labels, reading.label_classes)
     _check_of_one(labels, "--labels", count, "slide")
     _check_of_one(reading.roi, "--roi", count, "slide")
-    names: dict[str, Path] = {}
+    names: dict[str, Path | str] = {}
     for path in files:
         with open_slide(path) as slide:
             first = names.setdefault(slide.slide, path)
-            if first.resolve().parent != path.resolve().parent:
-                raise OptionError(f"{first} and {path} would share a folder in {scoring.out}: give them an --out each.")
+            if _folder(first) != _folder(path):
+                told = " and ".join(without_secrets(str(one)) for one in (first, path))
+                raise OptionError(f"{told} would share a folder in {scoring.out}: give them an --out each.")
     make_folder(scoring.out)
     return _score_each(map(open_slide, names.values()), "Slide", scoring, outputs)
+
+
+def _folder(path: Path | str) -> Path | str:
+    return path.resolve().parent if isinstance(path, Path) else without_secrets(path).rpartition("/")[0]
 
 
 def _score_each(
@@ -113,7 +133,7 @@ def _score_each(
     outputs: Outputs | None,
 ) -> int:
     """Score slides one after the other, and draw them where `outputs` are given; print a path for each."""
-    command = ["wsi-idc", *sys.argv[1:]]
+    command = ["wsi-idc", *map(without_secrets, sys.argv[1:])]
     results: list[SlideResult] = []
     with loading(scoring.quiet):
         from wsi_idc.model.classifier import bundled_model, load_model

@@ -10,13 +10,13 @@ import gc
 import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, CancelledError, wait
+from concurrent.futures import FIRST_COMPLETED, CancelledError, ThreadPoolExecutor, wait
 from concurrent.futures import Future as Drawing
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from threading import Lock
+from threading import Event, Lock
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -28,9 +28,10 @@ from wsi_idc._util.cache import Latest
 from wsi_idc._util.files import DISK_FULL, make_folder
 from wsi_idc._util.lock import FolderLock, try_lock, wait_lock
 from wsi_idc.errors import OptionError, WorkerError, WsiIdcError
+from wsi_idc.io.staging import Staged
 from wsi_idc.model.config import DEFAULT_BATCH, ModelConfig
 from wsi_idc.model.stain import Stain
-from wsi_idc.scoring.handles import SlideRef, forget_datasets
+from wsi_idc.scoring.handles import FileRef, RemoteRef, SlideRef, forget_datasets
 from wsi_idc.scoring.results import RUN_FILE, SlideResult, SlideRun
 from wsi_idc.scoring.score import Scored, block_size, check_patch, classify
 from wsi_idc.scoring.scores import make_scores
@@ -51,6 +52,9 @@ _RETRIES = 2
 
 _COUNT_EVERY_S = 2.0
 """Workers come and go: how often the scheduler is asked for them, which costs as much as a task."""
+
+_STAGERS = 2
+"""Slides of stores that are fetched at once, while others are scored."""
 
 _LOOK_S = 5.0
 """After so long without a result, the scheduler is asked whether it is still there: one that is shut down just falls
@@ -173,6 +177,12 @@ def _gone() -> OptionError:
     )
 
 
+def _let_go(staging: Any) -> None:
+    """Let a slide be dropped from the cache that was fetched for a run which has ended."""
+    if not staging.cancelled() and staging.exception() is None:
+        staging.result()[1].close()
+
+
 @dataclass
 class _Slide:
     """A slide that is worked on."""
@@ -240,6 +250,10 @@ class Cohort:
         self._held: set[FolderLock] = set()
         self._outcomes: list[Outcome] = []
         self._threads, self._counted = 1, -math.inf
+        self._stopped = Event()
+        self._stagers = ThreadPoolExecutor(_STAGERS, "stager")
+        self._staging: dict[Any, tuple[RemoteRef, float]] = {}
+        self._staged: dict[str, tuple[RemoteRef, FileRef, Staged]] = {}
 
     def run(self) -> list[Outcome]:
         """Score all; a slide that fails ends none of the others."""
@@ -268,13 +282,19 @@ class Cohort:
             forget_datasets()
             for lock in self._held:
                 lock.close()
+            self._stopped.set()
+            for staging in self._staging:
+                staging.add_done_callback(_let_go)
+            self._stagers.shutdown(wait=False, cancel_futures=True)
+            for name in list(self._staged):
+                self._unstage(name)
         return self._outcomes
 
     def _work(self) -> None:
         done: SimpleQueue[Future[Any]] = SimpleQueue()
         self._submit(done)
-        while self._describing or self._classifying or self._drawing:
-            if self._describing or self._classifying:
+        while self._staging or self._describing or self._classifying or self._drawing:
+            if self._staging or self._describing or self._classifying:
                 self._take(self._next(done))
             else:
                 wait(self._drawing, return_when=FIRST_COMPLETED)
@@ -282,18 +302,42 @@ class Cohort:
             self._submit(done)
 
     def _take(self, future: Future[Any]) -> None:
+        if future in self._staging:
+            self._describe_staged(future, *self._staging.pop(future))
+            return
         if future in self._describing:
             self._take_up(future, *self._describing.pop(future))
         else:
             self._collect(future, *self._classifying.pop(future))
         future.release()  # type: ignore[no-untyped-call]
 
+    def _describe_staged(self, future: Any, remote: RemoteRef, began: float) -> None:
+        """Have a slide described that was fetched, if it was."""
+        try:
+            ref, staged = future.result()
+        except Exception as error:
+            self._fail(remote, error, began)
+            return
+        self._staged[ref.name] = remote, ref, staged
+        self._refs.appendleft(ref)
+
+    def _unstage(self, name: str) -> RemoteRef | None:
+        """Let a slide be dropped from the cache, if it came from a store; where it came from."""
+        if name not in self._staged:
+            return None
+        remote, ref, staged = self._staged.pop(name)
+        _sources.forget(ref)
+        staged.close()
+        return remote
+
     def _next(self, done: SimpleQueue[Future[Any]]) -> Future[Any]:
         """The next result there is."""
         while True:
             try:
-                return done.get(timeout=_LOOK_S)
+                return done.get(timeout=0.5 if self._staging and self._drawing else _LOOK_S)
             except Empty:
+                # A slide that is drawn may be the one whose room in the cache the next is waiting for.
+                self._seal_drawn()
                 self._count_threads()
 
     def _count_threads(self) -> None:
@@ -317,8 +361,17 @@ class Cohort:
             self._classifying[future] = slide, start
             future.add_done_callback(done.put)  # type: ignore[no-untyped-call]
         # Slides that wait to be drawn are held, and locked.
-        while self._refs and max(map(len, (self._blocks, self._describing, self._drawing))) < most:
-            ref = self._refs.popleft()
+        while self._refs and max(len(self._blocks), len(self._describing), len(self._drawing)) < most:
+            ref = self._refs[0]
+            if isinstance(ref, RemoteRef):
+                if len(self._staging) >= _STAGERS:
+                    break
+                staging = self._stagers.submit(ref.stage, self._stopped)
+                self._staging[staging] = ref, monotonic()
+                staging.add_done_callback(done.put)  # type: ignore[arg-type]
+                self._refs.popleft()
+                continue
+            self._refs.popleft()
             new = not (self._out / ref.name / RUN_FILE).exists()
             future = self._client.submit(describe_task, ref, self._model, self._batch_size if new else None, pure=False)
             self._describing[future] = ref, monotonic()
@@ -331,7 +384,7 @@ class Cohort:
             described, scorer, first = future.result()
             lock = try_lock(make_folder(self._out / ref.name))
             if lock is None:
-                self._locked.append(ref)
+                self._locked.append(self._unstage(ref.name) or ref)
                 return
             self._held.add(lock)
             run = SlideRun(described, scorer, self._out, **self._run_options)
@@ -441,5 +494,6 @@ class Cohort:
         self._end(Outcome(ref.name, error=told, seconds=monotonic() - began))
 
     def _end(self, outcome: Outcome) -> None:
+        self._unstage(outcome.name)
         self._outcomes.append(outcome)
         self._watch.on_slide(outcome)

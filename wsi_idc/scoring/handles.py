@@ -6,13 +6,14 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from threading import Lock
+from threading import Event, Lock
 from typing import TYPE_CHECKING, Any, Protocol
 
 from wsi_idc.datasets.dataset import Dataset
 from wsi_idc.datasets.opening import open_dataset
 from wsi_idc.errors import SlideError
 from wsi_idc.geometry import IDC_PATCH, PatchSpec
+from wsi_idc.io.staging import SlideCache, Staged
 from wsi_idc.source import PatchSource
 
 if TYPE_CHECKING:
@@ -98,9 +99,42 @@ class FileRef:
     options: SlideOptions
     run: str
     labels: Path | None = None
+    told: str = ""
+    """Where the file was fetched from; empty where it was not."""
 
     def open(self) -> AbstractContextManager[PatchSource]:
+        if self.told:
+            return open_staged(self.path, self.told, self.options, name=self.name, labels=self.labels)
         return self.options.open(self.path, name=self.name, labels=self.labels)
+
+
+@dataclass(frozen=True)
+class RemoteRef:
+    """A raw slide in a store, which is staged before it can be opened."""
+
+    url: str
+    name: str
+    options: SlideOptions
+    run: str
+    cache: SlideCache
+
+    def stage(self, stop: Event) -> tuple[FileRef, Staged]:
+        """Fetch the slide: what opens it, and what keeps it in the cache."""
+        staged = self.cache.stage(self.url, stop)
+        return FileRef(staged.path, self.name, self.options, self.run, told=staged.told), staged
+
+    def open(self) -> AbstractContextManager[PatchSource]:
+        raise SlideError(f"{self.name} lies in a store: it has to be staged first.")
+
+
+def open_staged(path: Path, told: str, options: SlideOptions, **more: Any) -> Slide:
+    """Open a slide that was fetched, as one that lies where it came from."""
+    try:
+        slide = options.open(path, **more)
+    except SlideError as error:
+        raise SlideError(str(error).replace(str(path), told)) from None
+    slide.path = told
+    return slide
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,8 @@ class FoundSlide:
         Scale of level 0 in µm/px that the manifest gives, plausible or not.
     labels : Path or None
         Outlines that the manifest gives.
+    url : str
+        Address in a store or on a web server, in place of `path`; empty where it is a file.
     wrong : str
         Why the row of the manifest cannot be used; empty where it can.
     """
@@ -45,6 +47,7 @@ class FoundSlide:
     mpp: float | None = None
     labels: Path | None = None
     wrong: str = ""
+    url: str = ""
 
 
 @dataclass(frozen=True)

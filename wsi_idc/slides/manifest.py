@@ -10,6 +10,7 @@ from pathlib import Path, PureWindowsPath
 from typing import TextIO
 
 from wsi_idc.errors import DataNotFoundError, OptionError, printable
+from wsi_idc.io.stores import is_url, name_in, without_secrets
 from wsi_idc.slides.discovery import FoundSlide
 
 PATH_COLUMN, NAME_COLUMN, MPP_COLUMN, LABELS_COLUMN = "path", "name", "mpp", "labels"
@@ -127,6 +128,8 @@ def _reading(path: Path) -> Iterator[None]:
 def _slide_of(row: dict[str, str], folder: Path, where: str) -> FoundSlide:
     """The slide that a row names; `where` is the row's place, for errors."""
     written, labels = row[PATH_COLUMN], row.get(LABELS_COLUMN, "")
+    if is_url(written):
+        return _slide_at(row, folder, where)
     if not written:
         raise OptionError(f"{where} has an empty {PATH_COLUMN}: name the slide's file there, or remove the line.")
     if "\0" in written + labels:
@@ -136,6 +139,17 @@ def _slide_of(row: dict[str, str], folder: Path, where: str) -> FoundSlide:
         raise OptionError(f"{where} has the {PATH_COLUMN} {written!r}, which is a folder: name the slide's file there.")
     mpp = _scale(row.get(MPP_COLUMN, ""), where)
     return FoundSlide(name, folder / _slashed(written), mpp, folder / _slashed(labels) if labels else None)
+
+
+def _slide_at(row: dict[str, str], folder: Path, where: str) -> FoundSlide:
+    """The slide in a store or on a web server that a row names."""
+    url = row[PATH_COLUMN]
+    if row.get(LABELS_COLUMN, ""):
+        raise OptionError(f"{where} has {LABELS_COLUMN} for a slide in a store, which are not read: leave them out.")
+    name = _checked_name(row.get(NAME_COLUMN, ""), where) or name_in(url)
+    if not name:
+        raise OptionError(f"{where} has the {PATH_COLUMN} {without_secrets(url)}, which names no file: name a slide's.")
+    return FoundSlide(name, folder, _scale(row.get(MPP_COLUMN, ""), where), url=url)
 
 
 def _scale(cell: str, where: str) -> float | None:

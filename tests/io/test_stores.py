@@ -1,0 +1,283 @@
+"""Slides in stores: a real server on the loopback address, behind a proxy that breaks what it carries."""
+
+from __future__ import annotations
+
+import csv
+import http.client
+import json
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from time import sleep
+from typing import Any
+
+import pytest
+
+from tests.conftest import Ran
+from tests.slides.test_slide import smooth_tissue, write_slide
+from wsi_idc.errors import SlideError
+from wsi_idc.io.staging import SlideCache
+from wsi_idc.io.stores import Store, name_in, without_secrets
+
+fsspec = pytest.importorskip("fsspec")
+moto_server = pytest.importorskip("moto.server")
+boto3 = pytest.importorskip("boto3")
+
+Run = Callable[..., Ran]
+SECRET = "s3cr3tT0ken"
+
+
+class Faulty(ThreadingHTTPServer):
+    """Hands requests on to a server; what a path is named after goes wrong with it."""
+
+    daemon_threads = True
+
+    def __init__(self, port: int) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.behind, self.seen = port, Counter[str]()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Faulty
+
+    def _answer(self) -> None:
+        path = self.path.partition("?")[0]
+        if self.command == "GET" and ".tif" in path:
+            self.server.seen[path] += 1
+        first = self.server.seen[path] == 1
+        if "slow" in path:
+            sleep(0.3)
+        if "forbidden" in path:
+            return self._say(403, b"")
+        if "down" in path or ("busy" in path and self.command == "GET" and self.server.seen[path] < 3):
+            return self._say(503, b"")
+        behind = http.client.HTTPConnection("127.0.0.1", self.server.behind)
+        behind.request(self.command, self.path, headers=dict(self.headers.items()))
+        answer = behind.getresponse()
+        body = answer.read()
+        kept = {name: value for name, value in answer.getheaders() if name.lower() not in ("connection", "date")}
+        if self.command == "GET" and first and "short" in path:
+            body, kept = body[:-9], {name: value for name, value in kept.items() if name.lower() != "content-length"}
+        self._say(answer.status, body, kept, cut=self.command == "GET" and first and "cut" in path)
+        return None
+
+    def _say(self, status: int, body: bytes, headers: dict[str, str] | None = None, cut: bool = False) -> None:
+        self.send_response(status)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        if not any(name.lower() == "content-length" for name in headers or {}):
+            self.send_header("Content-Length", str(len(body)))
+        self.send_header("Connection", "close")
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body[: len(body) // 2] if cut else body)
+        self.close_connection = True
+
+    do_GET = do_HEAD = _answer  # noqa: N815
+
+    def log_message(self, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[int]:
+    running = moto_server.ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    running.start()
+    yield running.get_host_and_port()[1]
+    running.stop()
+
+
+@pytest.fixture
+def bucket(server: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A bucket ``slides`` behind the proxy: the client that fills it, and the proxy."""
+    proxy = Faulty(server)
+    threading.Thread(target=proxy.serve_forever, daemon=True).start()
+    for name, value in (
+        ("AWS_ACCESS_KEY_ID", "testing"),
+        ("AWS_SECRET_ACCESS_KEY", SECRET),
+        ("AWS_DEFAULT_REGION", "us-east-1"),
+        ("AWS_ENDPOINT_URL", f"http://127.0.0.1:{proxy.server_port}"),
+    ):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("wsi_idc.io.stores._FIRST_PAUSE_S", 0.01)
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
+    client = boto3.client("s3", endpoint_url=f"http://127.0.0.1:{server}")
+    client.create_bucket(Bucket="slides")
+    yield client, proxy
+    for one in client.list_objects_v2(Bucket="slides").get("Contents", []):
+        client.delete_object(Bucket="slides", Key=one["Key"])
+    proxy.shutdown()
+    proxy.server_close()
+
+
+def make_slides(folder: Path, names: tuple[str, ...]) -> Path:
+    folder.mkdir()
+    for place, name in enumerate(names):
+        write_slide(folder / name, smooth_tissue(300 + 100 * place, 500), 2.0)
+    return folder
+
+
+def tables(out: Path) -> dict[str, bytes]:
+    return {path.parent.name: path.read_bytes() for path in sorted(out.glob("*/scores.csv"))}
+
+
+def test_a_cohort_from_a_store_that_fails_now_and_then(
+    run: Run, bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, _ = bucket
+    folder = make_slides(tmp_path / "slides", ("plain.tif", "slow.tif", "cut.tif", "busy.tif", "short.tif"))
+    files = sorted(folder.iterdir())
+    for file in files:
+        client.upload_file(str(file), "slides", f"set/{file.name}")
+    client.put_object(Bucket="slides", Key="set/notes.txt", Body=b"no slide")
+    sizes = sorted(file.stat().st_size for file in files)
+    # Two of the largest: not all at once.
+    bound = sizes[-1] + sizes[-2] + 1_000
+    assert bound < sum(sizes)
+    cache, most = tmp_path / "cache", 0
+    stop = threading.Event()
+
+    def watch() -> None:
+        nonlocal most
+        while not stop.wait(0.01):
+            held = 0
+            for path in cache.rglob("files/*"):
+                try:
+                    held += path.stat().st_size
+                except OSError:
+                    continue
+            most = max(most, held)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    out, options = tmp_path / "far", ("--cache", cache, "--cache-gb", bound / 1e9)
+    try:
+        ran = run("score", "all", "--slides", "s3://slides/set", "--out", out, *options)
+    finally:
+        stop.set()
+        watcher.join()
+    assert ran.code == 0, ran.err
+    assert 0 < most <= bound
+    assert "left out under s3://slides/set: other files, 1" in ran.err
+    assert run("score", "all", "--slides", folder, "--out", tmp_path / "near").code == 0
+    assert tables(out) == tables(tmp_path / "near")
+    assert len(tables(out)) == 5
+    far, near = (json.loads((root / "cut.tif" / "run.json").read_text()) for root in (out, tmp_path / "near"))
+    assert far["key"] == near["key"]
+    assert far["source"]["path"] == "s3://slides/set/cut.tif"
+    assert not list(cache.glob("slides/*/use-*"))
+    stamps = {path: path.stat().st_mtime_ns for path in out.glob("*/run.json")}
+    assert run("score", "all", "--slides", "s3://slides/set", "--out", out, *options).code == 0
+    assert stamps == {path: path.stat().st_mtime_ns for path in stamps}
+
+
+def test_what_cannot_be_fetched_is_a_failed_row(run: Run, bucket: Any, tmp_path: Path) -> None:
+    client, _ = bucket
+    folder = make_slides(tmp_path / "slides", ("good.tif",))
+    for name in ("good.tif", "forbidden.tif", "down.tif"):
+        client.upload_file(str(folder / "good.tif"), "slides", name)
+    rows = [f"s3://slides/{name}.tif" for name in ("good", "forbidden", "down", "gone")]
+    (tmp_path / "list.csv").write_text("\n".join(["path", *rows]))
+    out = tmp_path / "out"
+    ran = run("score", "all", "--manifest", tmp_path / "list.csv", "--out", out, "--cache", tmp_path / "cache")
+    assert ran.code == 1
+    with (out / "summary.csv").open(newline="") as file:
+        told = {row["slide"]: (row["status"], row["error"]) for row in csv.DictReader(file)}
+    assert told["good.tif"][0] == "ok"
+    for name, reason in (("forbidden", "no permission"), ("down", "after 6 attempts"), ("gone", "no such file")):
+        status, error = told[f"{name}.tif"]
+        assert status == "failed"
+        assert f"s3://slides/{name}.tif" in error and reason in error
+    everything = ran.out + ran.err + "".join(path.read_text() for path in out.rglob("*.[cjh]*") if path.is_file())
+    assert SECRET not in everything
+
+
+def test_a_signed_address_of_a_web_server_is_told_without_its_query(
+    run: Run, bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, proxy = bucket
+    folder = make_slides(tmp_path / "slides", ("cut.tif",))
+    client.upload_file(str(folder / "cut.tif"), "slides", "cut.tif", ExtraArgs={"ACL": "public-read"})
+    host = f"127.0.0.1:{proxy.server_port}/slides"
+    monkeypatch.setattr(sys, "argv", ["wsi-idc", "score", "slide", f"http://{host}/cut.tif?sig={SECRET}"])
+    out, near = tmp_path / "far", tmp_path / "near"
+    address = f"http://{host}/cut.tif?sig={SECRET}"
+    ran = run("score", "slide", address, "--out", out, "--cache", tmp_path / "cache")
+    assert ran.code == 0, ran.err
+    assert run("score", "slide", folder / "cut.tif", "--out", near).code == 0
+    assert tables(out) == tables(near)
+    told = (out / "cut.tif" / "run.json").read_text()
+    assert f"http://{host}/cut.tif" in told
+    missing = run("score", "slide", f"http://{host}/gone.tif?sig={SECRET}", "--out", out)
+    assert missing.code == 2
+    assert f"http://{host}/gone.tif" in missing.err
+    for text in (told, ran.out, ran.err, missing.err, *(str(path) for path in tmp_path.rglob("*"))):
+        assert SECRET not in text
+
+
+def test_a_slide_of_several_files_comes_with_all_of_them(bucket: Any, tmp_path: Path) -> None:
+    client, _ = bucket
+    for key in ("a/x.mrxs", "a/x/Slidedat.ini", "a/x/Data0000.dat", "a/xy/other.dat"):
+        client.put_object(Bucket="slides", Key=key, Body=key.encode())
+    cache = SlideCache(tmp_path / "cache", 1_000)
+    cache.folder.mkdir()
+    with cache.stage("s3://slides/a/x.mrxs") as staged:
+        folder = staged.path.parent
+        assert sorted(path.name for path in folder.rglob("*.*")) == ["Data0000.dat", "Slidedat.ini", "x.mrxs"]
+        assert (folder / "x" / "Data0000.dat").read_bytes() == b"a/x/Data0000.dat"
+
+
+def test_dicom_files_of_one_series_are_one_slide(bucket: Any, tmp_path: Path) -> None:
+    client, _ = bucket
+
+    def head(uid: bytes) -> bytes:
+        return (
+            bytes(128)
+            + b"DICM\x20\x00\x0e\x00UI"
+            + len(uid).to_bytes(2, "little")
+            + uid
+            + b"\x28\x00\x02\x00US\x02\x00"
+        )
+
+    for name, uid in (("1.dcm", b"1.2.30"), ("2.dcm", b"1.2.40"), ("3.dcm", b"1.2.30")):
+        client.put_object(Bucket="slides", Key=f"d/{name}", Body=head(uid))
+    assert Store("s3://slides/d").slides((".svs",)) == (["1.dcm", "2.dcm"], 0)
+    assert [file.name for file in Store("s3://slides/d/1.dcm").files()] == ["1.dcm", "3.dcm"]
+
+
+def test_least_recently_used_goes_first_and_never_what_is_in_use(bucket: Any, tmp_path: Path) -> None:
+    client, _ = bucket
+    for name in "abc":
+        client.put_object(Bucket="slides", Key=f"{name}.tif", Body=bytes(400))
+    client.put_object(Bucket="slides", Key="large.tif", Body=bytes(1_001))
+    cache = SlideCache(tmp_path, 1_000)
+    a = cache.stage("s3://slides/a.tif")
+    cache.stage("s3://slides/b.tif").close()
+    with cache.stage("s3://slides/c.tif") as c:
+        assert a.path.exists() and c.path.exists()
+        assert len(list(tmp_path.rglob("*.tif"))) == 2
+    a.close()
+    with pytest.raises(SlideError, match="--cache-gb"):
+        cache.stage("s3://slides/large.tif")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("https://me:pw@host/a%20b.svs?X-Amz-Signature=abc#x", "https://host/a%20b.svs"),
+        ("--slides=s3://key:secret@bucket/a", "--slides=s3://bucket/a"),
+        ("s3://bucket/a.svs", "s3://bucket/a.svs"),
+        ("results?", "results?"),
+    ],
+)
+def test_without_secrets(text: str, told: str) -> None:
+    assert without_secrets(text) == told
+
+
+def test_names_never_lead_out_of_the_folder() -> None:
+    assert name_in("https://host/a%20b.svs?x=1") == "a b.svs"
+    for url in ("https://host/..%2f..%2fetc", "s3://bucket/a/..", "s3://bucket/a/", "s3://bucket", "https://host"):
+        assert name_in(url) == ""

@@ -1,0 +1,285 @@
+"""Slides in object stores and on web servers: what is there, and the bytes of a file."""
+
+from __future__ import annotations
+
+import importlib
+import random
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+from threading import Event
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from wsi_idc._util.files import DISK_FULL
+from wsi_idc.errors import OptionError, SlideError, printable
+
+_EXTRAS = {
+    "s3": ("s3", "s3fs"),
+    "gs": ("gcs", "gcsfs"),
+    "az": ("azure", "adlfs"),
+    "https": ("s3", "aiohttp"),
+    "http": ("s3", "aiohttp"),
+}
+"""The extra and the module that each kind of address takes."""
+
+LISTED = ("s3", "gs", "az")
+"""What can be listed, as a web server cannot."""
+
+_URL = re.compile(r"(s3|gs|az|https?)://", re.IGNORECASE)
+_URLS = re.compile(r"((?:s3|gs|az|https?)://)(?:[^\s/?#]*@)?([^\s?#]*)(?:[?#]\S*)?", re.IGNORECASE)
+
+_CONFIG: dict[str, dict[str, Any]] = {
+    "s3": {"config_kwargs": {"retries": {"max_attempts": 1}, "connect_timeout": 20, "read_timeout": 60}},
+}
+"""Attempts are counted here, and not multiplied by those of libraries."""
+
+_ATTEMPTS = 6
+_FIRST_PAUSE_S = 0.25
+_CHUNK = 8 * 2**20
+_HEAD_BYTES = 65_536
+
+_FOR_GOOD = frozenset({400, 401, 403, 404, 405, 410})
+"""Answers that another attempt does not change."""
+
+_INDEX_OF_FILES = (".vms", ".vmu")
+_SERIES = b"\x20\x00\x0e\x00UI"
+_PIXELS = b"\x28\x00\x02\x00US"
+
+
+def is_url(text: str) -> bool:
+    """Whether a text is the address of a store or web server, and no path."""
+    return _URL.match(text) is not None
+
+
+def without_secrets(text: str) -> str:
+    """A text in which each address has lost its user, password, query and fragment: those may hold credentials."""
+    return printable(_URLS.sub(r"\1\2", text))
+
+
+def name_in(url: str) -> str:
+    """The file name at the end of an address; empty where it ends in a slash."""
+    scheme, _, path = without_secrets(url).partition("://")
+    name = path.rpartition("/")[2] if "/" in path else ""
+    name = unquote(name) if scheme.lower().startswith("http") else name
+    return "" if name in (".", "..") or "/" in name or "\\" in name or "\0" in name else name
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file of a slide as a store tells of it.
+
+    Attributes
+    ----------
+    place : str
+        As the store's file system names it; of a web server the whole address.
+    name : str
+        Where it goes, relative to the folder of the slide, in POSIX form.
+    size : int or None
+        Bytes; None where a web server does not say.
+    version : str
+        Another one where the content changed, as far as the store tells.
+    """
+
+    place: str
+    name: str
+    size: int | None
+    version: str
+
+
+class Store:
+    """The store that an address belongs to.
+
+    Parameters
+    ----------
+    url : str
+        ``s3://``, ``gs://``, ``az://``, ``https://`` or ``http://``. Credentials come from the environment and the
+        files of the store's own tools.
+
+    Raises
+    ------
+    OptionError
+        Where the package for such addresses is not installed.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url, self.told = url, without_secrets(url)
+        self.scheme = urlsplit(url).scheme.lower()
+        extra, module = _EXTRAS[self.scheme]
+        try:
+            importlib.import_module(module)
+            self._fs: Any = importlib.import_module("fsspec").filesystem(self.scheme, **_CONFIG.get(self.scheme, {}))
+        except ImportError as error:
+            raise OptionError(
+                f'{self.scheme}:// needs a package that is not installed: pip install "wsi-idc[{extra}]".'
+            ) from error
+        if self.scheme == "s3":
+            self._fs.retries = 1
+        self.place = url if self.scheme not in LISTED else str(self._fs._strip_protocol(without_secrets(url)))
+
+    def slides(self, endings: Sequence[str]) -> tuple[list[str], int]:
+        """Paths below the address of what are slides, sorted, and how many other files there are.
+
+        DICOM files (``.dcm``) of one folder and series count once, named by the lexically first.
+
+        Raises
+        ------
+        SlideError
+            Where the address cannot be listed, or there is no slide.
+        """
+        if self.scheme not in LISTED:
+            raise OptionError(f"{self.told} cannot be listed: name the files of a web server one by one in --manifest.")
+        top = self.place.rstrip("/")
+        found = self._asked(lambda: sorted(map(str, self._fs.find(top))))
+        paths = [place[len(top) + 1 :] for place in found if place.startswith(f"{top}/")]
+        paths = [path for path in paths if path and not any(part[:1] in ("", ".") for part in path.split("/"))]
+        plain = [path for path in paths if path.lower().endswith(tuple(endings))]
+        dicom = [path for path in paths if path.lower().endswith(".dcm")]
+        first: dict[tuple[str, object], str] = {}
+        for path in dicom:
+            first.setdefault((path.rpartition("/")[0], self._series(f"{top}/{path}") or path), path)
+        if not plain and not dicom:
+            raise SlideError(f"{self.told} holds no slides among its {len(paths):,} files: name another with --slides.")
+        return sorted([*plain, *first.values()]), len(paths) - len(plain) - len(dicom)
+
+    def files(self) -> list[RemoteFile]:
+        """All files of the slide at the address, the one that names it first.
+
+        Raises
+        ------
+        SlideError
+            Where there is none, or it cannot be reached.
+        """
+        name = name_in(self.url)
+        if not name:
+            raise SlideError(f"{self.told} names no file: give the address of a slide.")
+        own = self._file(self.place, name)
+        ending = PurePosixPath(name).suffix.lower()
+        if ending not in (".mrxs", ".dcm", *_INDEX_OF_FILES):
+            return [own]
+        if self.scheme not in LISTED:
+            raise SlideError(
+                f"{self.told} may be one of several files of a slide, which a web server does not list: fetch them "
+                "all, or name the slide in s3://, gs:// or az://."
+            )
+        folder = self.place.rpartition("/")[0]
+        if ending == ".mrxs":
+            folder = self.place[: -len(".mrxs")]
+            beside = [str(place) for place in self._asked(lambda: self._fs.find(folder), missing=[])]
+        elif ending == ".dcm":
+            beside = [str(place) for place in self._asked(lambda: self._fs.ls(folder, detail=False))]
+            series = self._series(self.place)
+            beside = [at for at in beside if at.lower().endswith(".dcm") and series and self._series(at) == series]
+        else:
+            index = self._asked(lambda: self._fs.cat_file(self.place, start=0, end=_HEAD_BYTES)).decode(
+                "utf-8", "replace"
+            )
+            named = re.findall(r"^(?:ImageFile|MapFile)[^=\n]*=([^\r\n]+)", index, re.MULTILINE)
+            beside = [f"{folder}/{one.strip()}" for one in named if one.strip() == Path(one.strip()).name]
+        top = len(self.place) - len(name)
+        more = sorted({at for at in beside if at != self.place and ".." not in at.split("/")})
+        return [own, *(self._file(at, at[top:]) for at in more)]
+
+    def fetch(self, file: RemoteFile, path: Path, stop: Event) -> None:
+        """Download a file, each part again where that fails; gives up when `stop` is set.
+
+        Raises
+        ------
+        SlideError
+            Where it cannot be fetched whole.
+        OSError
+            Where the disk is full.
+        """
+        if file.size is None or self.scheme not in LISTED:
+            self._asked(lambda: self._fetch_whole(file, path))
+            return
+        with path.open("wb") as out:
+            for start in range(0, file.size, _CHUNK):
+                if stop.is_set():
+                    raise SlideError(f"The run was ended while {self.told} was fetched.")
+                out.write(self._asked(partial(self._part, file, start, min(start + _CHUNK, file.size))))
+        if self._file(file.place, file.name) != file:
+            raise SlideError(f"{self.told} was replaced while it was fetched: run the same command again.")
+
+    def _fetch_whole(self, file: RemoteFile, path: Path) -> None:
+        self._fs.get_file(file.place, str(path))
+        if file.size is not None and path.stat().st_size != file.size:
+            raise _ShortError(f"{path.stat().st_size:,} of {file.size:,} bytes arrived")
+
+    def _part(self, file: RemoteFile, start: int, stop: int) -> bytes:
+        part: bytes = self._fs.cat_file(file.place, start=start, end=stop)
+        if len(part) != stop - start:
+            raise _ShortError(f"{len(part):,} of {stop - start:,} bytes of a part arrived")
+        return part
+
+    def _file(self, place: str, name: str) -> RemoteFile:
+        def ask() -> dict[str, Any]:
+            self._fs.invalidate_cache()
+            return dict(self._fs.info(place))
+
+        info = self._asked(ask)
+        if info.get("type") == "directory":
+            raise SlideError(f"{self.told} is a folder: name a slide in it, or score them all with `all --slides`.")
+        marks = (info.get(mark) for mark in ("ETag", "etag", "md5Hash", "generation", "VersionId"))
+        dates = (info.get(date) for date in ("LastModified", "last_modified", "updated"))
+        size = info.get("size")
+        return RemoteFile(place, name, None if size is None else int(size), f"{[*map(str, (*marks, *dates))]}")
+
+    def _series(self, place: str) -> bytes | None:
+        """Series instance UID of a DICOM file, as bytes; None where its beginning holds none."""
+        head = self._asked(lambda: self._fs.cat_file(place, start=0, end=_HEAD_BYTES))
+        # Series that others refer to stand before its own, in groups of smaller numbers.
+        at = head.rfind(_SERIES, 0, head.find(_PIXELS))
+        if at < 0:
+            return None
+        length = int.from_bytes(head[at + 6 : at + 8], "little")
+        return bytes(head[at + 8 : at + 8 + length])
+
+    def _asked(self, ask: Callable[[], Any], missing: Any = None) -> Any:
+        """What the store answers; asked again, after pauses, where that may help."""
+        for attempt in range(_ATTEMPTS):
+            try:
+                return ask()
+            except Exception as error:
+                if isinstance(error, OSError) and error.errno in DISK_FULL:
+                    raise
+                if isinstance(error, SlideError):
+                    raise
+                if isinstance(error, FileNotFoundError) and missing is not None:
+                    return missing
+                reason, passing = _reason(error)
+                if not passing or attempt == _ATTEMPTS - 1:
+                    tried = f" after {attempt + 1} attempts" if passing else ""
+                    # Not chained: what libraries say can hold signed addresses.
+                    raise SlideError(
+                        f"{self.told} cannot be fetched{tried} ({reason}): check address, permissions and network, and "
+                        "run the same command again."
+                    ) from None
+            time.sleep(_FIRST_PAUSE_S * 2**attempt * random.uniform(0.5, 1.5))
+        raise AssertionError("not reached")
+
+
+class _ShortError(Exception):
+    """Less arrived than was announced."""
+
+
+def _reason(error: Exception) -> tuple[str, bool]:
+    """Why a store did not answer, in words that hold nothing secret, and whether that may pass."""
+    if isinstance(error, _ShortError):
+        return str(error), True
+    if isinstance(error, FileNotFoundError):
+        return "there is no such file", False
+    status = getattr(error, "status", None) or getattr(error, "status_code", None)
+    if isinstance(status, int):
+        return f"the server answered {status}", status not in _FOR_GOOD
+    if isinstance(error, PermissionError):
+        return "no permission", False
+    if isinstance(error, TimeoutError):
+        return "no answer in time", True
+    kind = type(error).__name__
+    if "Credential" in kind or "Token" in kind or "ProfileNotFound" in kind:
+        return "no valid credentials were found", False
+    return f"the connection failed, {kind}", True
