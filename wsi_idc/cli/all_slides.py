@@ -44,6 +44,7 @@ def score_all(
     scoring: Scoring,
     workers: int | None,
     scheduler: str | None,
+    gpus: str | None = None,
     shard: str | None = None,
     outputs: Outputs | None = None,
 ) -> int:
@@ -59,6 +60,7 @@ def score_all(
         reading=reading,
         workers=workers,
         scheduler=scheduler,
+        gpus=gpus,
         shard=shard,
         outputs=outputs,
         command=["wsi-idc", *sys.argv[1:]],

@@ -16,6 +16,7 @@ from wsi_idc.cli.options import Scoring, check_label_classes
 from wsi_idc.datasets.dataset import Dataset
 from wsi_idc.datasets.opening import open_dataset
 from wsi_idc.errors import OptionError
+from wsi_idc.model.config import DEFAULT_BATCH
 from wsi_idc.scoring.handles import SlideOptions
 from wsi_idc.source import PatchSource
 
@@ -136,7 +137,7 @@ def _score_each(
                         scoring.out,
                         threshold=scoring.threshold,
                         context=scoring.context,
-                        batch_size=scoring.batch_size,
+                        batch_size=scoring.batch_size or DEFAULT_BATCH,
                         restart=scoring.restart,
                         command=command,
                         on_patches=bar.advance,
