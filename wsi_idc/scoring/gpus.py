@@ -26,7 +26,7 @@ _ANSWER_S = 30
 _LIST = re.compile(r"\d{1,4}(,\d{1,4})*", re.ASCII)
 
 _BYTES_A_PX = 1_024
-"""What a network is taken to hold of each pixel of a patch: 256 numbers of 4 bytes. CancerNet's largest layer gives 32."""
+"""What a network is taken to hold of each pixel of a patch: 256 numbers of 4 bytes; CancerNet's largest has 32."""
 
 _MOST_BATCH = 1_024
 """The patches of an IDC case: a larger batch would mostly be filled up with nothing."""
