@@ -4,8 +4,10 @@ import runpy
 from collections.abc import Callable
 from pathlib import Path
 
+import nbformat
 import numpy as np
 import pytest
+from nbclient import NotebookClient
 from PIL import Image
 from tifffile import TiffFile
 
@@ -36,7 +38,7 @@ def example(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
 
 def test_every_example_is_run_here() -> None:
     text = Path(__file__).read_text(encoding="utf-8")
-    assert [path.name for path in EXAMPLES.glob("*.py") if f'"{path.name}"' not in text] == []
+    assert [path.name for path in EXAMPLES.iterdir() if path.is_file() and f'"{path.name}"' not in text] == []
 
 
 def test_one_case(example: Example, tmp_path: Path) -> None:
@@ -97,3 +99,16 @@ def test_open_in_napari(run: Callable[..., Ran], patch_set: Path) -> None:
     assert (slide.name, slide.rgb, probability.colormap.name) == ("8863", True, "cividis")
     np.testing.assert_array_equal(slide.extent.world, probability.extent.world)
     assert list(probability.contrast_limits) == [0, 1]
+
+
+def test_notebook_from_a_clean_kernel(tmp_path: Path) -> None:
+    notebook = nbformat.read(EXAMPLES / "notebook.ipynb", as_version=4)
+    codes = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert not any(cell.outputs or cell.execution_count for cell in codes), "clear its outputs before it is committed"
+    NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": tmp_path}}).execute()
+    shown = [{kind for output in cell.outputs for kind in output.get("data", ())} for cell in codes]
+    assert any("image/png" in kinds for kinds in shown)
+    assert sum("text/html" in kinds for kinds in shown) == 3
+    text = str([output for cell in codes for output in cell.outputs])
+    assert all(case in text for case in ("90001", "90002", "90003"))
+    assert list(tmp_path.iterdir()) == [], "it writes into the folder of its user"

@@ -94,6 +94,15 @@ def test_whole_results_exit_with_0(run: Run, tmp_path: Path) -> None:
     assert anndata.read_h5ad(tmp_path / "scores.h5ad").shape == (0, 2)
 
 
+def test_spatialdata_is_refused_with_the_reason(run: Run, tmp_path: Path) -> None:
+    add_slide(tmp_path, make_source(6, 6), "8863")
+    ran = run("export", tmp_path, "--to", "spatialdata")
+    assert (ran.code, ran.out) == (2, "") and not list(tmp_path.glob("scores.*"))
+    assert (
+        ran.err.startswith("Error: No SpatialData is written") and "older dask" in ran.err and "--to anndata" in ran.err
+    )
+
+
 def test_what_the_user_can_mend(run: Run, tmp_path: Path) -> None:
     assert run("export", tmp_path / "absent").code == 2
     ran = run("export", tmp_path)

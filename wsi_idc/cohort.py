@@ -22,6 +22,7 @@ from wsi_idc.io.stores import Store, is_url, without_secrets
 from wsi_idc.model.config import DEFAULT_BATCH, ModelConfig
 from wsi_idc.model.neighbourhood import Context
 from wsi_idc.scoring.array_jobs import Shard, parse_shard
+from wsi_idc.scoring.gpus import batch_by_memory, choose_gpus, find_gpus, gpus_hidden
 from wsi_idc.scoring.handles import CaseRef, FileRef, RefusedRef, RemoteRef, SlideOptions, SlideRef
 from wsi_idc.source import Problem
 
@@ -123,13 +124,14 @@ def score_cohort(
     class_name: str | None = None,
     threshold: float | None = None,
     context: Context = None,
-    batch_size: int = DEFAULT_BATCH,
+    batch_size: int | None = None,
     layout: Layout = "wsi-idc",
     restart: bool = False,
     shard: Shard | str | None = None,
     outputs: Outputs | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
+    gpus: str | None = None,
     command: Sequence[str] = (),
     watch: Watcher | None = None,
 ) -> ScoredCohort:
@@ -162,8 +164,8 @@ def score_cohort(
     context : float or "learned", optional
         What the calls follow beside each patch itself: sigma, in patches, of a blur over its scored neighbours, or what
         the model has learned of them.
-    batch_size : int
-        Patches given to the network at once.
+    batch_size : int, optional
+        Patches given to the network at once; by default 256, and with `gpus` what half of their memory holds.
     layout : str
         ``wsinfer``: lay the scores out as that does, too.
     restart : bool
@@ -177,6 +179,9 @@ def score_cohort(
         Threads that read; by default as many as processors.
     scheduler : str, optional
         Address of a running dask scheduler, ``tcp://host:8786``.
+    gpus : str, optional
+        Numbers of GPUs of this machine, ``0,1``, or ``all``: a process for each scores on it. This process loads the
+        model on the processors then.
     command : sequence of str
         For ``run.json``.
     watch : Watcher, optional
@@ -200,6 +205,11 @@ def score_cohort(
     watch, out = watch or Watcher(), Path(out)
     model = None if model is None else Path(model)
     part = parse_shard(shard) if isinstance(shard, str) else shard or Shard(1, 1)
+    if gpus is not None and scheduler is not None:
+        raise OptionError(
+            "--gpus names GPUs of this machine: leave it out with --scheduler, whose workers have theirs."
+        )
+    devices = () if gpus is None else choose_gpus(gpus, find_gpus())
     with watch.step("find"):
         reading = replace(reading or SlideOptions(), patch=model_patch(model))
         everything, patches = find_refs(data, slides, manifest, reading, out, watch, cache)
@@ -214,10 +224,11 @@ def score_cohort(
         from wsi_idc.model.classifier import bundled_model, load_model
         from wsi_idc.report.cohort_files import merge_shard
         from wsi_idc.scoring.cluster import connect
-        from wsi_idc.scoring.engine import Cohort, Watch
+        from wsi_idc.scoring.engine import Cohort, Watch, check_devices
         from wsi_idc.scoring.scores import checked_context, checked_threshold
 
-        classifier = load_model(model, class_name)
+        with gpus_hidden() if devices else nullcontext():
+            classifier = load_model(model, class_name)
         config = classifier.config
     checked_threshold(threshold, config.threshold)
     checked_context(context, config.context)
@@ -233,7 +244,7 @@ def score_cohort(
             watch.more(count)
 
     with (
-        connect(scheduler, workers) as client,
+        connect(scheduler, workers, devices) as client,
         Helpers() as drawers,
         watch.step("score", len(refs), sum(patches.get(ref.name, 0) for ref in refs)),
     ):
@@ -245,13 +256,15 @@ def score_cohort(
             out,
             draw=_drawing(drawers, config, outputs),
             stop_drawing=drawers.kill,
-            batch_size=batch_size,
+            batch_size=batch_size or (batch_by_memory(devices, config.patch.size_px) if devices else DEFAULT_BATCH),
             watch=Watch(found, watch.patches, watch.slide, watch.wait),
             threshold=threshold,
             context=context,
             restart=restart,
             command=command,
         )
+        if devices:
+            check_devices(client, cohort.model)
         by_name = {outcome.name: outcome for outcome in cohort.run()}
     outcomes = tuple(by_name[ref.name] for ref in refs)
     with watch.step("sum up"), wait_lock(out, watch.wait):

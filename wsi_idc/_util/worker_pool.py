@@ -61,8 +61,8 @@ class Helpers(Closable):
         return done
 
     def _submit(self, function: Callable[Given, Made], *args: Given.args, **options: Given.kwargs) -> Future[Made]:
-        _start_tracker()
-        with _interrupts_held(), _main_hidden():
+        start_tracker()
+        with interrupts_held(), main_hidden():
             if self._pool is not None:
                 # Broken where one was killed, for want of memory for example. What they had has failed, no more.
                 with suppress(BrokenProcessPool):
@@ -86,7 +86,7 @@ class Helpers(Closable):
             self._pool.shutdown()
 
 
-def _start_tracker() -> None:
+def start_tracker() -> None:
     """Start Python's resource tracker, if it does not run, and have it tidy up after a killed process without a word.
 
     It must run before interrupts are held: to start it, Python lets them through again.
@@ -104,7 +104,7 @@ def _start_tracker() -> None:
 
 
 @contextmanager
-def _interrupts_held() -> Iterator[None]:
+def interrupts_held() -> Iterator[None]:
     """Hold Ctrl-C back; processes that are started meanwhile never get it.
 
     On Windows they begin with ignoring it: see `_begin`.
@@ -120,18 +120,23 @@ def _interrupts_held() -> Iterator[None]:
 
 
 _hiding = Lock()
+_hidden: list[ModuleType] = []
+"""The program, once for each that hides it."""
 
 
 @contextmanager
-def _main_hidden() -> Iterator[None]:
+def main_hidden() -> Iterator[None]:
     """Hide the program from processes that are started meanwhile, which would run it once more."""
     with _hiding:
-        main = sys.modules["__main__"]
+        _hidden.append(_hidden[0] if _hidden else sys.modules["__main__"])
         sys.modules["__main__"] = ModuleType("__main__")
-        try:
-            yield
-        finally:
-            sys.modules["__main__"] = main
+    try:
+        yield
+    finally:
+        with _hiding:
+            main = _hidden.pop()
+            if not _hidden:
+                sys.modules["__main__"] = main
 
 
 def _reason(error: OSError | RuntimeError) -> str:

@@ -48,6 +48,7 @@ def score_all(
     scoring: Scoring,
     workers: int | None,
     scheduler: str | None,
+    gpus: str | None = None,
     shard: str | None = None,
     outputs: Outputs | None = None,
 ) -> int:
@@ -64,6 +65,7 @@ def score_all(
         reading=reading,
         workers=workers,
         scheduler=scheduler,
+        gpus=gpus,
         shard=shard,
         outputs=outputs,
         command=["wsi-idc", *map(without_secrets, sys.argv[1:])],

@@ -8,13 +8,15 @@ import click
 
 from wsi_idc.cli import DONE, INCOMPLETE, options
 from wsi_idc.cli.console import list_problems, print_path, progress_bar, say_waiting
+from wsi_idc.errors import OptionError
 
 
 @click.command("export")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option(
     "--to",
-    type=click.Choice(["parquet", "anndata"]),
+    type=click.Choice(["parquet", "anndata", "spatialdata"]),
+    metavar="parquet|anndata",
     default="parquet",
     show_default=True,
     help="parquet: DIR/scores.parquet; anndata: DIR/scores.h5ad, for scanpy and squidpy.",
@@ -25,6 +27,10 @@ def command(folder: Path, to: str, quiet: bool) -> int:
 
     Needs pip install "wsi-idc[tables]". Slides that failed or are not finished are left out, and named.
     """
+    if to == "spatialdata":
+        raise OptionError(
+            "No SpatialData is written, as its package asks for an older dask: give --to anndata, whose table it takes."
+        )
     from wsi_idc.tables import FORMS, export_tables
 
     form = next(one for one in FORMS if one == to)

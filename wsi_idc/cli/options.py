@@ -74,6 +74,12 @@ batch_size = click.option(
     metavar="N",
     help="Patches given to the network at once.",
 )
+_scoring_batch = click.option(
+    "--batch-size",
+    type=click.IntRange(1, 2_048),
+    metavar="N",
+    help=f"Patches given to the network at once. [default: {DEFAULT_BATCH}; with --gpus what half their memory holds]",
+)
 restart = click.option("--restart", is_flag=True, help="Ignore finished work.")
 quiet = click.option("--quiet", is_flag=True, help="No progress; warnings and errors only.")
 threshold = click.option(
@@ -130,7 +136,7 @@ class Scoring:
     threshold: float | None
     class_name: str | None
     context: Context
-    batch_size: int
+    batch_size: int | None
     layout: str
     restart: bool
     quiet: bool
@@ -144,7 +150,7 @@ def _taken(kind: type[Options], given: dict[str, Any]) -> Options:
 def scoring(function: Callable[..., int]) -> Callable[..., int]:
     """Options of scoring; the command gets them as one `Scoring`, called ``scoring``."""
 
-    @together(model, out, threshold, class_name, context, batch_size, layout, restart, quiet)
+    @together(model, out, threshold, class_name, context, _scoring_batch, layout, restart, quiet)
     @wraps(function)
     def collect(**given: Any) -> int:
         own = _taken(Scoring, given)
@@ -269,6 +275,12 @@ everything = together(
         "--manifest", type=_FILE, metavar="FILE", help="CSV of slides: path, and where wanted name, mpp and labels."
     ),
     click.option("--workers", type=click.IntRange(1), metavar="N", help="Threads that read. [default: processors]"),
+    click.option(
+        "--gpus",
+        metavar="LIST",
+        help="GPUs of this machine to score on, like 0,1, or all: a process for each. [default: what one process "
+        "uses by itself]",
+    ),
     click.option(
         "--shard",
         metavar="I/N",

@@ -18,6 +18,7 @@ from wsi_idc.datasets.opening import open_dataset
 from wsi_idc.errors import OptionError
 from wsi_idc.io.staging import SlideCache
 from wsi_idc.io.stores import without_secrets
+from wsi_idc.model.config import DEFAULT_BATCH
 from wsi_idc.scoring.handles import SlideOptions, open_staged
 from wsi_idc.source import PatchSource, find_patches
 
@@ -157,7 +158,7 @@ def _score_each(
                         scoring.out,
                         threshold=scoring.threshold,
                         context=scoring.context,
-                        batch_size=scoring.batch_size,
+                        batch_size=scoring.batch_size or DEFAULT_BATCH,
                         restart=scoring.restart,
                         command=command,
                         on_patches=bar.advance,

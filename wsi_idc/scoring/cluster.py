@@ -1,17 +1,21 @@
-"""Where a cohort is scored: threads of this process, or the workers of a running dask scheduler."""
+"""Where a cohort is scored: threads of this process, a process per GPU, or the workers of a running dask scheduler."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 import dask
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, Nanny, Scheduler, SpecCluster, Worker, WorkerPlugin
 from distributed.comm import inproc
+from distributed.security import Security
 
 from wsi_idc._util.cpu_count import processors, require_threads
+from wsi_idc._util.worker_pool import interrupts_held, main_hidden, start_tracker
 from wsi_idc.errors import OptionError
+from wsi_idc.scoring.gpus import Gpu
 
 _HOST = "127.0.0.1"
 _LOOPBACK = f"{_HOST}:0"
@@ -30,9 +34,15 @@ _ALWAYS = {"distributed.worker.profile.enabled": False}
 _ANSWER_S = 15
 """How long a scheduler may take to answer, and a first worker to come."""
 
+_START_S = 120
+"""How long the processes of all GPUs may take to start."""
+
+_LEAST_READERS = 2
+"""Threads of a GPU: one reads ahead while the other's patches are classified."""
+
 
 @contextmanager
-def connect(scheduler: str | None = None, workers: int | None = None) -> Iterator[Client]:
+def connect(scheduler: str | None = None, workers: int | None = None, gpus: Sequence[Gpu] = ()) -> Iterator[Client]:
     """Give a dask client.
 
     Parameters
@@ -43,15 +53,18 @@ def connect(scheduler: str | None = None, workers: int | None = None) -> Iterato
         is busy, nothing can be reached from other machines, and no process has to load Keras again.
     workers : int, optional
         Number of those threads; by default the number of processors.
+    gpus : sequence of Gpu
+        Where given, and no scheduler is, a process for each of them, which sees that one alone. They divide the threads
+        among them, and each has two at least.
 
     Raises
     ------
     OptionError
-        Where no scheduler answers, or it has no worker.
+        Where no scheduler answers, it has no worker, or the processes of GPUs do not start.
     """
     require_threads()
     with _quiet_logs(), dask.config.set(_ALWAYS):
-        yield from _connected(scheduler, workers)
+        yield from _connected(scheduler, workers) if scheduler or not gpus else _on_gpus(gpus, workers)
 
 
 @contextmanager
@@ -103,3 +116,44 @@ def _connected(scheduler: str | None, workers: int | None) -> Iterator[Client]:
                 f"The dask scheduler at {scheduler} has no worker: start one with `dask worker`."
             ) from error
         yield client
+
+
+class _Quiet(WorkerPlugin):
+    """Ends dask's notices in a process of its own."""
+
+    name = "wsi-idc quiet"
+
+    def setup(self, worker: Worker) -> None:
+        for name in ("distributed", "distributed.worker", "distributed.nanny"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def _on_gpus(gpus: Sequence[Gpu], workers: int | None) -> Iterator[Client]:
+    """Give a client of one process per GPU, which is started again where it dies."""
+    if find_spec("cryptography") is None:
+        raise OptionError('--gpus needs the package cryptography: pip install "wsi-idc[gpu]".')
+    # Whoever reaches a scheduler can have it run anything, and other users of this machine reach its ports.
+    common = {"host": _HOST, "protocol": "tls://", "security": Security.temporary(), "dashboard_address": _LOOPBACK}  # type: ignore[no-untyped-call]
+    threads = max((workers or processors()) // len(gpus), _LEAST_READERS)
+    each = {**common, "nthreads": threads, "memory_limit": 0, "silence_logs": logging.CRITICAL}
+    processes = {place: {"cls": Nanny, "options": {**each, "env": gpu.environment}} for place, gpu in enumerate(gpus)}
+    with dask.config.set({"distributed.nanny.pre-spawn-environ": {}}), main_hidden():
+        start_tracker()
+        with interrupts_held():
+            # The thread that starts them, now or again, inherits this: Ctrl-C is for this process alone.
+            cluster = SpecCluster(  # type: ignore[no-untyped-call]
+                workers=processes,
+                scheduler={"cls": Scheduler, "options": {**common, "port": 0}},
+                security=common["security"],
+                silence_logs=logging.CRITICAL,
+            )
+        with cluster, Client(cluster) as client:  # type: ignore[no-untyped-call]
+            client.register_plugin(_Quiet())
+            try:
+                client.wait_for_workers(len(gpus), timeout=_START_S)
+            except TimeoutError as error:
+                raise OptionError(
+                    f"The processes of {len(gpus)} GPUs did not start within {_START_S} s: end other programs, or name "
+                    "fewer with --gpus."
+                ) from error
+            yield client

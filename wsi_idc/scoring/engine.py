@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import math
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, ThreadPoolExecutor, wait
@@ -131,6 +132,24 @@ Classified = tuple[NDArray[np.float32], tuple[Problem, ...], Stain | None]
 """Probabilities ``(n, classes)`` of a block's patches, NaN where unreadable, why they are, and the slide's stain."""
 
 
+def device_task(model: AskedModel) -> str:
+    """What a worker runs the model on: ``cpu`` or ``gpu``."""
+    return _loaded(model).device
+
+
+def check_devices(client: Client, model: AskedModel) -> None:
+    """Load the model on all workers; UserWarning where it does not run on a GPU there."""
+    addresses = list(client.nthreads())  # type: ignore[no-untyped-call]
+    asked = [client.submit(device_task, model, pure=False, workers=[address]) for address in addresses]
+    idle = client.gather(asked).count("cpu")  # type: ignore[no-untyped-call]
+    if idle:
+        warnings.warn(
+            f"{idle} of the {len(asked)} GPUs cannot be used, so processors score in their place: wsi-idc doctor says "
+            "what is missing.",
+            stacklevel=2,
+        )
+
+
 def describe_task(
     ref: SlideRef, model: AskedModel, batch_size: int | None
 ) -> tuple[Described, ScorerFacts, Classified | None]:
@@ -236,8 +255,8 @@ class Cohort:
         watch: Watch = Watch(),
         **run_options: Any,
     ) -> None:
-        self._model = AskedModel.of(model, classifier)
-        _models.get(self._model, lambda: classifier)
+        self.model = AskedModel.of(model, classifier)
+        _models.get(self.model, lambda: classifier)
         self._client, self._out, self._watch = client, out, watch
         self._draw, self._stop_drawing = draw, stop_drawing
         self._batch_size, self._run_options = batch_size, run_options
@@ -356,7 +375,7 @@ class Cohort:
             if slide.failed:
                 continue
             future: Future[Any] = self._client.submit(
-                classify_task, slide.ref, self._model, start, stop, self._batch_size, pure=False, retries=_RETRIES
+                classify_task, slide.ref, self.model, start, stop, self._batch_size, pure=False, retries=_RETRIES
             )
             self._classifying[future] = slide, start
             future.add_done_callback(done.put)  # type: ignore[no-untyped-call]
@@ -373,7 +392,7 @@ class Cohort:
                 continue
             self._refs.popleft()
             new = not (self._out / ref.name / RUN_FILE).exists()
-            future = self._client.submit(describe_task, ref, self._model, self._batch_size if new else None, pure=False)
+            future = self._client.submit(describe_task, ref, self.model, self._batch_size if new else None, pure=False)
             self._describing[future] = ref, monotonic()
             future.add_done_callback(done.put)  # type: ignore[no-untyped-call]
 
