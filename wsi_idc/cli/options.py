@@ -41,12 +41,28 @@ data = click.option(
     help="Folder, zip or store of IDC patches, or the word demo for synthetic ones. "
     "[default: WSI_IDC_DATA, else what download fetched]",
 )
+
+
+def fetched_model(_context: click.Context, _parameter: click.Parameter, value: Path | None) -> Path | None:
+    """A model's path; what ``hf://`` names is fetched here, once for the whole command."""
+    if value is None:
+        return None
+    from wsi_idc.model.locating import fetched
+
+    return fetched(value)
+
+
 model = click.option(
     "--model",
     type=_FILE,
-    metavar="FILE",
+    metavar="FILE|DIR|hf://OWNER/NAME",
     envvar="WSI_IDC_MODEL",
-    help="A .keras or .onnx file with its .json beside it. [default: WSI_IDC_MODEL, else the bundled model]",
+    callback=fetched_model,
+    help="A .keras, .onnx or .pt file with its .json beside it, a folder of a model hub, or the model's name on "
+    "Hugging Face, which is fetched. [default: WSI_IDC_MODEL, else the bundled model]",
+)
+allow_code = click.option(
+    "--allow-code", is_flag=True, help="Run a .pt model, which is a program: it can do whatever you can."
 )
 out = click.option(
     "--out",
@@ -116,6 +132,7 @@ class Scoring:
     """What all commands that score are told."""
 
     model: Path | None
+    allow_code: bool
     out: Path
     threshold: float | None
     class_name: str | None
@@ -134,10 +151,13 @@ def _taken(kind: type[Options], given: dict[str, Any]) -> Options:
 def scoring(function: Callable[..., int]) -> Callable[..., int]:
     """Options of scoring; the command gets them as one `Scoring`, called ``scoring``."""
 
-    @together(model, out, threshold, class_name, context, batch_size, layout, restart, quiet)
+    @together(model, allow_code, out, threshold, class_name, context, batch_size, layout, restart, quiet)
     @wraps(function)
     def collect(**given: Any) -> int:
+        from wsi_idc.cli.console import warn_of_code
+
         own = _taken(Scoring, given)
+        warn_of_code(own.model, own.allow_code)
         return function(scoring=own, **given)
 
     return collect

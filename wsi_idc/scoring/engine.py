@@ -202,6 +202,8 @@ class Cohort:
         As in `load_model`; workers load it from there.
     classifier : Classifier
         That model, loaded: threads of this process take it as it is.
+    allow_code : bool
+        As in `load_model`, for workers.
     out : Path
     draw : callable, optional
         Starts to draw a slide whose table is written; ``run.json`` is written when what it returns is done.
@@ -220,13 +222,14 @@ class Cohort:
         classifier: Classifier,
         out: Path,
         *,
+        allow_code: bool = False,
         draw: Callable[[SlideRef, SlideResult], Drawing[Any]] | None = None,
         stop_drawing: Callable[[], object] = lambda: None,
         batch_size: int = DEFAULT_BATCH,
         watch: Watch = Watch(),
         **run_options: Any,
     ) -> None:
-        self._model = AskedModel.of(model, classifier)
+        self._model = AskedModel.of(model, classifier, allow_code)
         _models.get(self._model, lambda: classifier)
         self._client, self._out, self._watch = client, out, watch
         self._draw, self._stop_drawing = draw, stop_drawing
