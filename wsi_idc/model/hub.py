@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -34,12 +35,15 @@ def fetch_model(address: str) -> Path:
         raise ModelError(f"{address} is no model of a hub: write hf://owner/name, or hf://owner/name@revision.")
     if not find_spec("huggingface_hub"):
         raise ModelError("huggingface_hub is not installed, which hf:// models need: pip install 'wsi-idc[hub]'.")
-    import huggingface_hub
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.utils import disable_progress_bars
 
+    if not sys.stderr.isatty():
+        disable_progress_bars()
     named = f"hf://{found['repository']}"
     try:
         return Path(
-            huggingface_hub.snapshot_download(
+            snapshot_download(
                 found["repository"], revision=found["revision"], allow_patterns=_WANTED, library_name="wsi-idc"
             )
         )

@@ -92,8 +92,9 @@ def _of_folder(folder: Path) -> ModelFiles:
     config = folder / _CONFIG if (folder / _CONFIG).is_file() else weights.with_suffix(".json")
     if not config.is_file():
         raise ModelError(f"{folder} holds {known[0]} without a {_CONFIG}: write one, see docs/how-to.md.")
-    found = _SNAPSHOT.search(folder.absolute().as_posix())
-    return ModelFiles(weights, config, folder.absolute().name if found is None else f"{found['owner']}/{found['name']}")
+    snapshot = _SNAPSHOT.search(folder.absolute().as_posix())
+    name = folder.absolute().name if snapshot is None else f"{snapshot['owner']}/{snapshot['name']}"
+    return ModelFiles(weights, config, name)
 
 
 def hub_address(weights: Path) -> str:
