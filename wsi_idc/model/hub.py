@@ -36,7 +36,7 @@ def fetch_model(address: str) -> Path:
     if not find_spec("huggingface_hub"):
         raise ModelError("huggingface_hub is not installed, which hf:// models need: pip install 'wsi-idc[hub]'.")
     from huggingface_hub import snapshot_download
-    from huggingface_hub.utils import disable_progress_bars
+    from huggingface_hub.utils.tqdm import disable_progress_bars
 
     if not sys.stderr.isatty():
         disable_progress_bars()
