@@ -21,11 +21,11 @@ def command(data: str | None, model: Path | None, allow_code: bool, out: Path, s
     Prints a line a check: ok, warn, or fail with what to do. Exit code 1 where something fails. Nothing is changed, and
     without --scheduler the network is not used.
     """
-    from wsi_idc.cli.console import loading, warn_of_code
+    from wsi_idc.cli.console import loading, ready_model
     from wsi_idc.doctor import examine
     from wsi_idc.errors import printable
 
-    warn_of_code(model, allow_code)
+    model = ready_model(model, allow_code)
     checks = examine(data, model, out, scheduler, allow_code=allow_code)
     failed = False
     while True:

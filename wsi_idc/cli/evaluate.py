@@ -55,10 +55,10 @@ def command(
 ) -> int:
     """Score a part of a split; make OUT/evaluate-SUBSET/ with figures, intervals over cases and curves."""
     from wsi_idc._util.files import make_folder
-    from wsi_idc.cli.console import console, list_problems, loading, progress_bar, warn, warn_of_code
+    from wsi_idc.cli.console import console, list_problems, loading, progress_bar, ready_model, warn
     from wsi_idc.datasets.opening import open_dataset
 
-    warn_of_code(model, allow_code)
+    model = ready_model(model, allow_code)
     with open_dataset(data) as dataset:
         with loading(quiet):
             from wsi_idc.datasets.labelled import load_patches

@@ -30,11 +30,11 @@ PACKAGES = (
 @options.allow_code
 def command(data: str | None, model: Path | None, allow_code: bool) -> int:
     """Show versions, devices, and the model and data that would be used; with --data, its cases and counts."""
-    from wsi_idc.cli.console import loading, warn_of_code
+    from wsi_idc.cli.console import loading, ready_model
     from wsi_idc.datasets.opening import locate_data
     from wsi_idc.errors import DataNotFoundError
 
-    warn_of_code(model, allow_code)
+    model = ready_model(model, allow_code)
     with loading(quiet=False):
         from wsi_idc.model.classifier import load_model
 

@@ -23,7 +23,7 @@ def command() -> None:
 
 
 @command.command("check")
-@click.argument("file", metavar="FILE", type=_FILE, callback=options.fetched_model)
+@click.argument("file", metavar="FILE", type=_FILE)
 @options.allow_code
 @options.quiet
 def check(file: Path, allow_code: bool, quiet: bool) -> int:
@@ -33,14 +33,14 @@ def check(file: Path, allow_code: bool, quiet: bool) -> int:
     hf://owner/name. What is wrong with it is said in one sentence, with exit
     code 2.
     """
-    from wsi_idc.cli.console import loading, warn, warn_of_code
+    from wsi_idc.cli.console import loading, ready_model, warn
 
-    warn_of_code(file, allow_code)
+    ready = ready_model(file, allow_code)
     with loading(quiet):
         from wsi_idc.model.checking import try_model
         from wsi_idc.model.classifier import load_model
 
-        classifier = load_model(file, allow_code=allow_code)
+        classifier = load_model(ready, allow_code=allow_code)
     for name, value in _understood(classifier.config).items():
         click.echo(f"{name}: {value}")
     with loading(quiet):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -41,23 +41,11 @@ data = click.option(
     help="Folder, zip or store of IDC patches, or the word demo for synthetic ones. "
     "[default: WSI_IDC_DATA, else what download fetched]",
 )
-
-
-def fetched_model(_context: click.Context, _parameter: click.Parameter, value: Path | None) -> Path | None:
-    """A model's path; what ``hf://`` names is fetched here, once for the whole command."""
-    if value is None:
-        return None
-    from wsi_idc.model.locating import fetched
-
-    return fetched(value)
-
-
 model = click.option(
     "--model",
     type=_FILE,
     metavar="FILE|DIR|hf://OWNER/NAME",
     envvar="WSI_IDC_MODEL",
-    callback=fetched_model,
     help="A .keras, .onnx or .pt file with its .json beside it, a folder of a model hub, or the model's name on "
     "Hugging Face, which is fetched. [default: WSI_IDC_MODEL, else the bundled model]",
 )
@@ -154,11 +142,10 @@ def scoring(function: Callable[..., int]) -> Callable[..., int]:
     @together(model, allow_code, out, threshold, class_name, context, batch_size, layout, restart, quiet)
     @wraps(function)
     def collect(**given: Any) -> int:
-        from wsi_idc.cli.console import warn_of_code
+        from wsi_idc.cli.console import ready_model
 
         own = _taken(Scoring, given)
-        warn_of_code(own.model, own.allow_code)
-        return function(scoring=own, **given)
+        return function(scoring=replace(own, model=ready_model(own.model, own.allow_code)), **given)
 
     return collect
 
