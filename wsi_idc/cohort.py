@@ -121,6 +121,7 @@ def score_cohort(
     cache: SlideCache | None = None,
     reading: SlideOptions | None = None,
     model: str | Path | None = None,
+    allow_code: bool = False,
     class_name: str | None = None,
     threshold: float | None = None,
     context: Context = None,
@@ -156,7 +157,9 @@ def score_cohort(
     reading : SlideOptions, optional
         How raw slides are read.
     model : path, optional
-        A ``.keras`` or ``.onnx`` file with its ``.json``; by default the bundled one.
+        As in `load_model`; by default the bundled one.
+    allow_code : bool
+        Run a model that is a TorchScript program, here and on workers.
     class_name : str, optional
         The class of the model that maps show and calls follow; by default what its ``.json`` says.
     threshold : float, optional
@@ -201,9 +204,10 @@ def score_cohort(
         Where the disk is full; finished slides are whole.
     """
     from wsi_idc.model.classifier import model_patch
+    from wsi_idc.model.locating import fetched
 
     watch, out = watch or Watcher(), Path(out)
-    model = None if model is None else Path(model)
+    model = None if model is None else fetched(model)
     part = parse_shard(shard) if isinstance(shard, str) else shard or Shard(1, 1)
     if gpus is not None and scheduler is not None:
         raise OptionError(
@@ -228,7 +232,7 @@ def score_cohort(
         from wsi_idc.scoring.scores import checked_context, checked_threshold
 
         with gpus_hidden() if devices else nullcontext():
-            classifier = load_model(model, class_name)
+            classifier = load_model(model, class_name, allow_code=allow_code)
         config = classifier.config
     checked_threshold(threshold, config.threshold)
     checked_context(context, config.context)
@@ -254,6 +258,7 @@ def score_cohort(
             model,
             classifier,
             out,
+            allow_code=allow_code,
             draw=_drawing(drawers, config, outputs),
             stop_drawing=drawers.kill,
             batch_size=batch_size or (batch_by_memory(devices, config.patch.size_px) if devices else DEFAULT_BATCH),

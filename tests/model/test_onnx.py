@@ -303,11 +303,11 @@ def test_outputs_that_are_no_probabilities(tmp_path: Path) -> None:
         load_model(path).predict(tiles(96))
 
 
-@pytest.mark.parametrize("ending", [".pt", ".pth"])
-def test_pytorch_files_can_hold_code(tmp_path: Path, ending: str) -> None:
+@pytest.mark.parametrize("ending", [".pth", ".ckpt", ".safetensors"])
+def test_weights_without_a_network(tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"a{ending}"
     path.write_bytes(b"\x80\x02cposix\nsystem\nX\x02\x00\x00\x00id\x85R.")
-    with pytest.raises(ModelError, match="which can hold code: export it to ONNX"):
+    with pytest.raises(ModelError, match="holds weights without their network: export it to ONNX"):
         load_model(path)
 
 

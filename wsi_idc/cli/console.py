@@ -38,6 +38,16 @@ def warn(line: str) -> None:
     console.print(f"[yellow]Warning:[/] {_shown(line)}")
 
 
+def ready_model(model: Path | None, allowed: bool) -> Path | None:
+    """A model's path: what ``hf://`` names is fetched, and what it means to run a program is said where allowed."""
+    from wsi_idc.model.locating import TORCHSCRIPT, fetched, locate_model
+
+    model = None if model is None else fetched(model)
+    if allowed and model is not None and (weights := locate_model(model).weights).suffix == TORCHSCRIPT:
+        warn(f"{weights} is a TorchScript program, not mere numbers: it runs with your rights, as --allow-code permits")
+    return model
+
+
 def say(line: str) -> None:
     """Print what is good to know."""
     console.print(printable(line), markup=False)

@@ -12,19 +12,21 @@ from wsi_idc.cli import DONE, INCOMPLETE, options
 @click.command("doctor")
 @options.data
 @options.model
+@options.allow_code
 @options.out
 @options.scheduler
-def command(data: str | None, model: Path | None, out: Path, scheduler: str | None) -> int:
+def command(data: str | None, model: Path | None, allow_code: bool, out: Path, scheduler: str | None) -> int:
     """Check whether installation, GPU, scheduler, data, cache and disk are fit for a run.
 
     Prints a line a check: ok, warn, or fail with what to do. Exit code 1 where something fails. Nothing is changed, and
     without --scheduler the network is not used.
     """
-    from wsi_idc.cli.console import loading
+    from wsi_idc.cli.console import loading, ready_model
     from wsi_idc.doctor import examine
     from wsi_idc.errors import printable
 
-    checks = examine(data, model, out, scheduler)
+    model = ready_model(model, allow_code)
+    checks = examine(data, model, out, scheduler, allow_code=allow_code)
     failed = False
     while True:
         # What libraries say while they load is no line of a check.

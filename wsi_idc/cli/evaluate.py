@@ -29,6 +29,7 @@ NAMES = {"train": "Training", "val": "Validation", "test": "Test"}
 @click.command("evaluate")
 @options.data
 @options.model
+@options.allow_code
 @options.out
 @click.option("--subset", type=click.Choice(PARTS), default="test", show_default=True, help="The part to score.")
 @click.option("--split", type=click.Choice(SPLIT_NAMES), help="How cases are divided. [default: as in the .json]")
@@ -41,6 +42,7 @@ NAMES = {"train": "Training", "val": "Validation", "test": "Test"}
 def command(
     data: str | None,
     model: Path | None,
+    allow_code: bool,
     out: Path,
     subset: str,
     split: SplitName | None,
@@ -53,9 +55,10 @@ def command(
 ) -> int:
     """Score a part of a split; make OUT/evaluate-SUBSET/ with figures, intervals over cases and curves."""
     from wsi_idc._util.files import make_folder
-    from wsi_idc.cli.console import console, list_problems, loading, progress_bar, warn
+    from wsi_idc.cli.console import console, list_problems, loading, progress_bar, ready_model, warn
     from wsi_idc.datasets.opening import open_dataset
 
+    model = ready_model(model, allow_code)
     with open_dataset(data) as dataset:
         with loading(quiet):
             from wsi_idc.datasets.labelled import load_patches
@@ -70,7 +73,7 @@ def command(
             from wsi_idc.model.classifier import load_model
             from wsi_idc.plotting.evaluation_pictures import draw_evaluation
 
-            classifier = load_model(model)
+            classifier = load_model(model, allow_code=allow_code)
         parts = split_of(classifier.config, split, seed)
         cases = parts.needed(dataset.cases, [subset])
         with progress_bar("Reading cases", len(cases), quiet, "cases") as bar:

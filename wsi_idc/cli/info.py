@@ -27,16 +27,18 @@ PACKAGES = (
 @click.command("info")
 @options.data
 @options.model
-def command(data: str | None, model: Path | None) -> int:
+@options.allow_code
+def command(data: str | None, model: Path | None, allow_code: bool) -> int:
     """Show versions, devices, and the model and data that would be used; with --data, its cases and counts."""
-    from wsi_idc.cli.console import loading
+    from wsi_idc.cli.console import loading, ready_model
     from wsi_idc.datasets.opening import locate_data
     from wsi_idc.errors import DataNotFoundError
 
+    model = ready_model(model, allow_code)
     with loading(quiet=False):
         from wsi_idc.model.classifier import load_model
 
-        classifier = load_model(model)
+        classifier = load_model(model, allow_code=allow_code)
         device = classifier.device
     config = classifier.config
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in PACKAGES)

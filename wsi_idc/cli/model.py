@@ -12,6 +12,7 @@ from wsi_idc.cli.suggestions import SuggestingGroup
 
 if TYPE_CHECKING:
     from wsi_idc.model.config import ModelConfig
+    from wsi_idc.model.exporting import Form
 
 _FILE = click.Path(path_type=Path)
 
@@ -23,20 +24,23 @@ def command() -> None:
 
 @command.command("check")
 @click.argument("file", metavar="FILE", type=_FILE)
+@options.allow_code
 @options.quiet
-def check(file: Path, quiet: bool) -> int:
+def check(file: Path, allow_code: bool, quiet: bool) -> int:
     """Load a model, say what was understood of it, and run it on phantom tiles.
 
-    FILE is a .keras or .onnx file with its .json beside it. What is wrong with it is said in one sentence, with exit
+    FILE is what --model takes elsewhere: a .keras, .onnx or .pt file with its .json beside it, a folder, or
+    hf://owner/name. What is wrong with it is said in one sentence, with exit
     code 2.
     """
-    from wsi_idc.cli.console import loading, warn
+    from wsi_idc.cli.console import loading, ready_model, warn
 
+    ready = ready_model(file, allow_code)
     with loading(quiet):
         from wsi_idc.model.checking import try_model
         from wsi_idc.model.classifier import load_model
 
-        classifier = load_model(file)
+        classifier = load_model(ready, allow_code=allow_code)
     for name, value in _understood(classifier.config).items():
         click.echo(f"{name}: {value}")
     with loading(quiet):
@@ -73,19 +77,22 @@ def _understood(config: ModelConfig) -> dict[str, str]:
 
 @command.command("export")
 @options.model
-@click.option("--format", "form", type=click.Choice(["onnx", "savedmodel"]), default="onnx", show_default=True)
+@click.option(
+    "--format", "form", type=click.Choice(["onnx", "torchscript", "savedmodel"]), default="onnx", show_default=True
+)
 @click.option("--out", type=_FILE, metavar="FILE", required=True, help="What to write; the .json goes beside it.")
 @options.quiet
-def export(model: Path | None, form: str, out: Path, quiet: bool) -> int:
-    """Write a .keras model as ONNX, or as a TensorFlow SavedModel, with a .json that wsinfer reads beside it.
+def export(model: Path | None, form: Form, out: Path, quiet: bool) -> int:
+    """Write a .keras model as ONNX, TorchScript or a TensorFlow SavedModel, with a .json that wsinfer reads beside it.
 
-    The .json says all that this package adds, too; other programs leave out calibration and normalization.
+    The .json says all that this package adds, too. Normalization of glass and stain is in no file, and calibration in
+    TorchScript alone.
     """
     from wsi_idc.cli.console import loading
 
     with loading(quiet):
         from wsi_idc.model.exporting import export_model
 
-        made = export_model(model, out, "onnx" if form == "onnx" else "savedmodel")
+        made = export_model(model, out, form)
     click.echo(made)
     return DONE

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -54,9 +54,13 @@ data = click.option(
 model = click.option(
     "--model",
     type=_FILE,
-    metavar="FILE",
+    metavar="FILE|DIR|hf://OWNER/NAME",
     envvar="WSI_IDC_MODEL",
-    help="A .keras or .onnx file with its .json beside it. [default: WSI_IDC_MODEL, else the bundled model]",
+    help="A .keras, .onnx or .pt file with its .json beside it, a folder of a model hub, or the model's name on "
+    "Hugging Face, which is fetched. [default: WSI_IDC_MODEL, else the bundled model]",
+)
+allow_code = click.option(
+    "--allow-code", is_flag=True, help="Run a .pt model, which is a program: it can do whatever you can."
 )
 out = click.option(
     "--out",
@@ -132,6 +136,7 @@ class Scoring:
     """What all commands that score are told."""
 
     model: Path | None
+    allow_code: bool
     out: Path
     threshold: float | None
     class_name: str | None
@@ -150,11 +155,13 @@ def _taken(kind: type[Options], given: dict[str, Any]) -> Options:
 def scoring(function: Callable[..., int]) -> Callable[..., int]:
     """Options of scoring; the command gets them as one `Scoring`, called ``scoring``."""
 
-    @together(model, out, threshold, class_name, context, _scoring_batch, layout, restart, quiet)
+    @together(model, allow_code, out, threshold, class_name, context, _scoring_batch, layout, restart, quiet)
     @wraps(function)
     def collect(**given: Any) -> int:
+        from wsi_idc.cli.console import ready_model
+
         own = _taken(Scoring, given)
-        return function(scoring=own, **given)
+        return function(scoring=replace(own, model=ready_model(own.model, own.allow_code)), **given)
 
     return collect
 

@@ -140,7 +140,7 @@ def _score_each(
         from wsi_idc.model.classifier import bundled_model, load_model
         from wsi_idc.scoring.results import score_into
 
-        classifier = load_model(scoring.model, scoring.class_name)
+        classifier = load_model(scoring.model, scoring.class_name, allow_code=scoring.allow_code)
     if scoring.layout == "wsinfer":
         from wsi_idc.export.wsinfer import write_run_metadata, write_wsinfer
 

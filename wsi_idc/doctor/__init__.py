@@ -18,6 +18,8 @@ def examine(
     model: str | Path | None = None,
     out: str | Path = DEFAULT_OUT,
     scheduler: str | None = None,
+    *,
+    allow_code: bool = False,
 ) -> Iterator[Check]:
     """Check, one thing after the other, what a run needs; the checks after one that fails are made as well.
 
@@ -33,6 +35,8 @@ def examine(
         Where results are to go; it need not be there.
     scheduler : str, optional
         Address of a running dask scheduler.
+    allow_code : bool
+        As in `load_model`.
 
     Yields
     ------
@@ -45,8 +49,8 @@ def examine(
         ("packages", installation.packages),
         ("extras", installation.extras),
         ("openslide", installation.openslide),
-        ("model", partial(material.model, model)),
-        ("gpu", partial(machine.gpu, model)),
+        ("model", partial(material.model, model, allow_code)),
+        ("gpu", partial(machine.gpu, model, allow_code)),
         ("data", partial(material.data, data)),
         ("out", partial(machine.out, Path(out))),
         ("cache", machine.cache),

@@ -25,13 +25,13 @@ FEW_MEMORY_BYTES = 2_000_000_000
 """``score all`` peaks below 1 GB, pictures of a large slide above."""
 
 
-def gpu(model: str | Path | None) -> Iterator[Check]:
+def gpu(model: str | Path | None, allow_code: bool = False) -> Iterator[Check]:
     """Whether a GPU that the system shows is used."""
     from wsi_idc.model.classifier import gpu_is_shown, load_model
 
     if not gpu_is_shown():
         yield ok("gpu", "none, so the processors are used")
-    elif load_model(model).device == "gpu":
+    elif load_model(model, allow_code=allow_code).device == "gpu":
         yield ok("gpu", "used")
     else:
         yield warn(

@@ -12,11 +12,11 @@ from wsi_idc.doctor.check import Check, fail, ok, warn
 from wsi_idc.errors import DataNotFoundError
 
 
-def model(path: str | Path | None) -> Iterator[Check]:
+def model(path: str | Path | None, allow_code: bool = False) -> Iterator[Check]:
     """Whether the model loads and scores."""
     from wsi_idc.model.classifier import load_model
 
-    classifier = load_model(path)
+    classifier = load_model(path, allow_code=allow_code)
     size = classifier.config.patch.size_px
     found = classifier.predict_normalized(np.full((2, size, size, 3), 230, np.uint8))
     named = f"{classifier.config.name} {classifier.config.sha256[:8]} on {classifier.runtime}, {classifier.device}"

@@ -101,7 +101,7 @@ def write_run_metadata(
         Folder of all results, which is made.
     config : ModelConfig
     model : Path
-        The ``.keras`` or ``.onnx`` file.
+        The model's file or folder.
     command : sequence of str
         What was run.
     started : datetime, optional

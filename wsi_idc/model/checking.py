@@ -11,7 +11,7 @@ from PIL import Image
 
 from wsi_idc.geometry import IDC_PATCH
 from wsi_idc.model.classifier import Classifier
-from wsi_idc.model.onnx_network import OnnxNetwork
+from wsi_idc.model.fixed_batch import FixedBatchNetwork
 from wsi_idc.naming import PHANTOM_CASES
 from wsi_idc.phantom import paint_slide
 
@@ -57,7 +57,7 @@ def try_model(classifier: Classifier) -> Trial:
         classifier.predict_normalized(tiles)
         rounds += 1
     speed = rounds * len(tiles) / (perf_counter() - started)
-    activation = network.activation if isinstance(network, OnnxNetwork) else config.activation or "none"
+    activation = network.activation if isinstance(network, FixedBatchNetwork) else config.activation or "none"
     low, high = probs.min(axis=0), probs.max(axis=0)
     remarks = []
     if (high - low < _SAME).all():

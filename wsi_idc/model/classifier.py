@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import warnings
 from dataclasses import dataclass, field, replace
-from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -16,16 +15,15 @@ from wsi_idc._util.cpu_count import require_threads
 from wsi_idc._util.instruction_set import instruction_set
 from wsi_idc.errors import ModelError
 from wsi_idc.geometry import PatchSpec
-from wsi_idc.model.config import DEFAULT_BATCH, ModelConfig, file_sha256, read_config
+from wsi_idc.model.config import DEFAULT_BATCH, ModelConfig, file_sha256
 from wsi_idc.model.interface import checked_probabilities
+from wsi_idc.model.locating import TORCHSCRIPT, ModelFiles, hub_address, locate_model
+from wsi_idc.model.locating import bundled_model as bundled_model
 from wsi_idc.model.network import Network
 from wsi_idc.model.stain import Stain, estimate_stain, normalize
 
 _GPUS = ("/dev/nvidiactl", "/dev/dxg")
 """What the system shows where it has a GPU that Keras can use: the second under WSL."""
-
-_ENDINGS = (".keras", ".onnx")
-_TORCH = (".pt", ".pth", ".ckpt", ".safetensors")
 
 
 @dataclass(frozen=True)
@@ -99,47 +97,44 @@ class Classifier:
         return instruction_set()
 
 
-def bundled_model() -> Path:
-    """Where the model that comes with the package lies."""
-    return Path(str(resources.files("wsi_idc.model").joinpath("cancernet.keras")))
-
-
 def model_patch(path: str | Path | None = None) -> PatchSpec:
     """Size and scale of the patches that a model takes, from its ``.json``: see `load_model`."""
-    return read_config(_checked_path(path).with_suffix(".json")).patch
+    return locate_model(path).read_config().patch
 
 
-def _checked_path(path: str | Path | None) -> Path:
-    path = bundled_model() if path is None else Path(path)
-    if path.suffix in _TORCH:
-        raise ModelError(f"{path} is a PyTorch file, which can hold code: export it to ONNX (torch.onnx.export).")
-    if not path.is_file() or path.suffix not in _ENDINGS:
-        raise ModelError(f"There is no model at {path}: name a .keras or .onnx file with its .json beside it.")
-    return path
-
-
-def load_model(path: str | Path | None = None, class_name: str | None = None) -> Classifier:
+def load_model(
+    path: str | Path | None = None, class_name: str | None = None, *, allow_code: bool = False
+) -> Classifier:
     """Load a model.
 
     OpenVINO runs a ``.keras`` file where that is installed, no Keras backend is asked for with ``KERAS_BACKEND``, and
-    there is no GPU; else Keras does. ONNX Runtime runs an ``.onnx`` file.
+    there is no GPU; else Keras does. ONNX Runtime runs an ``.onnx`` file, PyTorch a ``.pt`` file.
 
     Parameters
     ----------
     path : path, optional
-        A ``.keras`` or ``.onnx`` file with its ``.json`` beside it; by default the bundled CancerNet.
+        A ``.keras``, ``.onnx`` or ``.pt`` file with its ``.json`` beside it, a folder of a model hub, or
+        ``hf://owner/name@revision``, which is fetched; by default the bundled CancerNet. See `locate_model`.
     class_name : str, optional
         The class that maps show and calls follow; by default what the ``.json`` says.
+    allow_code : bool
+        Load a ``.pt`` file, too. That is a TorchScript program, which runs with your rights.
 
     Raises
     ------
     ModelError
-        Where the file is missing, is no model that can be run, carries code, has another input or output than its
-        ``.json`` says, has weights that are not finite, or does not belong to the ``.json``.
+        Where the file is missing, is no model that can be run, carries code that is not allowed, has another input or
+        output than its ``.json`` says, has weights that are not finite, or does not belong to the ``.json``.
     OptionError
         Where the model has no such class.
     """
-    path, config = find_model(path)
+    files = locate_model(path)
+    if files.weights.suffix == TORCHSCRIPT and not allow_code:
+        raise ModelError(
+            f"{files.weights} is a TorchScript program, which would run with your rights: give --allow-code "
+            "(allow_code=True) if you trust those who made it."
+        )
+    path, config = _with_hash(files)
     config = config.for_class(class_name)
     require_threads()
     return Classifier(_network(path, config), config)
@@ -150,12 +145,15 @@ def find_model(path: str | Path | None = None) -> tuple[Path, ModelConfig]:
 
     A ``.json`` without a `sha256`, as other tools write it, belongs to whatever file has its name.
     """
-    path = _checked_path(path)
-    config = read_config(path.with_suffix(".json"))
+    return _with_hash(locate_model(path))
+
+
+def _with_hash(files: ModelFiles) -> tuple[Path, ModelConfig]:
+    path, config = files.weights, files.read_config()
     sha256 = _sha256(path)
     if config.sha256 not in ("", sha256):
-        raise ModelError(f"{path} is not the model that {path.with_suffix('.json').name} describes (SHA-256 differs).")
-    return path, replace(config, sha256=sha256)
+        raise ModelError(f"{path} is not the model that {files.config.name} describes (SHA-256 differs).")
+    return path, replace(config, sha256=sha256, origin=hub_address(path))
 
 
 def gpu_is_shown() -> bool:
@@ -164,7 +162,7 @@ def gpu_is_shown() -> bool:
 
 
 def _sha256(path: Path) -> str:
-    if path.suffix == ".keras":
+    if path.suffix != ".onnx":
         return file_sha256(path)
     from wsi_idc.model.onnx_network import onnx_sha256
 
@@ -176,6 +174,10 @@ def _network(path: Path, config: ModelConfig) -> Network:
         from wsi_idc.model.onnx_network import OnnxNetwork
 
         return OnnxNetwork(path, config.interface)
+    if path.suffix == TORCHSCRIPT:
+        from wsi_idc.model.torch_network import TorchNetwork
+
+        return TorchNetwork(path, config.sha256, config.interface)
     keras_asked_for = "KERAS_BACKEND" in os.environ
     if find_spec("openvino") and not keras_asked_for and not gpu_is_shown():
         from wsi_idc.model.openvino_network import OpenVinoNetwork

@@ -42,7 +42,7 @@ class ModelConfig:
     name : str
         Name under which the model appears on sheets.
     sha256 : str
-        Of the ``.keras`` or ``.onnx`` file that this belongs to.
+        Of the ``.keras``, ``.onnx`` or ``.pt`` file that this belongs to.
     threshold : float
         A patch is called positive, which is IDC, where its probability is at least this.
     patch : PatchSpec
@@ -61,7 +61,9 @@ class ModelConfig:
         What makes the network's input of patches.
     activation : str or None
         ``softmax``, ``sigmoid`` or ``none``: what makes probabilities of the network's outputs. None: what Keras gives
-        is taken as it is, and what ONNX gives by its look (`OnnxNetwork`).
+        is taken as it is, and what others give by its look (`FixedBatchNetwork`).
+    origin : str
+        ``hf://owner/name@commit`` of a model that was fetched from there; it is not part of the ``.json``.
     """
 
     name: str
@@ -77,6 +79,7 @@ class ModelConfig:
     classes: Classes = IDC_CLASSES
     transform: Transform = CANCERNET_TRANSFORM
     activation: Activation | None = None
+    origin: str = ""
 
     @property
     def interface(self) -> Interface:
@@ -140,11 +143,11 @@ class ModelConfig:
         write_json(path, self.as_dict())
 
 
-def read_config(path: Path) -> ModelConfig:
+def read_config(path: Path, name: str | None = None) -> ModelConfig:
     """Read the ``.json`` beside a model; ModelError where it is missing or does not describe one.
 
     What wsinfer's model zoo writes is enough. Where it names no `sha256`, the configuration has an empty one; the name
-    is the file's then, and the threshold 0.5.
+    is `name` or the file's then, and the threshold 0.5.
     """
     try:
         raw = json.loads(_read_text(path))
@@ -154,7 +157,7 @@ def read_config(path: Path) -> ModelConfig:
             raise ValueError(f"its spec_version is not {_SPEC_VERSION}")
         patch = _read_patch(raw)
         config = ModelConfig(
-            name=_text(raw.get("name", path.stem), "name"),
+            name=_text(raw.get("name", name or path.stem), "name"),
             sha256=_text(raw.get("sha256", ""), "sha256"),
             threshold=_number(raw.get("threshold", _EVEN), "threshold"),
             version=_text(raw.get("version", ""), "version"),
@@ -178,7 +181,7 @@ def read_config(path: Path) -> ModelConfig:
                 raise TypeError(f"{part} is no list of case numbers")
     except FileNotFoundError as error:
         raise ModelError(
-            f"{path} is missing: a model is a .keras or .onnx file and the .json beside it, see docs/how-to.md."
+            f"{path} is missing: a model is a .keras, .onnx or .pt file and the .json beside it, see docs/how-to.md."
         ) from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise ModelError(f"{path} does not describe a model: {_reason(error)}; see docs/how-to.md.") from error

@@ -1,4 +1,4 @@
-"""A Keras model for other programs: as ONNX or a TensorFlow SavedModel, with a ``.json`` beside it."""
+"""A Keras model for other programs: as ONNX, TorchScript or a TensorFlow SavedModel, with a ``.json`` beside it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ from wsi_idc._util.files import make_folder, replacing, replacing_folder
 from wsi_idc.errors import ModelError
 from wsi_idc.model.backend import keras
 from wsi_idc.model.classifier import find_model
-from wsi_idc.model.config import file_sha256
+from wsi_idc.model.config import ModelConfig, file_sha256
 from wsi_idc.model.interface import Activation
 from wsi_idc.model.keras_network import load_keras
+from wsi_idc.model.torch_network import require_torch
 
-Form = Literal["onnx", "savedmodel"]
+Form = Literal["onnx", "torchscript", "savedmodel"]
+
+_ENDINGS: dict[Form, str] = {"onnx": ".onnx", "torchscript": ".pt"}
 
 _OPSET, _IR_VERSION = 17, 8
 """Of 2022, which every runtime of today reads."""
@@ -31,16 +34,17 @@ _NOTHING = ("InputLayer", "Dropout", "SpatialDropout2D", "GaussianNoise", "Gauss
 def export_model(model: str | Path | None, out: str | Path, form: Form = "onnx") -> Path:
     """Write a ``.keras`` model for other programs.
 
-    The ``.json`` beside it is read back by `load_model` where the form is ONNX. There the network gives what comes
-    before softmax or sigmoid, as wsinfer wants it, and takes ``(n, 3, height, width)``.
+    The ``.json`` beside it is read back by `load_model` where the form is ONNX or TorchScript. There the network gives
+    what comes before softmax or sigmoid, as wsinfer wants it, and takes ``(n, 3, height, width)``. As TorchScript it
+    holds what wsinfer's transforms cannot do: the crop, and the calibration of two classes.
 
     Parameters
     ----------
     model : path, optional
         By default the bundled one.
     out : path
-        File that ends in ``.onnx``, or folder of the SavedModel. A folder that is there is replaced.
-    form : {"onnx", "savedmodel"}
+        File that ends in ``.onnx`` or ``.pt``, or folder of the SavedModel. A folder that is there is replaced.
+    form : {"onnx", "torchscript", "savedmodel"}
 
     Returns
     -------
@@ -50,7 +54,8 @@ def export_model(model: str | Path | None, out: str | Path, form: Form = "onnx")
     Raises
     ------
     ModelError
-        Where the model is no ``.keras`` file, `out` has another ending, or a layer cannot be written as ONNX.
+        Where the model is no ``.keras`` file, `out` has another ending, a layer cannot be written so, or a package is
+        missing.
     OutputError
         Where the folder cannot be written.
     """
@@ -58,16 +63,26 @@ def export_model(model: str | Path | None, out: str | Path, form: Form = "onnx")
     path, config = find_model(model)
     if path.suffix != ".keras":
         raise ModelError(f"{path} cannot be exported: name a .keras file.")
-    if (form == "onnx") != (out.suffix == ".onnx"):
+    wanted = _ENDINGS.get(form)
+    if out.suffix != wanted and (wanted or out.suffix in _ENDINGS.values()):
         raise ModelError(
-            f"{out} cannot be a model of the form {form}: let a name end in .onnx for ONNX, and only there."
+            f"{out} cannot be a model of the form {form}: let a name end in .onnx for ONNX, in .pt for TorchScript, "
+            "and only there."
         )
+    if form == "torchscript":
+        require_torch()
     network = load_keras(path, config.interface)
     make_folder(out.parent)
     if form == "savedmodel":
         with replacing_folder(out) as folder:
             network.export(folder, format="tf_saved_model", verbose=False)
         replace(config, sha256="").write(out.with_name(f"{out.name}.json"))
+        return out
+    if form == "torchscript":
+        content, config = _as_torchscript(network, path, config)
+        with replacing(out) as temporary:
+            temporary.write_bytes(content)
+        replace(config, sha256=file_sha256(out)).write(out.with_suffix(".json"))
         return out
     if not find_spec("onnx"):
         raise ModelError("The package onnx is not installed, which the export needs: pip install 'wsi-idc[onnx]'.")
@@ -78,6 +93,34 @@ def export_model(model: str | Path | None, out: str | Path, form: Form = "onnx")
     activation = config.activation if config.activation not in (None, "none") else activation
     replace(config, sha256=file_sha256(out), activation=activation).write(out.with_suffix(".json"))
     return out
+
+
+def _as_torchscript(network: keras.Model, path: Path, config: ModelConfig) -> tuple[bytes, ModelConfig]:
+    """The bytes of a ``.pt`` file, and what its ``.json`` is to say."""
+    from wsi_idc.model import torch_layers
+
+    parts: list[Any] = []
+    transform = config.transform
+    if transform.geometry and transform.geometry[-1][0] == "CenterCrop":
+        # wsinfer knows no crop: it resizes, and the network crops.
+        kept = transform.geometry[:-1]
+        before = kept[-1][1:] if kept else (config.patch.size_px, config.patch.size_px)
+        parts.append(torch_layers.crop(before, transform.geometry[-1][1:]))
+        transform = replace(transform, geometry=kept or (("Resize", *before),))
+    steps, last = _steps(network, path, "TorchScript")
+    try:
+        for layer, act in steps:
+            parts += torch_layers.modules(layer) if _computes(layer) else []
+            parts += [torch_layers.ACTIVATIONS[act]()] if act != "linear" else []
+    except (KeyError, NotImplementedError) as error:
+        raise _unknown(layer, path, "TorchScript") from error
+    activation = config.activation if config.activation not in (None, "none") else last
+    calibration = config.calibration
+    if calibration is not None and activation == "softmax" and network.output_shape[-1] == 2:
+        parts.append(torch_layers.calibrate(calibration, config.classes.index))
+        calibration = None
+    content = torch_layers.script(parts)
+    return content, replace(config, transform=transform, activation=activation, calibration=calibration)
 
 
 class _Graph:
@@ -91,20 +134,11 @@ class _Graph:
 
     def add_network(self, network: keras.Model) -> Activation:
         """Add all layers but a last softmax or sigmoid, and give that."""
-        layers = _in_a_row(network, self._path)
-        last: Activation = "none"
-        for i, layer in enumerate(layers):
-            final = i == len(layers) - 1
-            kind = type(layer).__name__
-            act = "softmax" if kind == "Softmax" else _activation(layer)
-            if final and act in ("softmax", "sigmoid"):
-                last = "softmax" if act == "softmax" else "sigmoid"
-                act = "linear"
-            if kind not in (*_NOTHING, "Softmax", "Activation", "ReLU"):
-                self._add(layer, kind)
-            if kind == "ReLU" and (layer.max_value is not None or layer.negative_slope or layer.threshold):
-                raise self._refuse(layer)
-            self._activate(layer, "relu" if kind == "ReLU" else act)
+        steps, last = _steps(network, self._path, "ONNX")
+        for layer, act in steps:
+            if _computes(layer):
+                self._add(layer, type(layer).__name__)
+            self._activate(layer, act)
         return last
 
     def finish(self, network: keras.Model, name: str) -> bytes:
@@ -136,10 +170,7 @@ class _Graph:
             raise self._refuse(layer)
 
     def _refuse(self, layer: Any) -> ModelError:
-        return ModelError(
-            f"{self._path} has the layer {layer.name} ({type(layer).__name__}), which cannot be written as ONNX here: "
-            "export it with tf2onnx."
-        )
+        return _unknown(layer, self._path, "ONNX")
 
     def _node(self, kind: str, inputs: list[str], output: str = "", **attributes: Any) -> None:
         from onnx import helper
@@ -229,13 +260,41 @@ def _activation(layer: Any) -> str:
     return "linear" if function is None else str(getattr(function, "__name__", function))
 
 
-def _in_a_row(network: keras.Model, path: Path) -> list[Any]:
+def _steps(network: keras.Model, path: Path, form: str) -> tuple[list[tuple[Any, str]], Activation]:
+    """Layers with what each applies at its end, but for a last softmax or sigmoid, which is given apart."""
+    steps: list[tuple[Any, str]] = []
+    for layer in _in_a_row(network, path, form):
+        kind = type(layer).__name__
+        if kind == "ReLU" and (layer.max_value is not None or layer.negative_slope or layer.threshold):
+            raise _unknown(layer, path, form)
+        steps.append((layer, {"Softmax": "softmax", "ReLU": "relu"}.get(kind) or _activation(layer)))
+    layer, act = steps[-1]
+    if act not in ("softmax", "sigmoid"):
+        return steps, "none"
+    return [*steps[:-1], (layer, "linear")], "softmax" if act == "softmax" else "sigmoid"
+
+
+def _computes(layer: Any) -> bool:
+    """Whether a layer does more than to apply an activation, once the network is trained."""
+    return type(layer).__name__ not in (*_NOTHING, "Softmax", "Activation", "ReLU")
+
+
+def _unknown(layer: Any, path: Path, form: str) -> ModelError:
+    return ModelError(
+        f"{path} has the layer {layer.name} ({type(layer).__name__}), which cannot be written as {form} here: "
+        "export it with tf2onnx."
+    )
+
+
+def _in_a_row(network: keras.Model, path: Path, form: str) -> list[Any]:
     """Layers of a network in order; ModelError where one does not just take what the one before gives."""
     if not isinstance(network, keras.Sequential):
         for before, after in zip(network.layers, network.layers[1:], strict=False):
             if after.input is not before.output:
-                raise ModelError(f"{path} has layers side by side, which cannot be written as ONNX here: use tf2onnx.")
+                raise ModelError(
+                    f"{path} has layers side by side, which cannot be written as {form} here: use tf2onnx."
+                )
     layers: list[Any] = []
     for layer in network.layers:
-        layers += _in_a_row(layer, path) if isinstance(layer, keras.Model) else [layer]
+        layers += _in_a_row(layer, path, form) if isinstance(layer, keras.Model) else [layer]
     return layers

@@ -231,6 +231,8 @@ class Cohort:
         As in `load_model`; workers load it from there.
     classifier : Classifier
         That model, loaded: threads of this process take it as it is.
+    allow_code : bool
+        As in `load_model`, for workers.
     out : Path
     draw : callable, optional
         Starts to draw a slide whose table is written; ``run.json`` is written when what it returns is done.
@@ -249,13 +251,14 @@ class Cohort:
         classifier: Classifier,
         out: Path,
         *,
+        allow_code: bool = False,
         draw: Callable[[SlideRef, SlideResult], Drawing[Any]] | None = None,
         stop_drawing: Callable[[], object] = lambda: None,
         batch_size: int = DEFAULT_BATCH,
         watch: Watch = Watch(),
         **run_options: Any,
     ) -> None:
-        self.model = AskedModel.of(model, classifier)
+        self.model = AskedModel.of(model, classifier, allow_code)
         _models.get(self.model, lambda: classifier)
         self._client, self._out, self._watch = client, out, watch
         self._draw, self._stop_drawing = draw, stop_drawing

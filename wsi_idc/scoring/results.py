@@ -456,6 +456,7 @@ def _provenance(
         "model": {
             "name": model.config.name,
             "sha256": model.config.sha256,
+            **({"origin": model.config.origin} if model.config.origin else {}),
             "patch_size_pixels": source.patch.size_px,
             "spacing_um_px": source.patch.mpp,
             "threshold": scores.threshold,

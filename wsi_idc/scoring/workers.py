@@ -14,6 +14,7 @@ from wsi_idc.source import PatchSource
 
 if TYPE_CHECKING:
     from wsi_idc.model.classifier import Classifier
+    from wsi_idc.model.config import ModelConfig
 
 _PROCESS = uuid4().hex
 """Of this process alone."""
@@ -37,6 +38,8 @@ class AskedModel:
         Who asks: threads of that process take what it has.
     class_name : str
         The class that counts as positive.
+    allow_code : bool
+        Whether a TorchScript program may be run.
     """
 
     path: Path | None
@@ -45,37 +48,43 @@ class AskedModel:
     runtime: str
     process: str
     class_name: str
+    allow_code: bool = False
 
     @classmethod
-    def of(cls, path: Path | None, classifier: Classifier) -> AskedModel:
+    def of(cls, path: Path | None, classifier: Classifier, allow_code: bool = False) -> AskedModel:
         """A loaded model, to be named in tasks."""
-        config = classifier.config
-        return cls(path, config.sha256, config.digest, classifier.runtime, _PROCESS, config.classes.positive)
+        config, runtime = classifier.config, classifier.runtime
+        return cls(path, config.sha256, config.digest, runtime, _PROCESS, config.classes.positive, allow_code)
 
     def load(self) -> Classifier:
         """Load it here; WorkerError where something else is found or it runs in another way."""
-        from wsi_idc.model.classifier import load_model
+        from wsi_idc.model.classifier import find_model, load_model
 
         try:
-            classifier = load_model(self.path, self.class_name)
+            # Before it is loaded: leave was given for this program, and no other.
+            self._check_files(find_model(self.path)[1].for_class(self.class_name))
+            classifier = load_model(self.path, self.class_name, allow_code=self.allow_code)
         except (ModelError, OptionError) as error:
             raise WorkerError(f"The worker on {platform.node()} cannot load the model: {error}") from error
-        self._check(classifier)
+        self._check_runtime(classifier)
         return classifier
 
-    def _check(self, classifier: Classifier) -> None:
+    def _check_files(self, config: ModelConfig) -> None:
         here, named = platform.node(), self.path or "the bundled model"
-        if classifier.config.sha256 != self.sha256:
+        if config.sha256 != self.sha256:
             raise WorkerError(f"The worker on {here} has other weights of {named}: give it the same version.")
-        if classifier.config.digest != self.digest:
+        if config.digest != self.digest:
             raise WorkerError(
                 f"The worker on {here} has another .json of {named}, with another calibration, threshold or training: "
                 "give it the same file."
             )
+
+    def _check_runtime(self, classifier: Classifier) -> None:
         if classifier.runtime != self.runtime:
             raise WorkerError(
-                f"The worker on {here} runs the model with {classifier.runtime} and this machine with {self.runtime}, "
-                "whose probabilities differ: install the same on both, or set KERAS_BACKEND alike."
+                f"The worker on {platform.node()} runs the model with {classifier.runtime} and this machine "
+                f"with {self.runtime}, whose probabilities differ: install the same on both, or set KERAS_BACKEND "
+                "alike."
             )
 
 
