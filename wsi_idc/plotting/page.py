@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,10 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, get_font
+from matplotlib.image import FigureImage
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
@@ -20,8 +22,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from wsi_idc._util.files import replacing
+from wsi_idc._version import __version__
 from wsi_idc.errors import printable
-from wsi_idc.plotting.caption import PHANTOM
+from wsi_idc.plotting.caption import PHANTOM, RESEARCH_USE
 
 INK = "#1a1a1a"
 QUIET = "#595959"
@@ -134,6 +137,38 @@ def save_page(path: Path, page: Page) -> None:
     image = Image.fromarray(np.ascontiguousarray(page.pixels()))
     with replacing(path) as temporary:
         image.save(temporary, format="PNG", dpi=(page.dpi, page.dpi), compress_level=4)
+
+
+def save_pdf(path: Path, pages: Sequence[Page], title: str) -> None:
+    """Write pages as one PDF with text as text and pictures at their own pixels, atomically.
+
+    The pages cannot be drawn as pixels afterwards.
+    """
+    # No date: the same results give the same bytes.
+    told = {
+        "Title": printable(title),
+        "Subject": RESEARCH_USE,
+        "Creator": f"wsi-idc {__version__}",
+        "CreationDate": None,
+    }
+    fonts = matplotlib.rc_context({"pdf.fonttype": 42})
+    with replacing(path) as temporary, house_style(), fonts, PdfPages(temporary, metadata=told) as pdf:
+        for page in pages:
+            _place_pictures(page)
+            pdf.savefig(page.figure, dpi=page.dpi)
+
+
+def _place_pictures(page: Page) -> None:
+    """Lay pictures that stand at pixels of the page into axes: a PDF has points, not pixels."""
+    for image in list(page.figure.images):
+        assert isinstance(image, FigureImage)
+        pixels = np.asarray(image.get_array())
+        height, width = (side / page.dpi for side in pixels.shape[:2])
+        axes = page.axes(image.ox / page.dpi, page.height - image.oy / page.dpi - height, width, height)
+        axes.imshow(pixels, aspect="auto", interpolation="none", origin=image.origin)
+        axes.set_axis_off()
+        axes.set_zorder(-1)
+        image.remove()
 
 
 def plain_text(text: str) -> str:
