@@ -7,9 +7,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -128,14 +130,14 @@ def pick(browser: Browser, x: int, y: int) -> tuple[int, int]:
     return round(at[0]), round(at[1])
 
 
-def mouse(browser: Browser, *places: tuple[int, int], press: bool = True) -> None:
-    """Move the mouse along places in level-0 pixels, with its button held."""
+def mouse(browser: Browser, *places: tuple[int, int], press: bool = True, right: int = 0) -> None:
+    """Move the mouse along places in level-0 pixels, with its button held; `right` points on in a pane beside."""
     from selenium.webdriver.common.action_chains import ActionChains
 
     chain = ActionChains(browser.driver, duration=20)
     for k, place in enumerate(places):
-        at = pick(browser, *place)
-        chain.w3c_actions.pointer_action.move_to_location(*at)
+        x, y = pick(browser, *place)
+        chain.w3c_actions.pointer_action.move_to_location(x + right, y)
         if press and not k:
             chain.w3c_actions.pointer_action.pointer_down()
     if press:
@@ -386,3 +388,108 @@ def test_a_slide_whose_file_is_gone_is_said(browser: Browser, out: Path) -> None
         browser.show(SLIDE)
         assert "is not there" in browser.text("#slide-note")
         assert browser.run("return wsiIdc.viewer.view().tissue === undefined")
+
+
+STANDS = (
+    "const of = [wsiIdc.viewer.view(), wsiIdc.panes.pane()];"
+    "return of.map(({map}) => [map.getZoom(), map.getCenter().lng, map.getCenter().lat])"
+)
+
+
+def beside(browser: Browser, key: str) -> Any:
+    """Where the two maps stand, once they stand still, after a key."""
+    browser.press(key)
+    browser.wait("!wsiIdc.viewer.view().map._animatingZoom && !wsiIdc.panes.pane().map._animatingZoom")
+    time.sleep(0.5)
+    return browser.run(STANDS)
+
+
+@needs_browser
+def test_two_panes_pan_zoom_and_point_together(browser: Browser, out: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    scores = add_raw_slide(other, out.parent / "b.tif", seed=1)
+    add_slide(other, make_source(6, 5), "8863", draw=False, seed=1)
+    with viewing(out, "--beside", other) as (_, address):
+        browser.complaints()
+        open_slide(browser, address)
+        assert browser.run("return document.getElementById('beside').hidden")
+        browser.press("b")
+        browser.wait(f"wsiIdc.panes.pane() && {LOADED}")
+        # The slide alone: no colour and no line lies over it.
+        shown = "return [...document.querySelectorAll('#beside .patches')].map((of) => Number(of.style.opacity))"
+        assert set(browser.run(shown)) == {0}
+        before = browser.run(STANDS)
+        assert before[0] == before[1]
+        for key in ("+", "\ue014", "-"):  # Also an arrow.
+            left, right = beside(browser, key)
+            assert left == pytest.approx(right) and left != pytest.approx(before[0])
+            before = [left, right]
+        # What the second pane does the first follows.
+        browser.run("wsiIdc.panes.pane().map.setZoom(2, {animate: false})")
+        left, right = browser.run(STANDS)
+        assert left == pytest.approx(right) and left[0] == 2
+        browser.press("0", "b")
+        browser.wait("wsiIdc.panes.pane()?.run")
+        box = browser.run(
+            "const of = document.getElementById('beside').getBoundingClientRect(); return [of.left, of.top]"
+        )
+        own = browser.run("const of = document.getElementById('map').getBoundingClientRect(); return [of.left, of.top]")
+        browser.settle()
+        x, y = pick(browser, 200, 200)
+        at_window(browser, round(x + box[0] - own[0]), y)
+        called = "IDC" if scores.pred[0] else "no IDC"
+        assert f"{other}: probability {scores.prob[0]:.3f}, called {called}" in browser.text("#patch")
+        assert browser.run("return wsiIdc.panes.pane().map.hasLayer(wsiIdc.viewer.view().tip)")
+        assert str(other) in browser.text("#beside .pane-name")
+        # A slide that the other run has as well keeps the pane; b then closes it.
+        browser.show("8863")
+        browser.wait("wsiIdc.panes.pane()?.run")
+        browser.press("b")
+        assert browser.run("return document.getElementById('beside').hidden && !document.querySelector('.pane-name')")
+        assert browser.complaints() == []
+
+
+def test_runs_without_a_slide_in_common_are_not_put_side_by_side(run: Callable[..., Ran], out: Path) -> None:
+    add_slide(out.parent / "other", make_source(6, 5), "9022")
+    ran = run("view", out, "--beside", out.parent / "other", "--no-browser")
+    assert ran.code == 2 and "no slide in common" in ran.err and "Traceback" not in ran.err
+
+
+def at_window(browser: Browser, x: int, y: int) -> None:
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    chain = ActionChains(browser.driver, duration=20)
+    chain.w3c_actions.pointer_action.move_to_location(x, y)
+    chain.perform()
+
+
+@needs_browser
+def test_a_lasso_corrects_what_it_encloses_in_one_step(browser: Browser, out: Path) -> None:
+    with viewing(out) as (_, address):
+        open_slide(browser, address)
+        browser.run("document.cookie = 'wsi-idc-name=Ada; Path=/'")
+        browser.press("O", "a")
+        # An L. It touches the patches in its inner corner and at its ends, but not their centres.
+        corners = [(50, 50), (1150, 50), (1150, 350), (350, 350), (350, 1550), (50, 1550), (50, 50)]
+        mouse(browser, *((x + 400, y + 400) for x, y in corners))
+        browser.wait("document.getElementById('corrected').textContent.includes('6 patches (0 IDC, 6 no IDC)')")
+        browser.wait(SAVED)
+        inside = {(400, 400), (800, 400), (1200, 400), (400, 800), (400, 1200), (400, 1600)}
+        assert {one.box[:2] for one in read_corrections(out / SLIDE)} == inside
+        browser.press("z")
+        browser.wait("document.getElementById('corrected').textContent === 'Nothing is corrected.'")
+        browser.wait(SAVED)
+        # The line is gone, and a second press brings the brush back.
+        browser.press("a")
+        assert browser.run("return document.getElementById('brush').value") == "1"
+        # In the second pane it is the same.
+        browser.press("b", "a")
+        browser.wait("wsiIdc.panes.pane() !== null")
+        browser.settle()
+        left = browser.run(
+            "return document.getElementById('beside').offsetLeft - document.getElementById('map').offsetLeft"
+        )
+        mouse(browser, (1250, 450), (1550, 450), (1550, 750), (1250, 750), right=left)
+        browser.wait("document.getElementById('corrected').textContent.includes('1 patch ')")
+        browser.wait(SAVED)
+        assert [one.box[:2] for one in read_corrections(out / SLIDE)] == [(1200, 400)]

@@ -43,7 +43,7 @@ def write_slide(path: Path) -> Path:
     return path
 
 
-def add_raw_slide(out: Path, path: Path, name: str = SLIDE, labels: bool = True) -> Scores:
+def add_raw_slide(out: Path, path: Path, name: str = SLIDE, labels: bool = True, seed: int = 0) -> Scores:
     """Write the results of a slide of which every tile is scored."""
     width, height = SIZE_PX
     patches = [
@@ -55,7 +55,7 @@ def add_raw_slide(out: Path, path: Path, name: str = SLIDE, labels: bool = True)
     source = MadeSource(
         Patches.of(patches), SIZE_PX, colours, kind="slide", path=str(path), mpp=(MPP, MPP), mpp_source="file"
     )
-    return add_slide(out, source, name, draw=False)
+    return add_slide(out, source, name, draw=False, seed=seed)
 
 
 @dataclass(frozen=True)

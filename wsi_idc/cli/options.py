@@ -330,6 +330,7 @@ _drawing = together(
     _dicom,
     click.option("--colormap", default="cividis", show_default=True, metavar="NAME", help="A colormap of matplotlib."),
     click.option("--opacity", type=float, default=0.55, show_default=True, metavar="A", help="Of colour over tissue."),
+    click.option("--pdf", is_flag=True, help="The sheet also as heatmap.pdf: A4, with text that can be searched."),
     click.option("--dpi", type=int, default=200, show_default=True, metavar="N", help="Of the sheet and the matrix."),
     click.option(
         "--geojson",
@@ -355,6 +356,7 @@ def drawing(function: Callable[..., int]) -> Callable[..., int]:
     def collect(
         colormap: str,
         opacity: float,
+        pdf: bool,
         dpi: int,
         geojson: GeoJsonForm,
         ome: tuple[OmeForm, ...],
@@ -365,7 +367,7 @@ def drawing(function: Callable[..., int]) -> Callable[..., int]:
         from wsi_idc.export.outputs import Outputs
         from wsi_idc.plotting.style import Style
 
-        outputs = Outputs(Style(colormap, opacity, dpi), geojson, ome, dicom, keep_patient)
+        outputs = Outputs(Style(colormap, opacity, dpi), geojson, ome, dicom, keep_patient, pdf=pdf)
         return function(outputs=outputs, **given)
 
     return collect

@@ -15,6 +15,12 @@ from wsi_idc.cli.report import report_bar
 @click.command("view")
 @click.argument("folder", metavar="[DIR]", required=False, default=DEFAULT_OUT, type=click.Path(path_type=Path))
 @click.option(
+    "--beside",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Another results folder of the same slides, as of another model: its maps in a second pane (key b).",
+)
+@click.option(
     "--port",
     type=click.IntRange(0, 65_535),
     default=0,
@@ -23,7 +29,7 @@ from wsi_idc.cli.report import report_bar
 )
 @click.option("--no-browser", is_flag=True, help="Open no browser: only print the address.")
 @options.quiet
-def command(folder: Path, port: int, no_browser: bool, quiet: bool) -> int:
+def command(folder: Path, beside: Path | None, port: int, no_browser: bool, quiet: bool) -> int:
     """Look through a results folder (default: wsi-idc-results) in the browser, and correct calls.
 
     The report as a local page, with each raw slide at full resolution beneath the map. What you correct is saved at
@@ -34,7 +40,7 @@ def command(folder: Path, port: int, no_browser: bool, quiet: bool) -> int:
     from wsi_idc.report.server import make_app, new_token, serving
 
     with report_bar(quiet) as bar:
-        results = LiveResults(folder, lambda done, total: bar.show("Reading results", done, total))
+        results = LiveResults(folder, lambda done, total: bar.show("Reading results", done, total), beside)
     # Other users of this machine can see how a browser was called: what they see there is good for one visit.
     token, once = new_token(), "" if no_browser else new_token()
     with serving(make_app(results, token, once), port) as (address, thread):

@@ -52,6 +52,8 @@ class Outputs:
         Take patient and study over from a DICOM slide.
     pictures : bool
         With False: DICOM only, and whatever else is there stays as it is.
+    pdf : bool
+        The sheet as ``heatmap.pdf``, too.
 
     Raises
     ------
@@ -65,6 +67,7 @@ class Outputs:
     dicom: bool = False
     keep_patient: bool = False
     pictures: bool = True
+    pdf: bool = False
 
     def __post_init__(self) -> None:
         if self.keep_patient and not self.dicom:
@@ -102,7 +105,7 @@ def write_outputs(
         write_dicom_maps(source, scores, model, folder, keep_patient=wanted.keep_patient)
     if not wanted.pictures:
         return folder / PROBABILITY_DICOM
-    sheet = draw_all(source, scores, make_caption(source, model, scores, cautions), wanted.style, folder)
+    sheet = draw_all(source, scores, make_caption(source, model, scores, cautions), wanted.style, folder, wanted.pdf)
     form, _, ending = wanted.geojson.partition(".")
     geojson = folder / (f"{GEOJSON_FILE}.{ending}" if ending else GEOJSON_FILE)
     tiff, overlay, zarr = (folder / name for name in (PROBABILITY_TIFF, OVERLAY_TIFF, PROBABILITY_ZARR))

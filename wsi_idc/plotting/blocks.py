@@ -60,13 +60,19 @@ def round_length(at_most: float) -> float:
     return max(step * power for step in (1, 2, 5) if step * power <= at_most * (1 + 1e-9))
 
 
-def draw_close_ups(page: Page, strip: Box, close_ups: Sequence[CloseUp]) -> None:
+def draw_close_ups(
+    page: Page,
+    strip: Box,
+    close_ups: Sequence[CloseUp],
+    letters: str = CLOSE_UP_LETTERS,
+    columns: int = MOST_CLOSE_UPS,
+) -> None:
     """Draw close-ups in a row, each with its letter, its reason and its probability, and one scale bar for all."""
     if not close_ups:
         return
     side = strip.height - CLOSE_UP_TITLE
-    pitch = (strip.width - side) / (MOST_CLOSE_UPS - 1)
-    for letter, close_up, i in zip(CLOSE_UP_LETTERS, close_ups, range(MOST_CLOSE_UPS), strict=False):
+    pitch = (strip.width - side) / (columns - 1)
+    for letter, close_up, i in zip(letters, close_ups, range(columns), strict=False):
         x, y = strip.x + i * pitch, strip.y + CLOSE_UP_TITLE
         told = page.text(x, y - 0.2, letter, size=_TEXT, weight="bold")
         page.text(x + page.width_of(told) + 0.06, y - 0.2, close_up.title, size=8, room=pitch - 0.2)

@@ -9,8 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsi_idc._version import __version__
+from wsi_idc.evaluation.paired import Pair
 from wsi_idc.plotting.blocks import round_length
 from wsi_idc.plotting.caption import RESEARCH_USE, context_text, threshold_text
+from wsi_idc.plotting.changes import HEIGHT, draw_changes
+from wsi_idc.plotting.error_map import hatch
 from wsi_idc.plotting.image_ops import Boxes, place_boxes, resize
 from wsi_idc.plotting.layout import MARGIN, PAGE_H, PAGE_W
 from wsi_idc.plotting.overlay import LUMA, draw_outline, mark_unreadable, mean_grey, paint_probability
@@ -22,9 +25,16 @@ DIVERGING = "PuOr_r"
 """Purple where the second map is lower, orange where it is higher: told apart with every kind of colour vision."""
 
 _OPACITY = 0.8
-_TOP, _KEY, _FOOT, _GAP = 1.15, 1.2, 0.7, 0.25
+_STRIPE_RGB = (70, 40, 110)
+_TOP, _KEY, _FOOT, _GAP = 1.1, 1.3, 0.7, 0.25
 _TEXT = 9
 _LARGEST_PX_IN = 1 / 33
+_HIGHEST = 5.2
+"""Inches of the panels of a high slide."""
+
+_FALL = -0.1
+"""Patches whose probability falls by more are striped: in grey print, both ends of the colours have one brightness."""
+
 _LINE_IN = 0.01
 
 
@@ -47,6 +57,8 @@ class Compared:
     phantom : bool
     told : str
         A line of figures.
+    pair : Pair
+        The patches of both.
     date : str
         ISO date of the drawing.
     """
@@ -59,6 +71,7 @@ class Compared:
     nominal: bool
     phantom: bool
     told: str
+    pair: Pair
     date: str
 
 
@@ -103,13 +116,16 @@ def compose_difference(
     about: Compared,
     style: Style,
 ) -> Page:
-    """Put the page together: three panels at one scale, two colour bars, footer."""
-    page = Page(PAGE_W, PAGE_H, style.dpi)
+    """Put the page together: three panels at one scale, their colour bars, figures, footer.
+
+    The page is higher than A4 where the slide is.
+    """
     extent_l0 = _extent(scores) if tissue is None else (tissue.shape[1] * factor, tissue.shape[0] * factor)
     extent_mm = (extent_l0[0] * about.mpp[0] / 1000, extent_l0[1] * about.mpp[1] / 1000)
-    slot = (page.width - 2 * MARGIN - 2 * _GAP) / 3
-    room = page.height - _TOP - _KEY - _FOOT - 0.35
-    inch_per_mm = min(slot / extent_mm[0], room / extent_mm[1], _LARGEST_PX_IN * 1000 / 8)
+    slot = (PAGE_W - 2 * MARGIN - 2 * _GAP) / 3
+    inch_per_mm = min(slot / extent_mm[0], _HIGHEST / extent_mm[1], _LARGEST_PX_IN * 1000 / 8)
+    figures = _TOP + extent_mm[1] * inch_per_mm + _KEY
+    page = Page(PAGE_W, max(PAGE_H, figures + HEIGHT + _FOOT), style.dpi)
     width_px, height_px = (max(1, round(side * inch_per_mm * page.dpi)) for side in extent_mm)
     ground = np.full((height_px, width_px, 3), 255, np.uint8) if tissue is None else resize(tissue, width_px, height_px)
     scale = (width_px / extent_l0[0], height_px / extent_l0[1])
@@ -126,8 +142,7 @@ def compose_difference(
         page.picture(left, _TOP, picture)
     _draw_scale(page, _TOP + height_px / page.dpi + 0.14, inch_per_mm, about.nominal)
     grey = mean_grey(ground, boxes[0], scores[0])
-    # Below panels that are lower than the page, the key stands close to them.
-    top = min(page.height - _FOOT - _KEY + 0.35, _TOP + height_px / page.dpi + 0.85)
+    top = figures - _KEY + 0.55
     marks = [(of.threshold, threshold_text(of.threshold)) for of in scores]
     for left, mark in zip(lefts, marks, strict=False):
         colours = style.opacity * colour_table(style.colormap) + (1 - style.opacity) * grey
@@ -139,7 +154,9 @@ def compose_difference(
         "outline: called IDC by B; dashed: by A alone",
     )
     for left, note in zip(lefts, notes, strict=True):
-        page.text(left, top + 0.58, note, size=_TEXT, color=QUIET)
+        page.text(left, top + 0.5, note, size=_TEXT, color=QUIET)
+    page.text(lefts[2], top - 0.07, f"striped: lower by {-_FALL:g} or more", size=_TEXT)
+    draw_changes(page, lefts, figures, slot, about.pair, about.mpp)
     _draw_footer(page, scores, about)
     return page
 
@@ -163,6 +180,8 @@ def paint_difference(
     rows = np.rint((np.nan_to_num(difference) + 1) / 2 * (len(colours) - 1)).astype(int)
     for i, where in boxes.slices(known):
         painted[where] = np.rint((1 - _OPACITY) * (ground[where] @ LUMA)[..., None] + colours[rows[i]])
+        if difference[i] <= _FALL:
+            painted[where][hatch(where, boxes.side_px)] = _STRIPE_RGB
     draw_outline(painted, boxes, first.pred & known & ~second_calls, known, line_px, dash_px=max(3, 4 * line_px))
     draw_outline(painted, boxes, second_calls & known, known, line_px)
     mark_unreadable(painted, boxes, first)

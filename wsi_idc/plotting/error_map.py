@@ -56,7 +56,7 @@ def paint_agreement(pixels: NDArray[np.uint8], boxes: Boxes, scores: Scores, lin
         for _, where in boxes.slices(which):
             painted[where] = np.rint((1 - _OPACITY) * (pixels[where] @ LUMA)[..., None] + colour)
             if name == HATCHED:
-                lines = _hatch(where, boxes.side_px)
+                lines = hatch(where, boxes.side_px)
                 over = _OPACITY * np.array(HATCH_RGB, dtype=np.float32)
                 painted[where][lines] = np.rint((1 - _OPACITY) * (pixels[where][lines] @ LUMA)[..., None] + over)
     mark_unreadable(painted, boxes, scores)
@@ -65,7 +65,7 @@ def paint_agreement(pixels: NDArray[np.uint8], boxes: Boxes, scores: Scores, lin
     return painted
 
 
-def _hatch(where: tuple[slice, slice], side_px: int) -> NDArray[np.bool_]:
+def hatch(where: tuple[slice, slice], side_px: int) -> NDArray[np.bool_]:
     """Diagonal lines that go on from patch to patch, as a mask of the shape of a patch that lies at `where`."""
     period = max(3, side_px // 2)
     y, x = np.ogrid[where]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, get_font
 from matplotlib.image import FigureImage
@@ -19,8 +20,10 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 
+from wsi_idc._util.files import replacing
+from wsi_idc._version import __version__
 from wsi_idc.errors import printable
-from wsi_idc.plotting.caption import PHANTOM
+from wsi_idc.plotting.caption import PHANTOM, RESEARCH_USE
 from wsi_idc.plotting.image_ops import save_png
 
 INK = "#1a1a1a"
@@ -148,6 +151,38 @@ class Page:
 def save_page(path: Path, page: Page) -> None:
     """Write the page as a PNG that prints at its size, whole or not at all."""
     save_png(path, page.pixels(), page.dpi)
+
+
+def save_pdf(path: Path, pages: Sequence[Page], title: str) -> None:
+    """Write pages as one PDF with text as text and pictures at their own pixels, atomically.
+
+    The pages cannot be drawn as pixels afterwards.
+    """
+    # No date: the same results give the same bytes.
+    told = {
+        "Title": printable(title),
+        "Subject": RESEARCH_USE,
+        "Creator": f"wsi-idc {__version__}",
+        "CreationDate": None,
+    }
+    fonts = matplotlib.rc_context({"pdf.fonttype": 42})
+    with replacing(path) as temporary, house_style(), fonts, PdfPages(temporary, metadata=told) as pdf:
+        for page in pages:
+            _place_pictures(page)
+            pdf.savefig(page.figure, dpi=page.dpi)
+
+
+def _place_pictures(page: Page) -> None:
+    """Lay pictures that stand at pixels of the page into axes: a PDF has points, not pixels."""
+    for image in list(page.figure.images):
+        assert isinstance(image, FigureImage)
+        pixels = np.asarray(image.get_array())
+        height, width = (side / page.dpi for side in pixels.shape[:2])
+        axes = page.axes(image.ox / page.dpi, page.height - image.oy / page.dpi - height, width, height)
+        axes.imshow(pixels, aspect="auto", interpolation="none", origin=image.origin)
+        axes.set_axis_off()
+        axes.set_zorder(-1)
+        image.remove()
 
 
 def plain_text(text: str) -> str:

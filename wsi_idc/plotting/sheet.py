@@ -8,6 +8,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from wsi_idc.plotting.blocks import (
+    CLOSE_UP_LETTERS,
     draw_close_ups,
     draw_figures,
     draw_key,
@@ -19,10 +20,23 @@ from wsi_idc.plotting.caption import PHANTOM, RESEARCH_USE, Caption
 from wsi_idc.plotting.close_ups import CloseUp
 from wsi_idc.plotting.error_map import paint_agreement
 from wsi_idc.plotting.image_ops import place_boxes, resize
-from wsi_idc.plotting.layout import MARGIN, PAGE_H, PAGE_W, STRIP, STRIP_H, Layout, plan_sheet
+from wsi_idc.plotting.layout import (
+    FOOTER,
+    GAP,
+    HEADER,
+    MARGIN,
+    PAGE_H,
+    PAGE_W,
+    STRIP,
+    STRIP_H,
+    WIDTH,
+    Box,
+    Layout,
+    plan_sheet,
+)
 from wsi_idc.plotting.mosaic import Mosaic
 from wsi_idc.plotting.overlay import mean_grey, paint_probability
-from wsi_idc.plotting.page import QUIET, Page, house_style, save_page
+from wsi_idc.plotting.page import QUIET, Page, house_style, save_page, save_pdf
 from wsi_idc.plotting.style import Style
 from wsi_idc.plotting.tissue_map import outline_tissue
 from wsi_idc.plotting.watermark import CAUTION_COLOUR
@@ -66,6 +80,34 @@ def draw_sheet(
     save_page(Path(path), compose_sheet(mosaic, scores, caption, style, close_ups))
 
 
+def draw_sheet_pdf(
+    mosaic: Mosaic,
+    scores: Scores,
+    caption: Caption,
+    style: Style,
+    path: str | Path,
+    close_ups: Sequence[CloseUp] = (),
+) -> None:
+    """Write the sheet as a PDF of A4 landscape pages, atomically: as `draw_sheet`, with close-ups on a second page."""
+    pages = [compose_sheet(mosaic, scores, caption, style, close_ups, strip=False)]
+    if close_ups:
+        pages.append(compose_close_ups(scores, caption, style, close_ups))
+    save_pdf(Path(path), pages, f"Probability of {scores.classes.title} per patch, {caption.title}")
+
+
+@house_style()
+def compose_close_ups(scores: Scores, caption: Caption, style: Style, close_ups: Sequence[CloseUp]) -> Page:
+    """A page of close-ups in two rows, with the letters that the sheet has at their places."""
+    page = Page(PAGE_W, PAGE_H, style.dpi)
+    _draw_header(page, scores, caption)
+    height = (PAGE_H - HEADER - FOOTER - GAP) / 2
+    for row, at in enumerate(range(0, len(close_ups), 3)):
+        box = Box(MARGIN, HEADER + row * (height + GAP / 2), WIDTH, height)
+        draw_close_ups(page, box, close_ups[at : at + 3], CLOSE_UP_LETTERS[at:], columns=3)
+    _draw_footer(page, scores, caption)
+    return page
+
+
 def build_sheet(
     mosaic: Mosaic, scores: Scores, caption: Caption, style: Style, close_ups: Sequence[CloseUp] = ()
 ) -> Figure:
@@ -75,10 +117,18 @@ def build_sheet(
 
 @house_style()
 def compose_sheet(
-    mosaic: Mosaic, scores: Scores, caption: Caption, style: Style, close_ups: Sequence[CloseUp] = ()
+    mosaic: Mosaic,
+    scores: Scores,
+    caption: Caption,
+    style: Style,
+    close_ups: Sequence[CloseUp] = (),
+    strip: bool = True,
 ) -> Page:
-    """Put the sheet together: header, panels at one scale, key, confusion matrix, figures and footer."""
-    page = Page(PAGE_W, PAGE_H + (STRIP_H if close_ups else 0), style.dpi)
+    """Put the sheet together: header, panels at one scale, key, confusion matrix, figures and footer.
+
+    Without `strip` close-ups are marked on the slide and not shown.
+    """
+    page = Page(PAGE_W, PAGE_H + (STRIP_H if close_ups and strip else 0), style.dpi)
     height_px, width_px = mosaic.pixels.shape[:2]
     mpp_x, mpp_y = mosaic.mpp
     extent_mm = (width_px * mpp_x / 1000, height_px * mpp_y / 1000)
@@ -86,7 +136,8 @@ def compose_sheet(
     layout = plan_sheet(extent_mm, largest, labelled=scores.metrics is not None)
     _draw_header(page, scores, caption)
     grey = _draw_panels(page, layout, mosaic, scores, style)
-    draw_close_ups(page, STRIP, close_ups)
+    if strip:
+        draw_close_ups(page, STRIP, close_ups)
     mark_close_ups(page, layout.panels[0], close_ups, mosaic.size_l0)
     inch_per_mm = layout.panels[0].width / extent_mm[0]
     draw_scale_bar(page, layout.scale_bar, inch_per_mm, layout.panels[0].width, caption)

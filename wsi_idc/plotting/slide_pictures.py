@@ -13,11 +13,11 @@ from wsi_idc.plotting.confusion import save_confusion
 from wsi_idc.plotting.image_ops import resize, save_png
 from wsi_idc.plotting.mosaic import rebuild_mosaic
 from wsi_idc.plotting.overlay import paint_overlay
-from wsi_idc.plotting.sheet import draw_sheet
+from wsi_idc.plotting.sheet import draw_sheet, draw_sheet_pdf
 from wsi_idc.plotting.style import Style
 from wsi_idc.plotting.tissue_map import show_tissue
 from wsi_idc.plotting.watermark import stamp_cautions, stamp_phantom
-from wsi_idc.scoring.results import MOSAIC_FILE, SHEET_FILE
+from wsi_idc.scoring.results import MOSAIC_FILE, SHEET_FILE, SHEET_PDF
 from wsi_idc.scoring.scores import Scores
 from wsi_idc.source import PatchSource, SourceKind
 
@@ -36,7 +36,9 @@ def save_picture(path: Path, pixels: NDArray[np.uint8], kind: SourceKind) -> Pat
     return path
 
 
-def draw_all(source: PatchSource, scores: Scores, caption: Caption, style: Style, folder: Path) -> Path:
+def draw_all(
+    source: PatchSource, scores: Scores, caption: Caption, style: Style, folder: Path, pdf: bool = False
+) -> Path:
     """Write the pictures of a slide; the path of ``heatmap.png`` comes back.
 
     ``mosaic.png``, and at its scale ``overlay.png`` with the cautions in a corner; ``confusion.png`` where labels are
@@ -53,6 +55,8 @@ def draw_all(source: PatchSource, scores: Scores, caption: Caption, style: Style
     style : Style
     folder : Path
         An existing folder.
+    pdf : bool
+        The sheet as ``heatmap.pdf``, too.
     """
     mosaic = rebuild_mosaic(source)
     save_picture(folder / MOSAIC_FILE, mosaic.pixels, caption.kind)
@@ -76,5 +80,10 @@ def draw_all(source: PatchSource, scores: Scores, caption: Caption, style: Style
         small = resize(mosaic.pixels, max(1, round(width_px / reduction)), max(1, round(height_px / reduction)))
         save_picture(tissue, show_tissue(small, mosaic.tissue), caption.kind)
     sheet = folder / SHEET_FILE
-    draw_sheet(mosaic, scores, caption, style, sheet, take_close_ups(source, scores))
+    close_ups = take_close_ups(source, scores)
+    draw_sheet(mosaic, scores, caption, style, sheet, close_ups)
+    if pdf:
+        draw_sheet_pdf(mosaic, scores, caption, style, folder / SHEET_PDF, close_ups)
+    else:
+        (folder / SHEET_PDF).unlink(missing_ok=True)
     return sheet

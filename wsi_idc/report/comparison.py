@@ -151,6 +151,7 @@ def _about(first: Run, second: Run, pair: Pair, names: tuple[str, str]) -> Compa
         first.nominal,
         first.kind == "phantom",
         told,
+        pair,
         models[0].date,
     )
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
 from wsi_idc._util.cache import Latest
+from wsi_idc.errors import OptionError
 from wsi_idc.naming import visible
 from wsi_idc.report.editing import Box, Change, Editor
 from wsi_idc.report.entries import FILES, corrections_in, show
-from wsi_idc.report.gather import Run, find_results, read_results, read_summary
+from wsi_idc.report.gather import Run, SlideResults, find_results, read_results, read_summary
 from wsi_idc.report.page import Shown, build_page
 from wsi_idc.report.slide_file import make_slide_data, slide_script, tell_correction
 from wsi_idc.report.tiles import OVERLAP_PX, TILE_PX, ByteCache, SlideTiles, open_tiles, slide_path, version_of
@@ -62,15 +63,26 @@ class LiveResults:
         The results folder.
     on_slide : callable, optional
         Told after each slide that is read for the page how many are done, and of how many.
+    beside : Path, optional
+        Another results folder of the same slides, of which the second pane shows the maps.
 
     Raises
     ------
     DataNotFoundError
-        Where the folder holds no results.
+        Where a folder holds no results.
+    OptionError
+        Where the two folders have no slide in common.
     """
 
-    def __init__(self, out: Path, on_slide: Callable[[int, int], None] | None = None) -> None:
-        self._out = out
+    def __init__(
+        self, out: Path, on_slide: Callable[[int, int], None] | None = None, beside: Path | None = None
+    ) -> None:
+        self._out, self._beside = out, beside
+        self._titles = [visible(str(folder)) for folder in (out, beside)]
+        if beside is not None and not find_results(out).keys() & find_results(beside).keys():
+            raise OptionError(
+                f"{out} and {beside} have no slide in common: name another results folder of the same slides."
+            )
         self._lock = Lock()
         self._shown: dict[str, tuple[Stamp, Shown]] = {}
         self._page: tuple[dict[str, Stamp], str] = {}, ""
@@ -85,7 +97,8 @@ class LiveResults:
         """The page; slides whose files have changed since the last time are read again."""
         with self._lock:
             found = find_results(self._out)
-            stamps = {name: _stamp(folder) for name, folder in found.items()}
+            others = {} if self._beside is None else find_results(self._beside)
+            stamps = {name: _stamp(folder) + _stamp_of(others.get(name)) for name, folder in found.items()}
             if stamps == self._page[0]:
                 return self._page[1]
             rows, pool = read_summary(self._out), Pool()
@@ -97,6 +110,8 @@ class LiveResults:
                 stamp, shown = self._shown.get(name, (None, None))
                 if shown is None or stamp != stamps[name]:
                     shown, _ = show(results, live=True)
+                    told = _tell_beside(results, self._other(name, others))
+                    shown = replace(shown, told={**shown.told, "beside": told and {**told, "folders": self._titles}})
                 shown = replace(shown, results=replace(results, scores=None))
                 self._shown[name] = stamps[name], shown
                 slides.append(shown)
@@ -118,6 +133,17 @@ class LiveResults:
         if read is None:
             return None
         return slide_script(url, make_slide_data(read.scores, *corrections_in(self._entries[url].folder)))
+
+    def beside(self, url: str) -> str | None:
+        """Patches of the same slide in the folder beside this one, as JSON; None where it has none."""
+        name = self._entries[url].name
+        other = self._other(name, {} if self._beside is None else find_results(self._beside))
+        return None if other is None or other.scores is None else make_slide_data(other.scores).text
+
+    def _other(self, name: str, others: Mapping[str, Path]) -> SlideResults | None:
+        if self._beside is None or name not in others:
+            return None
+        return read_results(name, others[name], self._beside, None)
 
     def file(self, url: str, name: str) -> Path | None:
         """One of the files that a slide's view shows or links to; None where it is not there, or leads elsewhere."""
@@ -207,6 +233,24 @@ class _NoScoresError(Exception):
 
 def _told(editor: Editor, corrections: tuple[Correction, ...]) -> dict[str, Any]:
     return {"corrections": [tell_correction(one) for one in corrections], "undoable": editor.undoable}
+
+
+def _tell_beside(results: SlideResults, other: SlideResults | None) -> dict[str, Any] | None:
+    """What the page is told of another run of a slide; None where it is not of the same pixels and patches."""
+    if other is None or other.run is None or other.scores is None or results.run is None:
+        return None
+    if (other.run.size_px, other.run.mpp, other.run.patch) != (results.run.size_px, results.run.mpp, results.run.patch):
+        return None
+    return {
+        "model": f"{other.run.model} {other.run.sha256[:8]}",
+        "threshold": other.scores.threshold,
+        "positive": other.scores.classes.title,
+        "context": other.scores.called_in_context,
+    }
+
+
+def _stamp_of(folder: Path | None) -> Stamp:
+    return () if folder is None else _stamp(folder)
 
 
 def _stamp(folder: Path) -> Stamp:

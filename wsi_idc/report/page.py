@@ -31,8 +31,8 @@ from wsi_idc.report.totals import STEPS, Pooled
 
 STATIC = Path(__file__).with_name("static")
 SCRIPTS = (
-    *("common.js", "cohort.js", "gallery.js", "outline.js", "controls.js", "tiles.js", "viewer.js"),
-    *("saving.js", "places.js", "ruler.js", "corrections.js", "main.js"),
+    *("common.js", "cohort.js", "gallery.js", "outline.js", "controls.js", "tiles.js", "map.js", "viewer.js"),
+    *("panes.js", "saving.js", "places.js", "ruler.js", "lasso.js", "corrections.js", "main.js"),
 )
 VIEWER_LIBRARY, VIEWER_FILES = "XStatic-Leaflet", "xstatic/pkg/leaflet/data"
 MOST_PROBLEMS = 20
@@ -78,6 +78,25 @@ FIGURES = (
     ("accuracy", "Accuracy"),
 )
 """Those that move with the threshold."""
+
+HELP = {
+    "balanced_accuracy": "Mean of sensitivity and specificity: 0.5 is chance, whatever the share of IDC",
+    "sensitivity": "Share of the patches labelled IDC that are called IDC: TP / (TP + FN)",
+    "specificity": "Share of the patches labelled no IDC that are called no IDC: TN / (TN + FP)",
+    "f1": "Harmonic mean of precision and sensitivity: 2 TP / (2 TP + FP + FN)",
+    "precision": "Share of the patches called IDC that are labelled IDC: TP / (TP + FP)",
+    "npv": "Negative predictive value: share of the patches called no IDC that are labelled so, TN / (TN + FN)",
+    "accuracy": "Share of all labelled patches that are called as labelled; high where one class is rare",
+    "auc": "Area under the ROC curve: how often an IDC patch gets a higher probability than one without",
+    "average_precision": "Area under the precision-recall curve; chance is the share of IDC",
+    "brier": "Mean squared difference of probability and label: 0 is perfect, lower is better",
+    "ece": "Mean difference of probability and the share of IDC among patches of that probability; 0 is perfect",
+    "patches": "Patches or tiles on tissue that were scored or tried",
+    "positives": "Patches whose probability is at least the threshold",
+    "tissue_mm2": "Area of the patches with a probability",
+    "idc_mm2": "Area of the patches that are called",
+}
+"""What figures mean, for whoever points at them."""
 
 FIXED_FIGURES = (("auc", "AUC"), ("average_precision", "Average precision"), ("brier", "Brier score"))
 
@@ -155,6 +174,7 @@ def build_page(
         positive=positive,
         moving=FIGURES,
         fixed=FIXED_FIGURES,
+        help={key: text.replace("IDC", positive) for key, text in HELP.items()},
         outcomes={key: {"name": name, "rgb": rgb} for key, (name, rgb) in OUTCOMES.items()},
         hatched=HATCHED,
         research_use=RESEARCH_USE,

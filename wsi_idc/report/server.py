@@ -45,13 +45,18 @@ _LOCAL_HOST = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:\d{1,5})?", re.ASCI
 _PART = re.compile(
     r"/(?P<url>.+?)/(?:"
     r"tiles/(?P<version>[0-9a-f]{16})/(?P<depth>\d{1,2})/(?P<column>\d{1,6})_(?P<row>\d{1,6})\.jpg"
-    r"|(?P<what>report\.js|slide\.json|corrections|corrections/undo)"
+    r"|(?P<what>report\.js|slide\.json|beside\.json|corrections|corrections/undo)"
     r"|(?P<file>[^/]+))",
     re.ASCII,
 )
 """Path of what belongs to a slide, whose relative URL is compared as it was sent, percent-encoded."""
 
-_TYPES = {".png": "image/png", ".csv": "text/csv; charset=utf-8", ".json": "application/json"}
+_TYPES = {
+    ".png": "image/png",
+    ".pdf": "application/pdf",
+    ".csv": "text/csv; charset=utf-8",
+    ".json": "application/json",
+}
 
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -203,6 +208,9 @@ class _Pages:
             return _missing() if script is None else Response(script, media_type="text/javascript")
         if what == "slide.json":
             return _found(self._results.info(url))
+        if what == "beside.json":
+            patches = self._results.beside(url)
+            return _missing() if patches is None else Response(patches, media_type="application/json")
         if what == "corrections":
             return _found(self._results.corrections(url))
         path = self._results.file(url, file)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from wsi_idc._util.files import remove_unfinished, replacing_text
 from wsi_idc.errors import printable
@@ -34,7 +35,8 @@ class SlideData:
     ----------
     text : str
         JSON: ``minx``, ``miny``, ``width``, ``height``, ``prob`` (millionths; null where unreadable) and ``label``
-        (1, 0 or -1), a list each; ``corrections``, a list of `tell_correction`; and ``flaw``, why there are none.
+        (1, 0 or -1), a list each; ``other``, the probability that calls do not follow, where patches have one with
+        their neighbours and one alone; ``corrections``, a list of `tell_correction`; and ``flaw``, why there are none.
     stamp : str
         Tells whether page and slide are of the same making; corrections do not change it.
     """
@@ -45,18 +47,25 @@ class SlideData:
 
 def make_slide_data(scores: Scores, corrections: Sequence[Correction] = (), flaw: str = "") -> SlideData:
     """Patches, the probability that calls follow, and what a person corrected, or why that cannot be read."""
-    millionths = np.rint(np.nan_to_num(scores.prob, nan=-1.0) * PPM).astype(np.int64)
     columns: dict[str, list[Any]] = {
         "minx": scores.minx.tolist(),
         "miny": scores.miny.tolist(),
         "width": scores.width.tolist(),
         "height": scores.height.tolist(),
-        "prob": [value if value >= 0 else None for value in millionths.tolist()],
+        "prob": _millionths(scores.prob),
         "label": scores.label.tolist(),
     }
     stamp = hashlib.sha256(script_json(columns).encode()).hexdigest()[:16]
+    other = scores.prob_idc if scores.follows_context else scores.prob_idc_context
+    if other is not None:
+        columns["other"] = _millionths(other)
     corrected = {"corrections": [tell_correction(one) for one in corrections], "flaw": flaw}
     return SlideData(script_json(columns | corrected), stamp)
+
+
+def _millionths(prob: NDArray[np.float64]) -> list[int | None]:
+    whole = np.rint(np.nan_to_num(prob, nan=-1.0) * PPM).astype(np.int64)
+    return [value if value >= 0 else None for value in whole.tolist()]
 
 
 def tell_correction(correction: Correction) -> dict[str, Any]:

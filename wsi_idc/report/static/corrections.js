@@ -15,10 +15,19 @@ wsiIdc.corrections = (() => {
   const NOTE_UM = 100;
   const NAME = "wsi-idc-name";
   const TOOLS = { i: "IDC", o: "no IDC", e: "erase" };
+  const PAINTING = Object.values(TOOLS);
+  const LASSO = "lasso";
   const keyOf = (box) => box.join();
   const save = data.live ? wsiIdc.saving : null;
   let layer = null;
   let tool = null;
+
+  function makeLines() {
+    const renderer = new Lines({ pane: "lines", padding: 0.5 });
+    const polygon = (style) => L.polygon([], { renderer, interactive: false, smoothFactor: 0, lineJoin: "miter", ...style });
+    return Object.fromEntries(Object.entries(STYLES).map(([is, style]) =>
+      [is, [polygon({ color: "#fff", weight: 7, fill: false }), polygon({ ...style, fill: true, fillColor: style.color, fillOpacity: FILL })]]));
+  }
 
   /** The corrections of the slide on show, drawn in the order of the map's other outlines. */
   class Layer {
@@ -28,12 +37,8 @@ wsiIdc.corrections = (() => {
       this.boxes = view.patches.minx.map((x, i) => [x, view.patches.miny[i], view.patches.width[i], view.patches.height[i]]);
       this.keys = this.boxes.map(keyOf);
       this.isPatch = new Set(this.keys);
-      const renderer = new Lines({ pane: "lines", padding: 0.5 });
-      const polygon = (style) => L.polygon([], { renderer, interactive: false, smoothFactor: 0, lineJoin: "miter", ...style });
-      this.lines = {};
-      for (const [is, style] of Object.entries(STYLES)) {
-        this.lines[is] = [polygon({ color: "#fff", weight: 7, fill: false }), polygon({ ...style, fill: true, fillColor: style.color, fillOpacity: FILL })];
-      }
+      // For each map that shows them: the view's, and the one beside it.
+      this.lines = new Map([[view.map, makeLines()]]);
       this.pins = L.layerGroup().addTo(view.map);
       view.map.on("zoomend", () => this.fade(this.opacity));
       this.set(view.patches.corrections ?? []);
@@ -57,14 +62,14 @@ wsiIdc.corrections = (() => {
 
     draw() {
       const { view } = this;
-      for (const [is, lines] of Object.entries(this.lines)) {
+      for (const is of Object.keys(STYLES)) {
         const of = (key) => String(this.patches.get(key)?.isIdc) === is;
         const loops = outline(view.grid, (i) => of(this.keys[i]));
         for (const { box: [x, y, w, h], isIdc } of this.patches.values()) {
           if (String(isIdc) === is && !this.isPatch.has(keyOf([x, y, w, h]))) loops.push([[x, y], [x + w, y], [x + w, y + h], [x, y + h]]);
         }
         const places = loops.map((loop) => [loop.map(([x, y]) => view.place(x, y))]);
-        for (const line of lines) line.setLatLngs(places);
+        for (const lines of this.lines.values()) for (const line of lines[is]) line.setLatLngs(places);
       }
       this.pins.clearLayers();
       for (const note of this.notes) this.pin(note);
@@ -92,14 +97,23 @@ wsiIdc.corrections = (() => {
       marker.addTo(this.pins);
     }
 
+    /** Draw on another map as well, until it is gone. */
+    addTo(map) {
+      this.lines.set(map, makeLines());
+      map.on("unload", () => this.lines.delete(map));
+      this.draw();
+    }
+
     /** Show the layer at this opacity; not at all at 0. */
     fade(opacity) {
       this.opacity = opacity;
       const patchPx = (this.view.slide.patchUm / this.view.slide.unitUm) * 2 ** this.view.map.getZoom();
-      for (const line of Object.values(this.lines).flat()) {
-        line.setStyle({ opacity, fillOpacity: patchPx < FILLED_PX ? FILL * opacity : 0 });
-        if (opacity) line.addTo(this.view.map).bringToFront();
-        else line.remove();
+      for (const [map, lines] of this.lines) {
+        for (const line of Object.values(lines).flat()) {
+          line.setStyle({ opacity, fillOpacity: patchPx < FILLED_PX ? FILL * opacity : 0 });
+          if (opacity) line.addTo(map).bringToFront();
+          else line.remove();
+        }
       }
       for (const marker of this.pins.getLayers()) {
         marker.setOpacity(opacity);
@@ -178,15 +192,21 @@ wsiIdc.corrections = (() => {
       button.setAttribute("aria-pressed", (button.dataset.tool || null) === tool);
     }
     if (!layer) return;
-    layer.view.map.dragging[tool ? "disable" : "enable"]();
-    layer.view.map.getContainer().classList.toggle("painting", tool !== null);
+    for (const { map } of [layer.view, wsiIdc.panes.pane()].filter(Boolean)) {
+      map.dragging[tool ? "disable" : "enable"]();
+      map.getContainer().classList.toggle("painting", tool !== null);
+    }
   }
 
-  /** Painting with the pointer: a click corrects a patch, a drag all patches that the brush passes. */
-  function brush(view) {
-    const container = view.map.getContainer();
+  /**
+   * Painting with the pointer: a click corrects a patch, a drag all patches that the brush passes or the lasso encloses.
+   * `map`: the view's own, or one beside it.
+   */
+  function brush(view, map, ended) {
+    if (!save) return;
+    const container = map.getContainer();
     let stroke = null;
-    const cell = (event) => view.placeBack(view.map.mouseEventToLatLng(event)).map((of, axis) => of / view.grid.pitch[axis]);
+    const cell = (event) => view.placeBack(map.mouseEventToLatLng(event)).map((of, axis) => of / view.grid.pitch[axis]);
     function pass(event) {
       const to = cell(event);
       const from = stroke.at ?? to;
@@ -209,21 +229,29 @@ wsiIdc.corrections = (() => {
       if (tool === "note") return;
       event.preventDefault();
       container.setPointerCapture(event.pointerId);
-      stroke = { patches: new Set(), at: null };
-      pass(event);
-    }, { signal: view.ended });
-    container.addEventListener("pointermove", (event) => { if (stroke) pass(event); }, { signal: view.ended });
+      stroke = byId("brush").value === LASSO ? new wsiIdc.lasso.Lasso(view, map) : { patches: new Set(), at: null, pass };
+      stroke.pass(event);
+    }, { signal: ended });
+    container.addEventListener("pointermove", (event) => stroke?.pass(event), { signal: ended });
     for (const ending of ["pointerup", "pointercancel"]) {
       container.addEventListener(ending, () => {
         if (!stroke) return;
         const { patches } = stroke;
+        stroke.remove?.();
         stroke = null;
         correct([...patches], tool);
-      }, { signal: view.ended });
+      }, { signal: ended });
     }
-    view.map.on("click", (event) => {
+    map.on("click", (event) => {
       if (tool === "note") askNote(boxAt(event.latlng));
     });
+  }
+
+  /** Switch between lasso and brush; without a tool in hand, the lasso is for IDC. */
+  function takeLasso() {
+    const field = byId("brush");
+    field.value = field.value === LASSO ? "1" : LASSO;
+    if (field.value === LASSO && !PAINTING.includes(tool)) choose("IDC");
   }
 
   /** A key that is pressed while a slide is on show; whether it meant something here. */
@@ -234,8 +262,9 @@ wsiIdc.corrections = (() => {
       const i = view.pointed ?? view.grid.under(...view.placeBack(middle));
       if (i !== undefined) correct([i], TOOLS[pressed]);
     } else if (TOOLS[pressed.toLowerCase()]) choose(TOOLS[pressed.toLowerCase()]);
-    else if (pressed === "c") askNote(boxAt(view.map.getContainer().matches(":hover") && view.mouse ? view.mouse : middle));
+    else if (pressed === "c") askNote(boxAt((view.map.getContainer().matches(":hover") || byId("beside").matches(":hover")) && view.mouse ? view.mouse : middle));
     else if (pressed === "v" || (pressed === "Escape" && tool)) choose(null);
+    else if (pressed === "a") takeLasso();
     else if (pressed === "z") save.post(layer, "corrections/undo", {});
     else return false;
     return true;
@@ -248,7 +277,7 @@ wsiIdc.corrections = (() => {
     if (!save) return layer;
     choose(null);
     tellName();
-    brush(view);
+    brush(view, view.map, view.ended);
     save.begin(layer);
     return layer;
   }
@@ -268,5 +297,5 @@ wsiIdc.corrections = (() => {
     addEventListener("focus", () => { if (layer) save.refresh(layer); });
   }
 
-  return { begin, end, key, choose, layer: () => layer };
+  return { begin, end, key, choose, brush, layer: () => layer, tool: () => tool };
 })();

@@ -1,7 +1,7 @@
 "use strict";
 // Which part of the page is on show: the address ends in #slide=<its folder> while a slide is open.
 (() => {
-  const { data, byId, gallery, viewer, places, ruler, corrections } = wsiIdc;
+  const { data, byId, gallery, viewer, places, ruler, corrections, panes } = wsiIdc;
   const MARK = "#slide=";
   const CONTEXTS = { null: "off", learned: "learned; probabilities are those with the neighbours" };
   const title = document.title;
@@ -106,12 +106,13 @@
     byId("slide-name").textContent = slide.name;
     const badges = byId("slide-badges");
     badges.replaceChildren();
-    const badge = (text, kind) => {
+    const badge = (text, kind, why = "") => {
       const item = badges.appendChild(document.createElement("span"));
       item.className = `badge ${kind}`;
       item.textContent = text;
+      item.title = why;
     };
-    badge(slide.state, `state-${slide.state.replace(" ", "-")}`);
+    badge(slide.state, `state-${slide.state.replace(" ", "-")}`, slide.error && sentence(slide.error));
     if (slide.kind === "phantom") badge("phantom – synthetic tissue", "phantom");
     if (slide.trainedOnIt) badge("the model was trained on this slide", "seen");
     if (!slide.view) return;
@@ -164,7 +165,7 @@
     const undo = (event.ctrlKey || event.metaKey) && event.key === "z";
     if ((event.ctrlKey || event.metaKey || event.altKey) && !undo) return;
     if (event.key === "?") byId("keys").showModal();
-    else if (shown && [ruler, corrections, places].some((of) => of.key(shown, event.key))) { /* It was theirs. */ }
+    else if (shown && [ruler, corrections, panes, places].some((of) => of.key(shown, event.key))) { /* It was theirs. */ }
     else if (event.key === "Escape") location.hash = "";
     else if (event.key === "n") byId("next").click();
     else if (event.key === "p") byId("previous").click();

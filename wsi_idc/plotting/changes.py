@@ -1,0 +1,137 @@
+"""Figures of two results of a slide, under their maps: a table, how calls changed, and probability over probability."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.colors import LogNorm
+
+from wsi_idc.evaluation.paired import Pair
+from wsi_idc.plotting.page import FRAME, INK, QUIET, Page
+from wsi_idc.source import UNKNOWN
+
+HEIGHT = 1.92
+"""Inches that they take."""
+
+_DASH = "\N{EN DASH}"
+_MINUS = "\N{MINUS SIGN}"
+_ROW, _TEXT, _HEADING = 0.19, 9, 9.5
+_METRICS = (
+    ("auc", "AUC"),
+    ("balanced_accuracy", "Balanced accuracy"),
+    ("sensitivity", "Sensitivity"),
+    ("specificity", "Specificity"),
+    ("f1", "F1"),
+)
+_BINS = 40
+
+Row = tuple[str, str, str, str]
+
+
+def draw_changes(
+    page: Page, lefts: Sequence[float], y: float, width: float, pair: Pair, mpp: tuple[float, float]
+) -> None:
+    """Draw the three blocks from `y` down, each `width` inches wide, at the lefts of the maps above."""
+    _draw_table(page, lefts[0], y, width, pair, mpp)
+    _draw_calls(page, lefts[1], y, width, pair)
+    _draw_spread(page, lefts[2], y, width, pair)
+
+
+def table_rows(pair: Pair, mpp: tuple[float, float]) -> list[Row]:
+    """What is told of A, of B, and of B minus A: calls, their area, and metrics where patches are labelled."""
+    area = pair.boxes[:, 2] * pair.boxes[:, 3] * (mpp[0] * mpp[1] / 1e6)
+    counts = [int(calls.sum()) for calls in pair.calls]
+    areas = [float(area[calls].sum()) for calls in pair.calls]
+    rows = [
+        ("Patches called IDC", *(f"{count:,}" for count in counts), _signed(counts[1] - counts[0], ",d")),
+        ("Area called IDC, mm²", *(f"{of:,.1f}" for of in areas), _signed(areas[1] - areas[0], ",.1f")),
+    ]
+    first, second = pair.metrics()
+    for name, title in _METRICS if first is not None and second is not None else ():
+        values = getattr(first, name), getattr(second, name)
+        told = [_DASH if value is None else f"{value:.3f}" for value in values]
+        rows.append((title, *told, _DASH if None in values else _signed(values[1] - values[0], ".3f")))
+    corrected = int((pair.corrected != UNKNOWN).sum())
+    if corrected:
+        agreed = pair.agreements()
+        told = [f"{of:,} of {corrected:,}" for of in agreed]
+        rows.append(("Agrees with corrections", *told, _signed(agreed[1] - agreed[0], ",d")))
+    return [(row[0], row[1], row[2], row[3]) for row in rows]
+
+
+def _signed(value: float, form: str) -> str:
+    text = format(abs(value), form)
+    # A sign before what rounds to nothing would say more than is known.
+    return text if not text.strip("0.") else f"{'+' if value > 0 else _MINUS}{text}"
+
+
+def _draw_table(page: Page, x: float, y: float, width: float, pair: Pair, mpp: tuple[float, float]) -> None:
+    page.text(x, y, "Figures of the patches in both", size=_HEADING, weight="bold")
+    ends = [x + share * width for share in (0.66, 0.83, 1.0)]
+    rows = [("", "A", "B", f"B {_MINUS} A"), *table_rows(pair, mpp)]
+    wide = any(" of " in row[1] for row in rows)
+    if wide:
+        ends[0] -= 0.06 * width
+    for i, (title, *values) in enumerate(rows):
+        at = y + (i + 1) * _ROW
+        page.text(x, at, title, size=_TEXT, room=ends[0] - x - 0.5)
+        for end, value in zip(ends, values, strict=True):
+            page.text(end, at, value, size=_TEXT, ha="right", weight="normal" if i else "bold")
+        if i:
+            page.rule(x, at - _ROW + 0.055, width, FRAME)
+
+
+def _draw_calls(page: Page, x: float, y: float, width: float, pair: Pair) -> None:
+    page.text(x, y, "Calls, A against B", size=_HEADING, weight="bold")
+    first, second = pair.calls
+    cells = [
+        [(first & second, "both IDC"), (pair.lost, "lost")],
+        [(pair.gained, "gained"), (~first & ~second, "neither IDC")],
+    ]
+    head, side, height = 0.8, (width - 0.8) / 2, 0.62
+    top = y + 0.32
+    for column, told in enumerate(("B: IDC", "B: no IDC")):
+        page.text(x + head + (column + 0.5) * side, top - 0.07, told, size=_TEXT, ha="center", color=QUIET)
+    for row, told in enumerate(("A: IDC", "A: no IDC")):
+        middle = top + (row + 0.5) * height
+        page.text(x + head - 0.08, middle + 0.04, told, size=_TEXT, ha="right", color=QUIET)
+        for column, (which, name) in enumerate(cells[row]):
+            count = int(which.sum())
+            left, upper = x + head + column * side, top + row * height
+            face = "white" if row == column else "#ececec"
+            page.rectangle(left, upper, side, height, facecolor=face, edgecolor=FRAME, lw=0.6)
+            page.text(left + side / 2, upper + 0.3, f"{count:,}", size=12, weight="bold", ha="center")
+            share = f", {100 * count / len(pair):.1f} %" if len(pair) else ""
+            page.text(left + side / 2, upper + 0.5, f"{name}{share}", size=8, ha="center", color=QUIET, room=side - 0.1)
+
+
+def _draw_spread(page: Page, x: float, y: float, width: float, pair: Pair) -> None:
+    page.text(x, y, "Probability of IDC, B over A", size=_HEADING, weight="bold")
+    side = 1.45
+    axes = page.axes(x + 0.3, y + 0.1, side, side)
+    counts, _, _ = np.histogram2d(pair.second, pair.first, bins=_BINS, range=[[0, 1], [0, 1]])
+    if counts.any():
+        # Logarithmic: most patches of a slide lie in one corner.
+        shown = np.ma.masked_equal(counts, 0)
+        norm = LogNorm(0.5, max(2.0, counts.max()))
+        axes.imshow(shown, extent=(0, 1, 0, 1), origin="lower", cmap="Greys", norm=norm, interpolation="nearest")
+    axes.plot([0, 1], [0, 1], color=QUIET, linewidth=0.7)
+    axes.axvline(pair.thresholds[0], color=INK, linewidth=0.9, linestyle=(0, (4, 2)))
+    axes.axhline(pair.thresholds[1], color=INK, linewidth=0.9, linestyle=(0, (4, 2)))
+    axes.set(xlim=(0, 1), ylim=(0, 1), xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
+    axes.set_xticklabels(["0", "0.5", "1"])
+    axes.set_yticklabels(["0", "0.5", "1"])
+    axes.tick_params(labelsize=8, length=2.5, pad=2, color=QUIET, labelcolor=INK)
+    for spine in axes.spines.values():
+        spine.set(color=FRAME, linewidth=0.6)
+    notes = (
+        "across: A, upwards: B",
+        "darker: more patches",
+        "line: no change",
+        "dashed: the thresholds",
+        "upper left: gained",
+        "lower right: lost",
+    )
+    for i, note in enumerate(notes):
+        page.text(x + side + 0.5, y + 0.28 + i * _ROW, note, size=_TEXT, color=QUIET, room=width - side - 0.5)
