@@ -31,24 +31,11 @@ def pytest_configure(config: pytest.Config) -> None:
         compileall.compile_dir(Path(wsi_idc.__file__).parent, quiet=2)
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Under pytest-xdist, keep a file's tests in one process, which shares their fixtures; slow files come first."""
-    if not hasattr(config, "workerinput"):
-        return
-    slow = set()
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.location[0]))
-        if item.get_closest_marker("slow"):
-            slow.add(_group(item))
-    items.sort(key=lambda item: _group(item) not in slow)
-
-
-def _group(item: pytest.Item) -> str:
-    marker = item.get_closest_marker("xdist_group")
-    assert marker is not None
-    return str(marker.args[0])
+    """Where tests run in several processes, start with the files that have slow ones, so that none is left at last."""
+    if hasattr(config, "workerinput"):
+        slow = {item.path for item in items if item.get_closest_marker("slow")}
+        items.sort(key=lambda item: item.path not in slow)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from tests.conftest import Ran, make_patch_set, tissue_like
 from tests.damage.crash import PATIENCE_S, assert_whole, content, leftovers, start
 from wsi_idc.datasets.case import LoadedCase
 from wsi_idc.datasets.packing import write_patches
+from wsi_idc.model.classifier import load_model
 from wsi_idc.source import Patch
 
 pytestmark = pytest.mark.slow
@@ -50,6 +51,7 @@ def test_runs_at_once_into_one_folder(run: Run, tmp_path: Path) -> None:
 
 def test_hundreds_of_slides(tmp_path: Path) -> None:
     """Two patches each, with labels in every tenth: what is held does not grow with the number of slides."""
+    load_model()  # translated into the cache once, for which TensorFlow takes a gigabyte
     write_patches(tmp_path / "a.zarr", tiny_cases())
     out = tmp_path / "out"
     process = start("score", "all", "--data", tmp_path / "a.zarr", "--out", out, "--quiet")

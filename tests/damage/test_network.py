@@ -7,7 +7,7 @@ import pytest
 from tests.damage.exposure import COMMANDS, Exposure
 from wsi_idc.cli import COMMANDS as ALL
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("exposure")]
+pytestmark = pytest.mark.slow
 
 
 def test_all_commands_are_watched() -> None:

@@ -24,7 +24,7 @@ from tests.damage.exposure import (
 from tests.report.test_report import Page
 from wsi_idc.report.page import SCRIPTS
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("exposure")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
