@@ -9,7 +9,7 @@ setup:
 	$(BIN)/pip install -e ".[test]" pre-commit
 
 test:
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 lint:
 	$(BIN)/ruff check .

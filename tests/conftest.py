@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import os
 import subprocess
 import sys
@@ -12,14 +13,29 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 from imagecodecs import png_encode
 from numpy.typing import NDArray
 
+import wsi_idc
 from wsi_idc.naming import PatchName
 
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Compile the package once where Python is told to keep no bytecode, not in each of hundreds of processes."""
+    if sys.dont_write_bytecode and not hasattr(config, "workerinput"):
+        compileall.compile_dir(Path(wsi_idc.__file__).parent, quiet=2)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where tests run in several processes, start with the files that have slow ones, so that none is left at last."""
+    if hasattr(config, "workerinput"):
+        slow = {item.path for item in items if item.get_closest_marker("slow")}
+        items.sort(key=lambda item: item.path not in slow)
 
 
 @dataclass(frozen=True)
@@ -31,12 +47,32 @@ class Ran:
     err: str
 
 
+@pytest.fixture(scope="session")
+def session_cache(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The cache folder of all tests, in whichever process they run."""
+    base = tmp_path_factory.getbasetemp()
+    return (base.parent if hasattr(request.config, "workerinput") else base) / "cache"
+
+
+@pytest.fixture(scope="session")
+def demo(session_cache: Path) -> Path:
+    """The demo phantom, painted once; where it lies, the word `demo` finds it."""
+    from wsi_idc.datasets.opening import demo_data
+
+    session_cache.mkdir(exist_ok=True)
+    with FileLock(session_cache / "demo.lock"), pytest.MonkeyPatch.context() as patched:
+        patched.setenv("XDG_CACHE_HOME", str(session_cache))
+        return demo_data()
+
+
 @pytest.fixture(autouse=True)
-def _away_from_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+def _away_from_home(
+    session_cache: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """No test finds the user's data or model, or writes into the working folder."""
     for name in ("WSI_IDC_DATA", "WSI_IDC_MODEL"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(session_cache))
     monkeypatch.chdir(tmp_path_factory.mktemp("cwd"))
 
 

@@ -17,6 +17,8 @@ from wsi_idc.datasets.opening import demo_data, open_dataset
 from wsi_idc.naming import PHANTOM_CASES
 from wsi_idc.phantom import DEMO_CASES
 
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("demo")]
+
 Run = Callable[..., Ran]
 FIRST_CASE = PHANTOM_CASES[0]
 

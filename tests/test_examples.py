@@ -41,6 +41,7 @@ def test_every_example_is_run_here() -> None:
     assert [path.name for path in EXAMPLES.iterdir() if path.is_file() and f'"{path.name}"' not in text] == []
 
 
+@pytest.mark.usefixtures("demo")
 def test_one_case(example: Example, tmp_path: Path) -> None:
     out = tmp_path / "sheet.png"
     assert "patches" in example("one_case.py", 90001, "demo", out)
@@ -64,6 +65,7 @@ def test_cohort(example: Example, patch_set: Path, tmp_path: Path) -> None:
     assert (tmp_path / "out" / "metrics.json").is_file()
 
 
+@pytest.mark.usefixtures("demo")
 def test_own_model(example: Example, tmp_path: Path) -> None:
     path = tmp_path / "models" / "mine.keras"
     auc = example("own_model.py", path, "demo").split("AUC ")[1].split(",")[0]
@@ -72,6 +74,7 @@ def test_own_model(example: Example, tmp_path: Path) -> None:
     assert (model.name, model.architecture, model.has_seen) == ("mine", "small", {"90002", "90003"})
 
 
+@pytest.mark.usefixtures("demo")
 def test_compare_models(example: Example, tmp_path: Path) -> None:
     same = keras.layers.Dense(2, activation="softmax", kernel_initializer="zeros")
     network = keras.Sequential([keras.Input((48, 48, 3)), keras.layers.GlobalAveragePooling2D(), same])

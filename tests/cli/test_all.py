@@ -202,6 +202,7 @@ def test_a_row_of_a_manifest_that_cannot_be_used_costs_itself(run: Run, tmp_path
     assert "half" in rows["line 3"]["error"]
 
 
+@pytest.mark.slow
 def test_all_are_drawn(run: Run, cohort: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     ran = run("heatmap", "all", "--data", cohort, "--out", out, "--dpi", 72)
@@ -230,6 +231,7 @@ def start(*args: object) -> subprocess.Popen[bytes]:
     )
 
 
+@pytest.mark.slow
 def test_killed_and_started_again_ends_the_same(run: Run, tmp_path: Path) -> None:
     cohort = make_patch_set(tmp_path / "idc", tuple(str(9_000 + i) for i in range(12)), columns=12, rows=10)
     args = ("score", "all", "--data", cohort, "--out")
@@ -250,6 +252,7 @@ def test_killed_and_started_again_ends_the_same(run: Run, tmp_path: Path) -> Non
     assert not list((tmp_path / "out").rglob(".*"))
 
 
+@pytest.mark.slow
 def test_two_runs_into_one_folder_share_the_work(run: Run, tmp_path: Path) -> None:
     cohort = make_patch_set(tmp_path / "idc", tuple(str(9_000 + i) for i in range(12)), columns=12, rows=10)
     args = ("score", "all", "--data", cohort, "--out")
@@ -260,6 +263,7 @@ def test_two_runs_into_one_folder_share_the_work(run: Run, tmp_path: Path) -> No
     assert len(summary(tmp_path / "out")) == 12
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_takes_nothing_with_it(run: Run, tmp_path: Path) -> None:
     """A scheduler and two workers as processes of their own; one is killed once the first results are in."""
     cohort = make_patch_set(tmp_path / "idc", tuple(str(9_000 + i) for i in range(16)), columns=20, rows=20)

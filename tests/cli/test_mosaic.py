@@ -137,6 +137,7 @@ def test_what_is_damaged_is_left_out_of_the_mosaic(run: Run, tmp_path: Path) -> 
     assert (mosaic[115:185, 115:185] == 255).all()
 
 
+@pytest.mark.usefixtures("demo")
 def test_a_phantom_says_so(run: Run, tmp_path: Path) -> None:
     assert run("mosaic", "patient", 90_001, "--data", "demo", "--out", tmp_path, "--format", "ome-tiff").code == 0
     path = tmp_path / "90001" / "mosaic.ome.tif"

@@ -57,6 +57,7 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> tuple[object, ...]:
     return "--data", cases, "--slides", folder / "slides"
 
 
+@pytest.mark.slow
 def test_four_shards_at_once_are_one_run(run: Run, cohort: tuple[object, ...], tmp_path: Path) -> None:
     """One of them is killed in the middle and started again."""
     assert run("score", "all", *cohort, "--out", tmp_path / "one").code == 1

@@ -30,6 +30,8 @@ from tests.damage.crash import (
 from tests.limits import file_size_limit
 from wsi_idc.datasets.store import STORE_MARK
 
+pytestmark = pytest.mark.slow
+
 Run = Callable[..., Ran]
 
 CASES = tuple(str(9_000 + i) for i in range(6))

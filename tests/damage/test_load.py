@@ -11,16 +11,20 @@ from pathlib import Path
 
 import numpy as np
 import psutil
+import pytest
 
 from tests.conftest import Ran, make_patch_set, tissue_like
 from tests.damage.crash import PATIENCE_S, assert_whole, content, leftovers, start
 from wsi_idc.datasets.case import LoadedCase
 from wsi_idc.datasets.packing import write_patches
+from wsi_idc.model.classifier import load_model
 from wsi_idc.source import Patch
+
+pytestmark = pytest.mark.slow
 
 Run = Callable[..., Ran]
 
-RUNS, SLIDES = 20, 2_000
+RUNS, SLIDES = 10, 500
 
 
 @dataclass(frozen=True)
@@ -45,8 +49,9 @@ def test_runs_at_once_into_one_folder(run: Run, tmp_path: Path) -> None:
     assert leftovers(tmp_path / "out") == []
 
 
-def test_thousands_of_slides(tmp_path: Path) -> None:
+def test_hundreds_of_slides(tmp_path: Path) -> None:
     """Two patches each, with labels in every tenth: what is held does not grow with the number of slides."""
+    load_model()  # translated into the cache once, for which TensorFlow takes a gigabyte
     write_patches(tmp_path / "a.zarr", tiny_cases())
     out = tmp_path / "out"
     process = start("score", "all", "--data", tmp_path / "a.zarr", "--out", out, "--quiet")
@@ -57,8 +62,8 @@ def test_thousands_of_slides(tmp_path: Path) -> None:
     assert {row["status"] for row in rows} == {"ok"}
     assert [int(row["slide"]) for row in rows] == list(range(20_000, 20_000 + SLIDES))
     assert len(list(out.glob("*/run.json"))) == SLIDES
-    assert peak.memory_bytes < 1.5e9
-    assert peak.descriptors < 200
+    assert peak.memory_bytes < 0.6e9
+    assert peak.descriptors < 60
     assert peak.threads < 100
     assert_whole(out / "20000")
     assert leftovers(out) == []

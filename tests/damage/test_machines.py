@@ -55,7 +55,8 @@ def test_a_backend_of_matplotlib_that_is_none(run_apart: RunApart, patch_set: Pa
     assert (ran.code, ran.err) == (0, "")
 
 
-@pytest.mark.parametrize("content", ['{"image_data_format": "channels_first"}', '{"floatx": "float16"}', "{"])
+@pytest.mark.slow
+@pytest.mark.parametrize("content", ['{"image_data_format": "channels_first", "floatx": "float16"}', "{"])
 def test_training_does_not_follow_an_old_keras_json(
     run_apart: RunApart, patch_set: Path, tmp_path: Path, content: str
 ) -> None:
@@ -196,6 +197,7 @@ sys.exit(main())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.python_implementation() != "CPython", reason="libraries look for what is removed")
 @pytest.mark.parametrize("command", [("heatmap", "all"), ("score", "patient", "8863")])
 def test_without_what_windows_lacks(patch_set: Path, tmp_path: Path, command: tuple[str, ...]) -> None:

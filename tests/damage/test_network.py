@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.damage.exposure import COMMANDS, Exposure
 from wsi_idc.cli import COMMANDS as ALL
+
+pytestmark = pytest.mark.slow
 
 
 def test_all_commands_are_watched() -> None:

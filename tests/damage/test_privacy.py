@@ -24,6 +24,8 @@ from tests.damage.exposure import (
 from tests.report.test_report import Page
 from wsi_idc.report.page import SCRIPTS
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:

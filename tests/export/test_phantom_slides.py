@@ -29,7 +29,7 @@ Run = Callable[..., Ran]
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Paint small slides; their size is no multiple of a patch."""
     for module in (phantom, phantom_slides):
-        monkeypatch.setattr(module, "paint_slide", partial(paint_slide, width_px=642, height_px=585))
+        monkeypatch.setattr(module, "paint_slide", partial(paint_slide, width_px=442, height_px=435))
 
 
 @pytest.mark.usefixtures("small")
@@ -40,13 +40,13 @@ def test_both_routes_give_the_same_scores_and_labels(run: Run, tmp_path: Path) -
     with Slide(out / "slides" / "90001.tif", labels=out / "slides" / "90001.geojson") as slide:
         assert (slide.kind, slide.mpp_source) == ("phantom", "file")
         assert slide.mpp == pytest.approx((1.0, 1.0), rel=1e-3)
-        assert slide.size_px == (642 * 8, 585 * 8)
+        assert slide.size_px == (442 * 8, 435 * 8)
         of_slide = score(slide, model).scores
     of_case = score(case, model).scores
     place = {box: i for i, box in enumerate(zip(of_slide.minx.tolist(), of_slide.miny.tolist(), strict=True))}
     boxes = zip((of_case.minx * 8).tolist(), (of_case.miny * 8).tolist(), strict=True)
     same = np.array([place[box] for box in boxes])
-    assert len(same) > 60
+    assert len(same) > 30
     assert np.abs(of_slide.prob_idc[same] - of_case.prob_idc).mean() <= 0.03
     assert (of_slide.pred[same] == of_case.pred).mean() >= 0.97
     np.testing.assert_array_equal(of_slide.label[same], of_case.label)

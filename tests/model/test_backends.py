@@ -10,6 +10,8 @@ import pytest
 
 from tests.conftest import Ran, make_patch_set
 
+pytestmark = pytest.mark.slow
+
 Run = Callable[..., Ran]
 
 

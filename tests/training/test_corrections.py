@@ -43,6 +43,8 @@ def some(count: int = 8) -> StainedPatches:
     return without_stain(LabelledPatches(pixels, label, np.full(count, "9003"), position, "f" * 64))
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("demo")
 def test_twenty_corrected_patches_change_the_map_there_and_cost_other_cases_little(run: Run, tmp_path: Path) -> None:
     old = load_model()
     before = score_into(open_case(NEW, "demo"), old, tmp_path / "before").scores
@@ -144,6 +146,7 @@ def test_corrected_slides_neither_tune_nor_test_and_doubted_labels_do_not_train(
     assert len(rows_apart(data, rows[:0], "train", corrected)) == 0
 
 
+@pytest.mark.slow
 def test_mixed_into_training_data(tmp_path: Path) -> None:
     """What the corrected patches show is found nowhere else, and is learned; the rest is kept."""
     data = easy_patches()

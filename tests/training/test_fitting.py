@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from wsi_idc.model.keras_network import predict
 from wsi_idc.model.saving import save_model
 from wsi_idc.training.fitting import (
     CHECKPOINT_FILE,
+    HISTORY_FILE,
+    MODEL_FILE,
     Epoch,
     Recipe,
     StartingModel,
@@ -49,6 +52,18 @@ def easy_patches(n: int = 160, cases: int = 8, positive: float = 0.5) -> Labelle
 RECIPE = Recipe(seed=3, epochs=2, batch_size=16)
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """A training by `RECIPE`, which no test changes."""
+    return train(easy_patches(), RECIPE, tmp_path_factory.mktemp("whole"))
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """A training by `RECIPE` without normalization, which no test changes."""
+    return train(easy_patches(), replace(RECIPE, normalization=None), tmp_path_factory.mktemp("raw"))
+
+
 def weights(path: Path) -> list[np.ndarray]:
     return keras.models.load_model(path, compile=False).get_weights()
 
@@ -59,13 +74,13 @@ def state(trained: Trained) -> list[np.ndarray]:
         return [checkpoint[name] for name in checkpoint.files if not name.startswith("average")]
 
 
-def test_an_interrupted_training_ends_like_an_unbroken_one(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_an_interrupted_training_ends_like_an_unbroken_one(whole: Trained, tmp_path: Path) -> None:
     data = easy_patches()
 
     def stop(row: Epoch) -> None:
         raise InterruptionError
 
-    whole = train(data, RECIPE, tmp_path / "whole")
     with pytest.raises(InterruptionError):
         train(data, RECIPE, tmp_path / "broken", on_epoch=stop)
     assert len(read_history(tmp_path / "broken" / "history.csv")) == 1
@@ -79,38 +94,37 @@ def test_an_interrupted_training_ends_like_an_unbroken_one(tmp_path: Path) -> No
         train(data, replace(RECIPE, seed=4), tmp_path / "broken", resume=True)
 
 
-def test_what_is_written_beside_the_weights(tmp_path: Path) -> None:
-    data = easy_patches()
-    trained = train(data, RECIPE, tmp_path)
-    model = load_model(trained.model)
+def test_what_is_written_beside_the_weights(whole: Trained) -> None:
+    model = load_model(whole.model)
     training = model.config.training
     sides = [set(training[f"cases_{part}"]) for part in ("train", "val", "test")]
     assert sum(map(len, sides)) == len(set.union(*sides)) == 8
-    assert training["fingerprint"] == data.fingerprint
+    assert training["fingerprint"] == easy_patches().fingerprint
     assert (training["seed"], training["epochs"], training["split"]) == (3, 2, "patient")
     assert training["metrics_val"]["threshold"] == model.config.threshold
-    assert training["best_epoch"] == max(trained.history, key=lambda row: row.val_auc).epoch
-    assert read_history(tmp_path / "history.csv") == list(trained.history)
+    assert training["best_epoch"] == max(whole.history, key=lambda row: row.val_auc).epoch
+    assert read_history(whole.model.with_name(HISTORY_FILE)) == list(whole.history)
 
 
-def test_training_goes_on_from_given_weights(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_training_goes_on_from_given_weights(raw: Trained, tmp_path: Path) -> None:
     """At a rate of next to nothing the weights stay; another head, or other layers, are said."""
     data = easy_patches()
-    first = train(data, replace(RECIPE, normalization=None), tmp_path / "first")
-    start = StartingModel.read(first.model)
+    first = shutil.copytree(raw.model.parent, tmp_path / "first") / MODEL_FILE
+    start = StartingModel.read(first)
     gentle = replace(RECIPE, epochs=1, learning_rate=1e-12, normalization=start.normalization, start=start)
     second = train(data, gentle, tmp_path / "second")
-    trained = [keras.models.load_model(path, compile=False).trainable_variables for path in (first.model, second.model)]
+    trained = [keras.models.load_model(path, compile=False).trainable_variables for path in (first, second.model)]
     assert all(np.abs(old - new).max() < 1e-6 for old, new in zip(*trained, strict=True))
     config = load_model(second.model).config
     assert config.normalization is None
     assert config.training["start"] == start.sha256
     other = train(data, replace(gentle, new_head=True), tmp_path / "third")
-    heads = [weights(model)[-2] for model in (first.model, other.model)]
+    heads = [weights(model)[-2] for model in (first, other.model)]
     assert np.abs(heads[0] - heads[1]).max() > 0.01
-    first.model.with_suffix(".json").unlink()
+    first.with_suffix(".json").unlink()
     with pytest.raises(ModelError, match="json"):
-        StartingModel.read(first.model)
+        StartingModel.read(first)
 
 
 def test_training_goes_on_from_no_other_network(tmp_path: Path) -> None:
@@ -121,6 +135,7 @@ def test_training_goes_on_from_no_other_network(tmp_path: Path) -> None:
         train(easy_patches(), replace(RECIPE, start=StartingModel.read(path)), tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_class_weights_take_effect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where nothing can be learned and one patch in ten is positive, the weights alone let the mean rise above it."""
     easy = easy_patches(positive=0.1)
@@ -152,11 +167,11 @@ def test_early_stopping(tmp_path: Path) -> None:
     assert len(trained.history) == best.epoch + 1
 
 
-def test_a_damaged_checkpoint_is_one_sentence(tmp_path: Path) -> None:
-    train(easy_patches(), replace(RECIPE, epochs=1), tmp_path)
-    (tmp_path / CHECKPOINT_FILE).write_bytes(b"half")
+def test_a_damaged_checkpoint_is_one_sentence(whole: Trained, tmp_path: Path) -> None:
+    folder = shutil.copytree(whole.model.parent, tmp_path / "damaged")
+    (folder / CHECKPOINT_FILE).write_bytes(b"half")
     with pytest.raises(TrainingError, match="damaged"):
-        train(easy_patches(), replace(RECIPE, epochs=1), tmp_path, resume=True)
+        train(easy_patches(), RECIPE, folder, resume=True)
 
 
 def test_history_survives_the_round_trip(tmp_path: Path) -> None:
@@ -185,6 +200,7 @@ def test_a_large_case_does_not_outweigh_the_others(tmp_path: Path, monkeypatch: 
     assert len(set(of_large)) > 10, "each epoch draws anew"
 
 
+@pytest.mark.slow
 def test_the_weights_that_count_are_averages(tmp_path: Path) -> None:
     data = easy_patches()
     averaged = train(data, replace(RECIPE, epochs=1, averaging=3.0), tmp_path / "averaged")
@@ -207,12 +223,10 @@ def test_the_last_epoch_is_kept_where_nothing_watches(tmp_path: Path) -> None:
     assert kept_predictions(trained, data, rows, stains).tolist() == predict(network, shown)[:, 1].tolist()
 
 
-def test_few_steps_give_figures_of_the_weights_and_not_of_moments_that_lag_behind(tmp_path: Path) -> None:
+def test_few_steps_give_figures_of_the_weights_and_not_of_moments_that_lag_behind(raw: Trained) -> None:
     """The moving moments start from 0 and 1 and need some 500 steps, so after twenty all patches looked alike."""
-    data = easy_patches()
-    trained = train(data, replace(RECIPE, epochs=2, normalization=None), tmp_path)
-    assert trained.history[-1].auc > 0.9
-    assert trained.history[-1].val_auc > 0.9
+    assert raw.history[-1].auc > 0.9
+    assert raw.history[-1].val_auc > 0.9
 
 
 def test_figures_that_can_only_be_a_fault_are_said() -> None:

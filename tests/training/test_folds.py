@@ -12,20 +12,27 @@ from tests.training.test_fitting import RECIPE, InterruptionError, easy_patches,
 from wsi_idc.errors import TrainingError
 from wsi_idc.evaluation.evaluate import evaluate
 from wsi_idc.model.classifier import load_model
+from wsi_idc.training.fitting import Trained
 from wsi_idc.training.folds import OUT_OF_FOLD_FILE, cross_fit
 
 DATA = easy_patches(n=240, cases=12)
 
 
-def test_every_case_is_judged_by_a_model_that_did_not_see_it(tmp_path: Path) -> None:
-    trained = cross_fit(DATA, RECIPE, 3, tmp_path)
-    final = load_model(trained.model)
-    with (tmp_path / OUT_OF_FOLD_FILE).open(newline="") as file:
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """A model with two folds, which no test changes."""
+    return cross_fit(DATA, RECIPE, 2, tmp_path_factory.mktemp("whole"))
+
+
+@pytest.mark.slow
+def test_every_case_is_judged_by_a_model_that_did_not_see_it(whole: Trained) -> None:
+    final, folder = load_model(whole.model), whole.model.parent
+    with (folder / OUT_OF_FOLD_FILE).open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len({(row["case"], row["minx"], row["miny"]) for row in rows}) <= len(rows)
     judged = set()
-    for fold in (1, 2, 3):
-        model = load_model(tmp_path / f"fold-{fold}" / "cancernet.keras")
+    for fold in (1, 2):
+        model = load_model(folder / f"fold-{fold}" / "cancernet.keras")
         held = set(model.config.training["cases_held_out"])
         assert held
         assert held.isdisjoint(model.config.trained_on)
@@ -47,8 +54,8 @@ def test_every_case_is_judged_by_a_model_that_did_not_see_it(tmp_path: Path) -> 
     )
 
 
-def test_interrupted_folds_end_like_unbroken_ones(tmp_path: Path) -> None:
-    whole = cross_fit(DATA, RECIPE, 2, tmp_path / "whole")
+@pytest.mark.slow
+def test_interrupted_folds_end_like_unbroken_ones(whole: Trained, tmp_path: Path) -> None:
     told: list[str] = []
 
     def stop(_: object) -> None:
@@ -63,7 +70,7 @@ def test_interrupted_folds_end_like_unbroken_ones(tmp_path: Path) -> None:
         np.testing.assert_array_equal(one, other)
     configs = [json.loads(trained.model.with_suffix(".json").read_text()) for trained in (whole, broken)]
     assert [config["threshold"] for config in configs] == [configs[0]["threshold"]] * 2
-    assert (tmp_path / "whole" / OUT_OF_FOLD_FILE).read_bytes() == (tmp_path / "broken" / OUT_OF_FOLD_FILE).read_bytes()
+    assert whole.model.with_name(OUT_OF_FOLD_FILE).read_bytes() == broken.model.with_name(OUT_OF_FOLD_FILE).read_bytes()
 
 
 def test_folds_that_cannot_be_made(tmp_path: Path) -> None:

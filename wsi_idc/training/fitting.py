@@ -26,7 +26,7 @@ from wsi_idc.model.calibration import Decision, decide
 from wsi_idc.model.cancernet import DROPOUT, build_cancernet
 from wsi_idc.model.case_stains import CaseStains, StainedPatches
 from wsi_idc.model.classifier import find_model
-from wsi_idc.model.config import ModelConfig, file_sha256
+from wsi_idc.model.config import DEFAULT_BATCH, ModelConfig, file_sha256
 from wsi_idc.model.keras_network import load_keras, predict
 from wsi_idc.model.neighbourhood import Neighbourhood, fit_neighbourhood
 from wsi_idc.model.stain import Normalization
@@ -522,7 +522,8 @@ def _predict(
 ) -> NDArray[np.float32]:
     """Probability of IDC of some rows, with few pixels copied at a time."""
     blocks = np.array_split(rows, -(-len(rows) // 4_096) or 1)
-    return np.concatenate([predict(network, stains.pixels(data, block))[:, 1] for block in blocks])
+    size = min(len(rows), DEFAULT_BATCH)  # what fills a batch up would be computed, too
+    return np.concatenate([predict(network, stains.pixels(data, block), size)[:, 1] for block in blocks])
 
 
 def kept_predictions(
