@@ -27,6 +27,6 @@ def measure_stain(source: PatchSource, target: Normalization | None) -> Stain | 
     if target is None:
         return None
     blocks = [source.read(start, stop) for start, stop in even_sample(len(source.patches))]
-    size = source.patch.size_px
+    size = source.tile.size_px
     read = [block.pixels[block.readable] for block in blocks]
     return estimate_stain(np.concatenate([np.empty((0, size, size, 3), np.uint8), *read]), target)
