@@ -17,6 +17,7 @@ from uuid import uuid4
 from wsi_idc._util.files import DEFAULT_OUT, DISK_FULL, make_folder
 from wsi_idc._util.worker_pool import Helpers
 from wsi_idc.errors import OptionError, WsiIdcError
+from wsi_idc.geometry import step_of
 from wsi_idc.io.staging import SlideCache
 from wsi_idc.io.stores import Store, is_url, without_secrets
 from wsi_idc.model.config import DEFAULT_BATCH, ModelConfig
@@ -205,6 +206,7 @@ def score_cohort(
     """
     from wsi_idc.model.classifier import model_patch
     from wsi_idc.model.locating import fetched
+    from wsi_idc.scoring.scores import check_steps
 
     watch, out = watch or Watcher(), Path(out)
     model = None if model is None else fetched(model)
@@ -216,6 +218,7 @@ def score_cohort(
     devices = () if gpus is None else choose_gpus(gpus, find_gpus())
     with watch.step("find"):
         reading = replace(reading or SlideOptions(), patch=model_patch(model))
+        check_steps(step_of(reading.patch, reading.overlap, reading.step) != reading.patch, context)
         everything, patches = find_refs(data, slides, manifest, reading, out, watch, cache)
     if scheduler is not None and any(isinstance(ref, RemoteRef) for ref in everything):
         raise OptionError("Slides in stores are staged on this machine only: leave out --scheduler, or take --shard.")
@@ -304,6 +307,11 @@ def find_refs(
     refs: list[SlideRef] = []
     sizes: dict[str, int] = {}
     if data is not None or (slides is None and manifest is None):
+        if reading.overlap or reading.step is not None:
+            raise OptionError(
+                "Cases of the IDC set come cut into patches side by side: leave out --overlap and --step, or name raw "
+                "slides with --slides or --manifest."
+            )
         path = str(locate_data(data).resolve())
         dataset = dataset_of_run(path, run)
         refs += [CaseRef(path, case, run) for case in dataset.cases]

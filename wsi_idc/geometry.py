@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from wsi_idc.errors import OptionError
+
 
 @dataclass(frozen=True)
 class PatchSpec:
@@ -33,6 +35,44 @@ class PatchSpec:
     def coarsest_mpp(self) -> float:
         """A slide that is coarser at its finest, in µm/px, holds too little detail for these patches."""
         return 1.1 * self.mpp
+
+
+MAX_OVERLAP = 0.75
+"""Share of a tile that the next may overlap; at this, sixteen times as many tiles are scored as without."""
+
+
+def step_of(tile: PatchSpec, overlap: float = 0.0, step_um: float | None = None) -> PatchSpec:
+    """The cell of a grid on which tiles follow each other by less than their width.
+
+    Parameters
+    ----------
+    tile : PatchSpec
+    overlap : float
+        Share of a tile, 0 to `MAX_OVERLAP`, that it has in common with the next.
+    step_um : float, optional
+        From tile to tile in µm, in place of `overlap`.
+
+    Returns
+    -------
+    PatchSpec
+        As wide as the step, to a whole pixel at the scale of the tiles; `tile` itself where they do not overlap.
+
+    Raises
+    ------
+    OptionError
+        Where the step is not between a quarter of a tile and a whole one, or both are given.
+    """
+    if step_um is not None and overlap:
+        raise OptionError("--overlap and --step say the same: give one of them.")
+    if not 0 <= overlap <= MAX_OVERLAP:
+        raise OptionError(f"An overlap of {overlap:g} cannot be used: choose a share from 0 to {MAX_OVERLAP:g}.")
+    least = (1 - MAX_OVERLAP) * tile.um
+    if step_um is not None and not least <= step_um <= tile.um:
+        raise OptionError(
+            f"A step of {step_um:g} µm cannot be used with tiles of {tile.um:g} µm: choose {least:g} to {tile.um:g}."
+        )
+    step_px = tile.size_px * (1 - overlap) if step_um is None else step_um / tile.mpp
+    return PatchSpec(max(1, math.floor(step_px + 0.5)), tile.mpp)
 
 
 IDC_PATCH = PatchSpec(size_px=50, mpp=8.0)

@@ -137,7 +137,7 @@ class Block:
     Attributes
     ----------
     pixels : ndarray of uint8, shape (n, size, size, 3)
-        RGB in the size and at the scale of the source's `PatchSpec`; white right of and below patches that are smaller,
+        RGB in the size and at the scale of the source's `tile`; white right of and below patches that are smaller,
         and where a patch is unreadable.
     readable : ndarray of bool, shape (n,)
     problems : tuple of Problem
@@ -176,7 +176,11 @@ class SlideFacts(Protocol):
 
     @property
     def patch(self) -> PatchSpec:
-        """Size and scale of the patches."""
+        """Size and scale of the patches: the cells of the slide's grid."""
+
+    @property
+    def tile(self) -> PatchSpec:
+        """Size and scale of what `PatchSource.read` gives of each patch: larger than that where tiles overlap."""
 
     @property
     def size_px(self) -> tuple[int, int]:
@@ -222,6 +226,7 @@ class Described:
     mpp: tuple[float, float]
     mpp_source: MppSource
     patch: PatchSpec
+    tile: PatchSpec
     size_px: tuple[int, int]
     origin_px: tuple[int, int]
     images: Sequence[ImageInfo]
@@ -257,6 +262,7 @@ def describe(source: SlideFacts) -> Described:
         source.mpp,
         source.mpp_source,
         source.patch,
+        source.tile,
         source.size_px,
         source.origin_px,
         tuple(source.images),

@@ -12,7 +12,7 @@ from wsi_idc._util.files import remove_unfinished
 from wsi_idc._util.lock import wait_lock
 from wsi_idc.errors import DataNotFoundError, OptionError
 from wsi_idc.export.slide_table import SlideTable
-from wsi_idc.model.classes import IDC_CLASSES
+from wsi_idc.model.classes import Classes
 from wsi_idc.report.gather import find_results, read_results, read_summary
 from wsi_idc.source import Problem
 
@@ -80,6 +80,7 @@ def export_tables(
     path = out / (PARQUET_FILE if to == "parquet" else ANNDATA_FILE)
     left_out: list[Problem] = []
     sizes: list[int] = []
+    classes: list[Classes] = []
 
     def finished() -> Iterator[SlideTable]:
         found, rows = find_results(out), read_summary(out)
@@ -87,12 +88,12 @@ def export_tables(
             results = read_results(name, folder, out, rows.get(name))
             if results.run is None or results.scores is None or results.state == "failed":
                 left_out.append(Problem(name, results.error))
-            elif results.scores.classes != IDC_CLASSES:
-                left_out.append(
-                    Problem(name, "it was scored by a model of other classes, for which there is no column")
-                )
+            elif classes and results.scores.classes != classes[0]:
+                reason = "its classes, or the one that is called, are not the first slide's: score all alike"
+                left_out.append(Problem(name, reason))
             else:
                 run = results.run
+                classes.append(results.scores.classes)
                 sizes.append(len(results.scores))
                 yield SlideTable(
                     results.scores,

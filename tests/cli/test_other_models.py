@@ -87,3 +87,31 @@ def test_a_cohort_and_cases_that_do_not_fit(run: Run, slide: Path, patch_set: Pa
     ran = run("score", "patient", "8863", "--data", patch_set, *given)
     assert ran.code == 2
     assert "holds patches of 50 px at 8 µm/px, where the model m takes 64 px at 1: choose another --model" in ran.err
+
+
+def test_tables_have_a_column_for_each_class(run: Run, slide: Path, tmp_path: Path) -> None:
+    anndata = pytest.importorskip("anndata")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    model = saved(tmp_path / "m.onnx", network(3, 64), THREE, 64, 1.0, transform=[TO_TENSOR])
+    other = write_slide(slide.with_name("b.tiff"), smooth_tissue(200, 200), 1.0)
+    out = tmp_path / "out"
+    given = ("--no-tissue-mask", "--model", model, "--out", out, "--quiet")
+    assert run("score", "slide", slide, other, *given).code == 0
+    columns = [f"prob_{name}" for name in THREE]
+    rows = [row for name in ("a.tiff", "b.tiff") for row in rows_of(out / name / "scores.csv")]
+    written = np.array([[float(row[name]) for name in columns] for row in rows])
+
+    assert run("export", out, "--to", "parquet", "--quiet").code == 0
+    table = parquet.read_table(out / "scores.parquet")
+    assert table.column_names[5:10] == [*columns, "label", "pred"]
+    np.testing.assert_array_equal(np.column_stack([table[name].to_numpy() for name in columns]), written)
+    assert run("export", out, "--to", "anndata", "--quiet").code == 0
+    observed = anndata.read_h5ad(out / "scores.h5ad")
+    assert list(observed.var_names) == columns
+    np.testing.assert_array_equal(observed.X, written)
+
+    assert run("score", "slide", other, *given, "--class", "Normal").code == 0
+    ran = run("export", out, "--to", "parquet", "--quiet")
+    assert ran.code == 1
+    assert "not the first slide's" in ran.err
+    assert set(parquet.read_table(out / "scores.parquet")["slide"].to_pylist()) == {"a.tiff"}

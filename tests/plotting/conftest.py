@@ -32,6 +32,7 @@ class MadeSource:
     mpp: tuple[float, float] = (8.0, 8.0)
     mpp_source: MppSource = "nominal"
     patch: PatchSpec = IDC_PATCH
+    tile: PatchSpec = IDC_PATCH
     problems: Sequence[Problem] = field(default_factory=tuple)
     cautions: Sequence[Caution] = field(default_factory=tuple)
     details: Mapping[str, object] = field(default_factory=dict)

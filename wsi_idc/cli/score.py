@@ -32,6 +32,7 @@ def patient(ids: tuple[str, ...], **given: Any) -> int:
 @command.command("slide")
 @options.files
 @options.one_slide
+@options.steps
 @options.scoring
 @options.dicom
 def slide(files: tuple[Path | str, ...], **given: Any) -> int:
@@ -45,6 +46,7 @@ def slide(files: tuple[Path | str, ...], **given: Any) -> int:
 @options.data
 @options.everything
 @options.slide
+@options.steps
 @options.scoring
 @options.dicom
 def everything(**given: Any) -> int:

@@ -31,7 +31,7 @@ class Case(Closable, ABC):
         What was odd when the case was opened.
     """
 
-    patch = IDC_PATCH
+    patch = tile = IDC_PATCH
     mpp = (IDC_PATCH.mpp, IDC_PATCH.mpp)
     mpp_source: MppSource = "nominal"
     details: Mapping[str, object] = MappingProxyType({})

@@ -12,8 +12,6 @@ from wsi_idc._util.files import replacing
 from wsi_idc.export.slide_table import SlideTable
 from wsi_idc.plotting.caption import RESEARCH_USE
 
-_VARIABLES = ("prob_no_idc", "prob_idc")
-
 
 def make_anndata(slides: Iterable[SlideTable]) -> anndata.AnnData:
     """Join the patches of slides, in the order given.
@@ -21,15 +19,18 @@ def make_anndata(slides: Iterable[SlideTable]) -> anndata.AnnData:
     Returns
     -------
     AnnData
-        ``X``, float64, shape (n, 2): probabilities of no IDC and of IDC, NaN where a patch is unreadable. ``obs``:
-        slide, box in pixels of level 0, label and pred (nullable), status, and the probability with context where it
-        is on for any slide. ``obsm["spatial"]``, float64, shape (n, 2): x and y of the patch's centre in pixels of
-        level 0. ``uns["slides"]``: a table of what was run on each slide.
+        ``X``, float64, shape (n, classes): probabilities of no IDC and of IDC, or of another model's classes, the same
+        for all slides; NaN where a patch is unreadable. ``obs``: slide, box in pixels of level 0, label and pred
+        (nullable), status, and the probability with context where it is on for any slide. ``obsm["spatial"]``, float64,
+        shape (n, 2): x and y of the patch's centre in pixels of level 0. ``uns["slides"]``: a table of what was run on
+        each slide.
     """
     about: dict[str, dict[str, str | int | float | bool]] = {}
     frames = []
+    variables: list[str] = []
     for slide in slides:
         about[slide.scores.slide] = slide.about()
+        variables = list(slide.scores.classes.columns)
         frame = slide.scores.to_dataframe()
         frame.insert(0, "slide", slide.scores.slide)
         frame.index = [f"{slide.scores.slide}:{x},{y}" for x, y in zip(frame["minx"], frame["miny"], strict=True)]
@@ -41,9 +42,9 @@ def make_anndata(slides: Iterable[SlideTable]) -> anndata.AnnData:
     centres = table[["minx", "miny"]].to_numpy(float) + table[["width", "height"]].to_numpy(float) / 2
     runs = pd.DataFrame.from_dict(about, orient="index")
     return anndata.AnnData(
-        X=table[list(_VARIABLES)].to_numpy(float),
-        obs=table.drop(columns=list(_VARIABLES)),
-        var=pd.DataFrame(index=list(_VARIABLES)),
+        X=table[variables].to_numpy(float),
+        obs=table.drop(columns=variables),
+        var=pd.DataFrame(index=variables),
         obsm={"spatial": centres},
         uns={"slides": runs, "note": RESEARCH_USE},
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from pyarrow import parquet
 
 from wsi_idc._util.files import replacing
 from wsi_idc.export.slide_table import SlideTable
-from wsi_idc.model.classes import IDC_CLASSES
+from wsi_idc.model.classes import Classes
 from wsi_idc.plotting.caption import RESEARCH_USE
 from wsi_idc.scoring.scores import Scores
 from wsi_idc.source import UNKNOWN
@@ -20,17 +21,19 @@ from wsi_idc.source import UNKNOWN
 ABOUT_KEY = "wsi-idc"
 """Key of the file's metadata that holds, as JSON, what was run on each slide."""
 
-SCHEMA = pa.schema(
-    [
-        pa.field("slide", pa.dictionary(pa.int32(), pa.string()), nullable=False),
-        *(pa.field(name, pa.int32(), nullable=False) for name in ("minx", "miny", "width", "height")),
-        *(pa.field(name, pa.float64()) for name in ("prob_no_idc", "prob_idc")),
-        *(pa.field(name, pa.int8()) for name in ("label", "pred")),
-        pa.field("status", pa.dictionary(pa.int8(), pa.string()), nullable=False),
-        pa.field(IDC_CLASSES.context_column, pa.float64()),
-    ]
-)
-"""The columns of ``scores.csv`` behind the slide's name; the last is null where the context is off."""
+
+def schema(classes: Classes) -> pa.Schema:
+    """The columns of ``scores.csv`` behind the slide's name; the last is null where the context is off."""
+    return pa.schema(
+        [
+            pa.field("slide", pa.dictionary(pa.int32(), pa.string()), nullable=False),
+            *(pa.field(name, pa.int32(), nullable=False) for name in ("minx", "miny", "width", "height")),
+            *(pa.field(name, pa.float64()) for name in classes.columns),
+            *(pa.field(name, pa.int8()) for name in ("label", "pred")),
+            pa.field("status", pa.dictionary(pa.int8(), pa.string()), nullable=False),
+            pa.field(classes.context_column, pa.float64()),
+        ]
+    )
 
 
 def write_parquet(path: Path, slides: Iterable[SlideTable]) -> None:
@@ -42,7 +45,7 @@ def write_parquet(path: Path, slides: Iterable[SlideTable]) -> None:
     ----------
     path : Path
     slides : iterable of SlideTable
-        Taken one after the other.
+        Of one model's classes; at least one, taken one after the other.
 
     Raises
     ------
@@ -50,8 +53,11 @@ def write_parquet(path: Path, slides: Iterable[SlideTable]) -> None:
         Where the folder cannot be written.
     """
     about = {}
-    with replacing(path) as temporary, parquet.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer:
-        for slide in slides:
+    rest = iter(slides)
+    first = next(rest)
+    columns = schema(first.scores.classes)
+    with replacing(path) as temporary, parquet.ParquetWriter(temporary, columns, compression="zstd") as writer:
+        for slide in chain([first], rest):
             writer.write_table(as_table(slide.scores))
             about[slide.scores.slide] = slide.about()
         told = {"note": RESEARCH_USE, "slides": about}
@@ -65,10 +71,10 @@ def as_table(scores: Scores) -> pa.Table:
     columns = [
         pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(scores), np.int32)), pa.array([scores.slide])),
         *(pa.array(side.astype(np.int32)) for side in (scores.minx, scores.miny, scores.width, scores.height)),
-        *(pa.array(prob, mask=unread) for prob in (scores.prob_no_idc, scores.prob_idc)),
+        *(pa.array(prob, mask=unread) for prob in scores.columns.values()),
         pa.array(scores.label, mask=unknown),
         pa.array(scores.pred.astype(np.int8), mask=unread),
         pa.DictionaryArray.from_arrays(pa.array(unread.astype(np.int8)), pa.array(["ok", "unreadable"])),
         pa.array(context, mask=np.isnan(context)),
     ]
-    return pa.Table.from_arrays(columns, schema=SCHEMA)
+    return pa.Table.from_arrays(columns, schema=schema(scores.classes))

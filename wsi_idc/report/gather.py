@@ -249,7 +249,7 @@ def _as_run(written: dict[str, Any], name: str) -> Run:
         mpp=(mpp_x, mpp_y),
         nominal=source["mpp_source"] == "nominal",
         size_px=(int(source["size_px"][0]), int(source["size_px"][1])),
-        patch=_as_patch(model),
+        patch=_as_patch(model, written["source"]),
         model=visible(str(model["name"])),
         sha256=visible(str(model["sha256"])),
         trained_on_it=name in model["trained_on"],
@@ -268,8 +268,10 @@ def _as_origin(source: dict[str, Any]) -> tuple[int, int]:
     return int(x), int(y)
 
 
-def _as_patch(model: dict[str, Any]) -> PatchSpec:
-    patch = PatchSpec(int(model["patch_size_pixels"]), float(model["spacing_um_px"]))
+def _as_patch(model: dict[str, Any], source: dict[str, Any]) -> PatchSpec:
+    """Of tiles that overlap, the cell of the grid on which they follow each other."""
+    size = source.get("step_px", model["patch_size_pixels"])
+    patch = PatchSpec(int(size), float(model["spacing_um_px"]))
     if not (patch.size_px > 0 and plausible_mpp(patch.mpp)):
         raise ValueError("patches of a size or scale that cannot be")
     return patch

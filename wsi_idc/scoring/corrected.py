@@ -123,6 +123,8 @@ def _open(run: Mapping[str, Any], data: str | Path | None) -> Case | Slide:
 
 def _slide(source: Mapping[str, Any], run: Mapping[str, Any]) -> Slide:
     model, least = run["model"], source["min_tissue"]
+    if "step_px" in source:
+        raise CorrectionsError(f"{run['slide']} has overlapping tiles: correct results without --overlap or --step.")
     # A region of interest stands above the mask, and its file may be gone: any tile may have been scored.
     masked = least is not None and "roi_sha256" not in source
     options = SlideOptions(

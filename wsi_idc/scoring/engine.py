@@ -163,7 +163,7 @@ def describe_task(
     check_patch(source, classifier.config)
     if batch_size is not None and len(source.patches):
         with suppress(Exception):
-            first = classify_task(ref, model, 0, block_size(batch_size, source.patch.size_px), batch_size)
+            first = classify_task(ref, model, 0, block_size(batch_size, source.tile.size_px), batch_size)
     return describe(source), _facts(classifier), first
 
 
@@ -417,7 +417,7 @@ class Cohort:
             return
         count = len(described.patches)
         self._watch.on_found(ref.name, count)
-        step = block_size(self._batch_size, described.patch.size_px)
+        step = block_size(self._batch_size, described.tile.size_px)
         starts = range(0, count, step)
         probs = np.full((count, len(scorer.config.classes.names)), np.nan, np.float32)
         slide = _Slide(ref, described, run, lock, began, probs, len(starts))

@@ -82,6 +82,8 @@ class SlideOptions:
     patch: PatchSpec = IDC_PATCH
     label_classes: tuple[str, ...] = ()
     roi: Path | None = None
+    overlap: float = 0.0
+    step: float | None = None
 
     def open(self, path: Path, **more: Any) -> Slide:
         """Open a slide with these and more options of `Slide`."""

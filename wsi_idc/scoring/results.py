@@ -33,6 +33,7 @@ from wsi_idc.scoring.score import Scored, score
 from wsi_idc.scoring.scores import (
     DECIMALS,
     Scores,
+    check_steps,
     checked_context,
     checked_threshold,
     read_scores,
@@ -213,6 +214,8 @@ class SlideRun:
         self.classes = model.config.classes
         self.threshold = checked_threshold(threshold, model.config.threshold)
         self._context = checked_context(context, model.config.context)
+        self._overlapping = source.patch != source.tile
+        check_steps(self._overlapping, context)
         self.folder = out / source.slide
         self.tidy()
         self._origin = origin_of(source)
@@ -271,7 +274,8 @@ class SlideRun:
 
     def _in_context(self, scores: Scores) -> Scores:
         """The scores with the context that is asked for, else beside the one that the model has learned."""
-        learned = self._model.config.context
+        # It was learned from patches beside each other.
+        learned = None if self._overlapping else self._model.config.context
         if learned is None or not (self._context is None or self._context == LEARNED):
             return scores.with_context(None if self._context == LEARNED else self._context)
         x, y = (self._source.patch.um / mpp for mpp in self._source.mpp)
@@ -457,7 +461,7 @@ def _provenance(
             "name": model.config.name,
             "sha256": model.config.sha256,
             **({"origin": model.config.origin} if model.config.origin else {}),
-            "patch_size_pixels": source.patch.size_px,
+            "patch_size_pixels": source.tile.size_px,
             "spacing_um_px": source.patch.mpp,
             "threshold": scores.threshold,
             **_classes_told(scores.classes),

@@ -68,9 +68,9 @@ def block_size(batch_size: int, patch_px: int = IDC_PATCH.size_px) -> int:
 
 def check_patch(source: SlideFacts, config: ModelConfig) -> None:
     """ModelError where a source's patches have another size or scale than the model takes."""
-    if source.patch != config.patch:
+    if source.tile != config.patch:
         raise ModelError(
-            f"{source.path} holds patches of {source.patch.size_px} px at {source.patch.mpp:g} µm/px, where the model "
+            f"{source.path} holds patches of {source.tile.size_px} px at {source.tile.mpp:g} µm/px, where the model "
             f"{config.name} takes {config.patch.size_px} px at {config.patch.mpp:g}: choose another --model, or score "
             "raw slides, which are cut as the model takes them."
         )
@@ -131,7 +131,7 @@ def score(
     patches = source.patches
     probs = np.full((len(patches), len(model.config.classes.names)), np.nan, dtype=np.float32)
     problems: list[Problem] = []
-    step = block_size(batch_size, source.patch.size_px)
+    step = block_size(batch_size, source.tile.size_px)
     with ThreadPoolExecutor(processors()) as pool:
         try:
             stain = measure_stain(source, model.config.normalization, pool.map)

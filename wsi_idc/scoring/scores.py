@@ -249,6 +249,12 @@ def checked_context(context: Context, learned: Neighbourhood | None) -> Context:
     return context
 
 
+def check_steps(overlapping: bool, context: Context) -> None:
+    """OptionError where the learned context, which knows patches beside each other, is wanted of overlapping tiles."""
+    if overlapping and context == LEARNED:
+        raise OptionError(f"The {LEARNED} context is of tiles without overlap: leave out --overlap, or give a sigma.")
+
+
 def make_scores(
     slide: str,
     patches: Sequence[Patch],

@@ -34,6 +34,6 @@ def measure_stain(
         return None
     starts, stops = zip(*even_sample(len(source.patches)), strict=True) if len(source.patches) else ((), ())
     blocks = each(source.read, starts, stops)
-    size = source.patch.size_px
+    size = source.tile.size_px
     read = [block.pixels[block.readable] for block in blocks]
     return estimate_stain(np.concatenate([np.empty((0, size, size, 3), np.uint8), *read]), target)

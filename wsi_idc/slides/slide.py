@@ -24,6 +24,7 @@ from wsi_idc.geometry import (
     PatchSpec,
     plausible_mpp,
     plausible_size,
+    step_of,
     tile_edges,
 )
 from wsi_idc.io.choice import described
@@ -141,6 +142,11 @@ class Slide(Closable):
         thumbnail.
     read_finer : float
         How many times as fine as the patches the level is at least that tiles are averaged from, where there is one.
+    overlap : float
+        Share of a tile, 0 to 0.75, that it has in common with the next: see `step_of`. The patches are then the cells
+        of the grid of steps, and what is read of each is the tile around it.
+    step : float, optional
+        From tile to tile in µm, in place of `overlap`.
 
     Raises
     ------
@@ -166,8 +172,10 @@ class Slide(Closable):
         patch: PatchSpec = IDC_PATCH,
         image: str | None = None,
         read_finer: float = READ_FINER,
+        overlap: float = 0.0,
+        step: float | None = None,
     ) -> None:
-        self.patch = patch
+        self.patch, self.tile = step_of(patch, overlap, step), patch
         self._reader = open_reader(path, image)
         self.path = str(path)
         self.slide = name or self._reader.name
@@ -198,6 +206,8 @@ class Slide(Closable):
         }
         if self._roi is not None:
             self.details["roi_sha256"] = self._roi.sha256
+        if self.patch != self.tile:
+            self.details["step_px"] = self.patch.size_px
         self._read_finer = read_finer
         self._lost: dict[tuple[float, float], Problem] = {}
         self._of_thread = threading.local()
@@ -463,7 +473,7 @@ class Slide(Closable):
     def read(self, start: int, stop: int) -> Block:
         """Read the tiles ``start`` to ``stop - 1``. Threads may call it."""
         grid = self._grid[start:stop]
-        pixels = np.full((len(grid), self.patch.size_px, self.patch.size_px, 3), 255, dtype=np.uint8)
+        pixels = np.full((len(grid), self.tile.size_px, self.tile.size_px, 3), 255, dtype=np.uint8)
         readable, problems = np.ones(len(grid), dtype=np.bool_), []
         for i, (row, column) in enumerate(grid.tolist()):
             try:
@@ -482,7 +492,7 @@ class Slide(Closable):
         if strip is None:
             tile, opaque = self._read(*self._lattice_edges(row, column, column + 1), self._read_finer)
         else:
-            left, right = self._lattice_px(0, column)
+            left, right = self._tile_px(0, column)
             mine = slice(left - strip.left, right - strip.left)
             tile, opaque = strip.pixels[:, mine], strip.opaque[:, mine]
         if not opaque.any():
@@ -498,7 +508,7 @@ class Slide(Closable):
             first, last = self._grid[mine, 1].min(), self._grid[mine, 1].max()
             try:
                 edges = self._lattice_edges(row, int(first), int(last) + 1)
-                strip = _Strip(int(first) * self.patch.size_px, *self._read(*edges, self._read_finer))
+                strip = _Strip(self._tile_px(0, int(first))[0], *self._read(*edges, self._read_finer))
             except OSError:
                 strip = None
             held = self._of_thread.strip = (row, index, strip)
@@ -510,17 +520,26 @@ class Slide(Closable):
         x, y = (self.patch.mpp / self._read_finer / mpp for mpp in self.mpp)
         level = self._reader.levels[self._reader.level_for((x, y))]
         tile_px = (self.patch.um / self.mpp[0] / level.downsample[0]) * (
-            self.patch.um / self.mpp[1] / level.downsample[1]
+            self.tile.um / self.mpp[1] / level.downsample[1]
         )
         return min(max(1, int(_STRIP_PX / tile_px)), _STRIP_TILES)
 
     def _lattice_edges(self, row: int, first: int, stop: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Edges of the pixels, at the scale of the patches, of some tiles of a row, in pixels of level 0."""
-        left = self._lattice_px(0, first)[0]
-        right = self._lattice_px(0, stop - 1)[1]
-        top, bottom = self._lattice_px(1, row)
+        left = self._tile_px(0, first)[0]
+        right = self._tile_px(0, stop - 1)[1]
+        top, bottom = self._tile_px(1, row)
         across, down = np.arange(left, right + 1, dtype=np.float64), np.arange(top, bottom + 1, dtype=np.float64)
         return across * (self.patch.mpp / self.mpp[0]), down * (self.patch.mpp / self.mpp[1])
+
+    def _tile_px(self, axis: int, index: int) -> tuple[int, int]:
+        """First and last edge of what is read of a cell, as `_lattice_px`: of the tile around it, kept on the slide."""
+        if self.patch == self.tile:
+            return self._lattice_px(axis, index)
+        size, step = self.tile.size_px, self.patch.size_px
+        length = max(1, int(self.size_px[axis] * self.mpp[axis] / self.patch.mpp))
+        first = min(max(index * step - (size - step) // 2, 0), max(length - size, 0))
+        return first, min(first + size, length)
 
     def _lattice_px(self, axis: int, index: int) -> tuple[int, int]:
         """First and last edge of a tile at the patches' scale along x (0) or y (1), from the slide's corner."""
