@@ -245,10 +245,10 @@ def test_a_slide_in_another_stain_is_told(tmp_path: Path) -> None:
 
 def test_threads_read_around_damage_alike(tmp_path: Path) -> None:
     """One thread's error is not another's, and leaving while others read is no crash."""
-    path = write_slide(tmp_path / "a.tiff", smooth_tissue(1_200, 1_200), 2.0, tile=208)
-    for tile in range(0, 36, 7):
+    path = write_slide(tmp_path / "a.tiff", smooth_tissue(2_000, 2_000), 2.0, tile=208)
+    for tile in range(0, 100, 7):
         damage(path, tile, b"\x00")
-    boxes = [(x, y, 63, 41) for y in range(0, 300, 41) for x in range(0, 300, 63)]
+    boxes = [(x, y, 63, 41) for y in range(0, 500, 41) for x in range(0, 500, 63)]
     with Slide(path, tissue_mask=False) as slide:
         expected = [slide.region(*box) for box in boxes]
         assert "nothing can be read at x" in str(slide.lost)
