@@ -164,3 +164,14 @@ def test_pictures_need_no_tensorflow_and_no_pyplot() -> None:
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True, cwd=root)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_sheet_is_a_pdf_on_request_and_an_old_one_goes(tmp_path: Path) -> None:
+    source = make_source(3, 2)
+    draw_all(source, score(source), caption_of(source), Style(dpi=72), tmp_path, pdf=True)
+    written = (tmp_path / "heatmap.pdf").read_bytes()
+    assert written.startswith(b"%PDF-") and written.count(b"/Type /Page ") == 1
+    draw_all(source, score(source), caption_of(source), Style(dpi=72), tmp_path, pdf=True)
+    assert (tmp_path / "heatmap.pdf").read_bytes() == written
+    draw(source, tmp_path)
+    assert not (tmp_path / "heatmap.pdf").exists()
