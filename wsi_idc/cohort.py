@@ -38,7 +38,7 @@ Step = Literal["find", "load", "score", "sum up", "report"]
 
 
 class Watcher:
-    """Is told how far a cohort is, and keeps it to itself: derive from it to show it."""
+    """Receives the progress of a cohort and ignores it: derive from it to show progress."""
 
     def step(self, name: Step, slides: int = 0, patches: int = 0) -> AbstractContextManager[object]:
         """Entered for as long as a step takes, which is about so many slides and, as far as is known, patches."""
@@ -189,7 +189,7 @@ def score_cohort(
     command : sequence of str
         For ``run.json``.
     watch : Watcher, optional
-        Told of progress.
+        Receives progress.
 
     Raises
     ------

@@ -217,7 +217,7 @@ class SlideFacts(Protocol):
 
 @dataclass(frozen=True)
 class Described:
-    """`SlideFacts` that travel."""
+    """`SlideFacts` that can be pickled."""
 
     slide: str
     kind: SourceKind
@@ -252,7 +252,7 @@ def find_patches(source: SlideFacts) -> Patches:
 
 
 def describe(source: SlideFacts) -> Described:
-    """Take down what is known of a slide."""
+    """Collect the metadata of a slide."""
     patches = find_patches(source)
     return Described(
         source.slide,

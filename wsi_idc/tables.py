@@ -58,9 +58,9 @@ def export_tables(
         ``parquet``: ``scores.parquet``, written slide by slide. ``anndata``: ``scores.h5ad``, for which all patches
         are in memory at once, about 200 bytes each.
     on_slide : callable, optional
-        Told after each slide how many are read, and of how many.
+        Called after each slide with the number read and the total.
     on_wait : callable, optional
-        Told who has the folder, where that has to be waited for.
+        Called with the holder of the folder's lock where it has to be waited for.
 
     Raises
     ------

@@ -182,13 +182,13 @@ def _making_room(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def replacing_text(path: Path) -> Iterator[TextIO]:
-    """Give a file to write UTF-8 text with bare newlines into, whole or not at all: see `replacing`."""
+    """Give a file to write UTF-8 text with bare newlines into, atomically: see `replacing`."""
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         yield file
 
 
 def write_json(path: Path, value: Any, *, durable: bool = False) -> None:
-    """Write JSON, indented, whole or not at all; NaN and infinity are refused.
+    """Write JSON, indented, atomically; NaN and infinity are refused.
 
     Where it is to be `durable`, it is on the disk when this returns, power cut or not.
     """

@@ -133,7 +133,7 @@ scheduler = click.option(
 
 @dataclass(frozen=True)
 class Scoring:
-    """What all commands that score are told."""
+    """Options of all commands that score."""
 
     model: Path | None
     allow_code: bool

@@ -33,7 +33,7 @@ def ingest(dataset: Dataset, out: Path, on_patches: Callable[[int], None] | None
     out : path
         Folder to make.
     on_patches : callable, optional
-        Told how many patches were packed now, or had been before.
+        Called with the number of patches packed, now or before.
 
     Returns
     -------

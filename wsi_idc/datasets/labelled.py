@@ -54,7 +54,7 @@ def load_patches(
     cases : sequence of str, optional
         Case numbers; by default all of the data set.
     on_case : callable, optional
-        Told after each case how many of how many are read.
+        Called after each case with the number read and the total.
 
     Raises
     ------

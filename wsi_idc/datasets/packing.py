@@ -44,7 +44,7 @@ def write_patches(
     form: PackForm | None = None,
     on_patches: Callable[[int], None] | None = None,
 ) -> list[Problem]:
-    """Write cases as named patches, whole or not at all.
+    """Write cases as named patches, atomically.
 
     A folder and a zip hold ``<case>/<0|1>/<name>.png``, patches without a label ``<case>/<name>.png``, and leave out
     what is unreadable; a store keeps its place.
@@ -58,7 +58,7 @@ def write_patches(
     form : {"folder", "zip", "store"}, optional
         By default what the ending of `out` asks for.
     on_patches : callable, optional
-        Told how many patches were written now.
+        Called with the number of patches just written.
 
     Returns
     -------

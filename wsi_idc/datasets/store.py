@@ -65,7 +65,7 @@ class _Entry:
 def write_store(
     out: Path, cases: Iterable[PatchSource], on_patches: Callable[[int], None] | None = None
 ) -> list[Problem]:
-    """Pack cases into a new patch store, whole or not at all: see `packing.write_patches`.
+    """Pack cases into a new patch store, atomically: see `packing.write_patches`.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def write_store(
     cases : iterable of PatchSource
         In ascending order of their numbers, which are the names of the slides.
     on_patches : callable, optional
-        Told how many patches were packed now.
+        Called with the number of patches just packed.
 
     Returns
     -------

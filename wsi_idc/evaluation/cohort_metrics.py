@@ -126,7 +126,7 @@ def failed(slide: str, reason: str, seconds: float | None = None) -> SlideSummar
 
 
 def write_summary(path: Path, rows: Iterable[SlideSummary]) -> None:
-    """Write ``summary.csv``, whole or not at all: rows in the order given, empty cells where nothing is defined."""
+    """Write ``summary.csv``, atomically: rows in the order given, empty cells where nothing is defined."""
     with replacing_text(path) as file:
         writer = csv.DictWriter(file, SUMMARY_COLUMNS, lineterminator="\n")
         writer.writeheader()
@@ -134,7 +134,7 @@ def write_summary(path: Path, rows: Iterable[SlideSummary]) -> None:
 
 
 def merge_summary(path: Path, rows: Iterable[SlideSummary], slides: Sequence[str]) -> bool:
-    """Put rows into a ``summary.csv``, whole or not at all, and keep those of the other slides.
+    """Put rows into a ``summary.csv``, atomically, and keep those of the other slides.
 
     Parameters
     ----------
@@ -200,7 +200,7 @@ def _rounded(value: float | None, decimals: int) -> float | None:
 
 
 def write_cohort_metrics(path: Path, scores: Sequence[Scores]) -> dict[str, Any] | None:
-    """Write ``metrics.json`` over all labelled patches of a cohort, whole or not at all.
+    """Write ``metrics.json`` over all labelled patches of a cohort, atomically.
 
     Parameters
     ----------

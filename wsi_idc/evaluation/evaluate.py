@@ -162,7 +162,7 @@ def evaluate(
         Sigma, in patches, of a blur over each case's scored neighbours, or what the model has learned of them.
     batch_size : int
     on_patches : callable, optional
-        Told after each block how many patches it held.
+        Called after each block with its number of patches.
 
     Returns
     -------

@@ -124,11 +124,11 @@ def _reasons(slide: Reviewed) -> tuple[list[tuple[float, int, str]], ...]:
     near = open_ & (distance <= NEAR)
     codes = [code for code in slide.cautions if code not in _OF_ANY_SLIDE]
     first = np.flatnonzero(open_)[np.argsort(distance[open_], kind="stable")[:1]] if codes else np.empty(0, np.intp)
-    called = scores.pred.tolist()
+    called = [scores.classes.title if pred else scores.classes.negative_title for pred in scores.pred.tolist()]
     return (
-        _listed(wrong, distance, lambda i: f"called {'IDC' if called[i] else 'no IDC'} against its label"),
+        _listed(wrong, distance, lambda i: f"called {called[i]} against its label"),
         _listed(near, 1 - distance, lambda i: "near the threshold"),
-        _listed(alone, distance, lambda i: f"called {'IDC' if called[i] else 'no IDC'} unlike all its neighbours"),
+        _listed(alone, distance, lambda i: f"called {called[i]} unlike all its neighbours"),
         [(1.0, int(i), f"caution: {', '.join(codes)}") for i in first],
     )
 

@@ -39,7 +39,7 @@ def write_geojson(
     idc_rgb: RGB = IDC_RGB,
     no_idc_rgb: RGB = NO_IDC_RGB,
 ) -> None:
-    """Write the scored tiles, whole or not at all.
+    """Write the scored tiles, atomically.
 
     A tile is called ``IDC`` or ``no IDC`` as in ``pred``, and measures ``prob_idc``, with context
     ``prob_idc_context``, and ``label`` (1 or 0) where that is known. Its id depends on slide and position only, so a
@@ -79,7 +79,7 @@ def write_contours(
     origin_px: tuple[int, int] = CORNER,
     idc_rgb: RGB = IDC_RGB,
 ) -> None:
-    """Write the outlines of the patches called IDC as annotations, whole or not at all.
+    """Write the outlines of the patches called IDC as annotations, atomically.
 
     Patches that share a side form a region, a polygon with its holes that follows the patches' own edges; those that
     touch at a corner alone are regions of their own. They are not locked, so that they can be corrected. They are named

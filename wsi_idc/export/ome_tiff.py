@@ -60,7 +60,7 @@ def write_ome_tiff(
     channel: str = "",
     on_block: OnBlock | None = None,
 ) -> None:
-    """Write a pyramid, its smaller levels as SubIFDs, whole or not at all.
+    """Write a pyramid, its smaller levels as SubIFDs, atomically.
 
     A strip of tiles is held at a time, and the smaller levels wait in a temporary folder beside `path`, so memory does
     not grow with the slide. The same pixels make the same file.
@@ -81,7 +81,7 @@ def write_ome_tiff(
     channel : str
         Name of the one channel; those of RGB have none.
     on_block : callable, optional
-        Told of each tile: (done, total).
+        Called after each tile with (done, total).
 
     Raises
     ------
@@ -110,7 +110,7 @@ def write_tiff(
     description: str = "",
     on_block: OnBlock | None = None,
 ) -> None:
-    """Write a pyramid, each level a page of its own, whole or not at all.
+    """Write a pyramid, each level a page of its own, atomically.
 
     OpenSlide calls it a generic TIFF, and finds all levels and the scale.
 

@@ -46,7 +46,7 @@ def write_ome_zarr(
     channel: str = "",
     on_block: OnBlock | None = None,
 ) -> None:
-    """Write a pyramid with the axes c, y, x, whole or not at all.
+    """Write a pyramid with the axes c, y, x, atomically.
 
     A block of 2048x2048 pixels is held at a time, so memory does not grow with the slide.
 
@@ -66,7 +66,7 @@ def write_ome_zarr(
     channel : str
         Name of the one channel; those of RGB have their own.
     on_block : callable, optional
-        Told of each block: (done, total).
+        Called after each block with (done, total).
 
     Raises
     ------

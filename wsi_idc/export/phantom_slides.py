@@ -34,7 +34,7 @@ def write_phantom_slides(
     cases, seed : int
         As in `write_phantom`: the same tissue.
     on_block : callable, optional
-        Told what is written, how much of it is done and how much there is.
+        Called with what is written, how much of it is done, and the total.
     """
     make_folder(out)
     for case in case_numbers(cases):
@@ -53,7 +53,7 @@ def write_phantom_slides(
 def write_phantom_slide(
     slide: PhantomSlide, path: Path, seed: int, on_block: Callable[[int, int], None] | None = None
 ) -> None:
-    """Write a painted slide as a pyramidal TIFF of 1 µm/px, whole or not at all."""
+    """Write a painted slide as a pyramidal TIFF of 1 µm/px, atomically."""
     mpp = IDC_PATCH.mpp / MAGNIFICATION
     pixels = magnify(slide.pixels, MAGNIFICATION, seed + int(slide.case))
     about = f"{PHANTOM_MARK} case {slide.case} seed {seed}: synthetic tissue"

@@ -19,7 +19,7 @@ Size = tuple[int, int]
 """Height and width in pixels."""
 
 OnBlock = Callable[[int, int], None]
-"""Told how many blocks are done, and how many there are over all levels."""
+"""Called with the number of blocks done and the total over all levels."""
 
 
 def level_sizes(size: Size) -> list[Size]:

@@ -41,7 +41,7 @@ def wsinfer_name(slide: str) -> str:
 
 
 def write_wsinfer(scores: Scores, out: Path, origin_px: tuple[int, int] = CORNER) -> tuple[Path, Path]:
-    """Write the table and the GeoJSON of a slide into the folders of all, each whole or not at all.
+    """Write the table and the GeoJSON of a slide into the folders of all, each atomically.
 
     Parameters
     ----------

@@ -95,7 +95,7 @@ def write_phantom(
     form: PackForm | None = None,
     on_case: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Write a data set of synthetic cases, whole or not at all: see `write_patches`.
+    """Write a data set of synthetic cases, atomically: see `write_patches`.
 
     Parameters
     ----------

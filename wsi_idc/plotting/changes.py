@@ -30,22 +30,25 @@ Row = tuple[str, str, str, str]
 
 
 def draw_changes(
-    page: Page, lefts: Sequence[float], y: float, width: float, pair: Pair, mpp: tuple[float, float]
+    page: Page, lefts: Sequence[float], y: float, width: float, pair: Pair, mpp: tuple[float, float], finding: str
 ) -> None:
-    """Draw the three blocks from `y` down, each `width` inches wide, at the lefts of the maps above."""
-    _draw_table(page, lefts[0], y, width, pair, mpp)
-    _draw_calls(page, lefts[1], y, width, pair)
-    _draw_spread(page, lefts[2], y, width, pair)
+    """Draw the three blocks from `y` down, each `width` inches wide, at the lefts of the maps above.
+
+    `finding` is what the positive class is called.
+    """
+    _draw_table(page, lefts[0], y, width, table_rows(pair, mpp, finding))
+    _draw_calls(page, lefts[1], y, width, pair, finding)
+    _draw_spread(page, lefts[2], y, width, pair, finding)
 
 
-def table_rows(pair: Pair, mpp: tuple[float, float]) -> list[Row]:
-    """What is told of A, of B, and of B minus A: calls, their area, and metrics where patches are labelled."""
+def table_rows(pair: Pair, mpp: tuple[float, float], finding: str = "IDC") -> list[Row]:
+    """A, B, and B minus A: calls, their area, and metrics where patches are labelled."""
     area = pair.boxes[:, 2] * pair.boxes[:, 3] * (mpp[0] * mpp[1] / 1e6)
     counts = [int(calls.sum()) for calls in pair.calls]
     areas = [float(area[calls].sum()) for calls in pair.calls]
     rows = [
-        ("Patches called IDC", *(f"{count:,}" for count in counts), _signed(counts[1] - counts[0], ",d")),
-        ("Area called IDC, mm²", *(f"{of:,.1f}" for of in areas), _signed(areas[1] - areas[0], ",.1f")),
+        (f"Patches called {finding}", *(f"{count:,}" for count in counts), _signed(counts[1] - counts[0], ",d")),
+        (f"Area called {finding}, mm²", *(f"{of:,.1f}" for of in areas), _signed(areas[1] - areas[0], ",.1f")),
     ]
     first, second = pair.metrics()
     for name, title in _METRICS if first is not None and second is not None else ():
@@ -66,10 +69,10 @@ def _signed(value: float, form: str) -> str:
     return text if not text.strip("0.") else f"{'+' if value > 0 else _MINUS}{text}"
 
 
-def _draw_table(page: Page, x: float, y: float, width: float, pair: Pair, mpp: tuple[float, float]) -> None:
+def _draw_table(page: Page, x: float, y: float, width: float, changes: Sequence[Row]) -> None:
     page.text(x, y, "Figures of the patches in both", size=_HEADING, weight="bold")
     ends = [x + share * width for share in (0.66, 0.83, 1.0)]
-    rows = [("", "A", "B", f"B {_MINUS} A"), *table_rows(pair, mpp)]
+    rows = [("", "A", "B", f"B {_MINUS} A"), *changes]
     wide = any(" of " in row[1] for row in rows)
     if wide:
         ends[0] -= 0.06 * width
@@ -82,18 +85,18 @@ def _draw_table(page: Page, x: float, y: float, width: float, pair: Pair, mpp: t
             page.rule(x, at - _ROW + 0.055, width, FRAME)
 
 
-def _draw_calls(page: Page, x: float, y: float, width: float, pair: Pair) -> None:
+def _draw_calls(page: Page, x: float, y: float, width: float, pair: Pair, finding: str) -> None:
     page.text(x, y, "Calls, A against B", size=_HEADING, weight="bold")
     first, second = pair.calls
     cells = [
-        [(first & second, "both IDC"), (pair.lost, "lost")],
-        [(pair.gained, "gained"), (~first & ~second, "neither IDC")],
+        [(first & second, f"both {finding}"), (pair.lost, "lost")],
+        [(pair.gained, "gained"), (~first & ~second, f"neither {finding}")],
     ]
     head, side, height = 0.8, (width - 0.8) / 2, 0.62
     top = y + 0.32
-    for column, told in enumerate(("B: IDC", "B: no IDC")):
+    for column, told in enumerate((f"B: {finding}", f"B: no {finding}")):
         page.text(x + head + (column + 0.5) * side, top - 0.07, told, size=_TEXT, ha="center", color=QUIET)
-    for row, told in enumerate(("A: IDC", "A: no IDC")):
+    for row, told in enumerate((f"A: {finding}", f"A: no {finding}")):
         middle = top + (row + 0.5) * height
         page.text(x + head - 0.08, middle + 0.04, told, size=_TEXT, ha="right", color=QUIET)
         for column, (which, name) in enumerate(cells[row]):
@@ -106,8 +109,8 @@ def _draw_calls(page: Page, x: float, y: float, width: float, pair: Pair) -> Non
             page.text(left + side / 2, upper + 0.5, f"{name}{share}", size=8, ha="center", color=QUIET, room=side - 0.1)
 
 
-def _draw_spread(page: Page, x: float, y: float, width: float, pair: Pair) -> None:
-    page.text(x, y, "Probability of IDC, B over A", size=_HEADING, weight="bold")
+def _draw_spread(page: Page, x: float, y: float, width: float, pair: Pair, finding: str) -> None:
+    page.text(x, y, f"Probability of {finding}, B over A", size=_HEADING, weight="bold")
     side = 1.45
     axes = page.axes(x + 0.3, y + 0.1, side, side)
     counts, _, _ = np.histogram2d(pair.second, pair.first, bins=_BINS, range=[[0, 1], [0, 1]])

@@ -134,7 +134,8 @@ def compose_difference(
     pictures = [paint_probability(ground, at, of, style, line_px) for at, of in zip(boxes, scores, strict=True)]
     pictures.append(paint_difference(ground, boxes[0], scores[0], difference, second_calls, line_px))
     _draw_header(page, about)
-    titles = [*(f"Probability of IDC, {name}" for name in about.names), "Difference, B \N{MINUS SIGN} A"]
+    finding = scores[0].classes.title
+    titles = [*(f"Probability of {finding}, {name}" for name in about.names), "Difference, B \N{MINUS SIGN} A"]
     lefts = [MARGIN + i * (slot + _GAP) for i in range(3)]
     for letter, left, title, picture in zip("ABC", lefts, titles, pictures, strict=True):
         page.text(left, _TOP - 0.07, letter, size=11, weight="bold")
@@ -149,14 +150,14 @@ def compose_difference(
         _draw_bar(page, left, top, slot, colours, (0.0, 1.0), mark)
     _draw_bar(page, lefts[2], top, slot, _OPACITY * colour_table(DIVERGING) + (1 - _OPACITY) * grey, (-1.0, 1.0), None)
     notes = (
-        "outline: called IDC by A",
-        "outline: called IDC by B",
-        "outline: called IDC by B; dashed: by A alone",
+        f"outline: called {finding} by A",
+        f"outline: called {finding} by B",
+        f"outline: called {finding} by B; dashed: by A alone",
     )
     for left, note in zip(lefts, notes, strict=True):
         page.text(left, top + 0.5, note, size=_TEXT, color=QUIET)
     page.text(lefts[2], top - 0.07, f"striped: lower by {-_FALL:g} or more", size=_TEXT)
-    draw_changes(page, lefts, figures, slot, about.pair, about.mpp)
+    draw_changes(page, lefts, figures, slot, about.pair, about.mpp, finding)
     _draw_footer(page, scores, about)
     return page
 

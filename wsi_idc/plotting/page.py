@@ -149,7 +149,7 @@ class Page:
 
 
 def save_page(path: Path, page: Page) -> None:
-    """Write the page as a PNG that prints at its size, whole or not at all."""
+    """Write the page as a PNG that prints at its size, atomically."""
     save_png(path, page.pixels(), page.dpi)
 
 

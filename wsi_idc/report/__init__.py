@@ -40,9 +40,9 @@ def write_report(
         With names of slides: write ``report-single.html`` instead, which holds these slides whole and nothing of the
         others, so that it can be mailed.
     on_slide : callable, optional
-        Told after each slide how many are done, and of how many.
+        Called after each slide with the number done and the total.
     on_wait : callable, optional
-        Told who is making a report of this folder, where that has to be waited for.
+        Called with the holder of the folder's lock where it has to be waited for.
 
     Returns
     -------

@@ -114,9 +114,9 @@ def sum_up_results(
     out : path
         Where ``score`` or ``heatmap`` wrote.
     on_slide : callable, optional
-        Told after each slide how many are read, and of how many.
+        Called after each slide with the number read and the total.
     on_wait : callable, optional
-        Told who has the folder, where that has to be waited for.
+        Called with the holder of the folder's lock where it has to be waited for.
 
     Raises
     ------

@@ -48,7 +48,7 @@ def compare(
         Folder for ``compare.csv``, a row a slide; ``compare.json``, over all, with intervals over slides for the
         differences; and a picture of each slide, with both maps and their difference.
     on_slide : callable, optional
-        Told after each slide how many are done, and of how many.
+        Called after each slide with the number done and the total.
 
     Returns
     -------

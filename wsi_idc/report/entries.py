@@ -91,7 +91,7 @@ def _counts(results: SlideResults) -> list[int] | None:
 
 
 def _tell(results: SlideResults) -> dict[str, Any]:
-    """What the script is told of any slide."""
+    """What the page's script gets of any slide."""
     run, scores = results.run, results.scores
     told: dict[str, Any] = {
         "name": results.name,

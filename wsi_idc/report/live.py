@@ -62,7 +62,7 @@ class LiveResults:
     out : Path
         The results folder.
     on_slide : callable, optional
-        Told after each slide that is read for the page how many are done, and of how many.
+        Called after each slide that is read for the page with the number done and the total.
     beside : Path, optional
         Another results folder of the same slides, of which the second pane shows the maps.
 
@@ -236,7 +236,7 @@ def _told(editor: Editor, corrections: tuple[Correction, ...]) -> dict[str, Any]
 
 
 def _tell_beside(results: SlideResults, other: SlideResults | None) -> dict[str, Any] | None:
-    """What the page is told of another run of a slide; None where it is not of the same pixels and patches."""
+    """What the page gets of another run of a slide; None where it is not of the same pixels and patches."""
     if other is None or other.run is None or other.scores is None or results.run is None:
         return None
     if (other.run.size_px, other.run.mpp, other.run.patch) != (results.run.size_px, results.run.mpp, results.run.patch):

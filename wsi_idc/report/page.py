@@ -111,7 +111,7 @@ class Shown:
         Without the scores, of which there can be many.
     thumbnails : Thumbnails
     told : mapping
-        What the script is told of it.
+        What the page's script gets.
     embedded : str or None
         Its patches as JSON, where they go into the page.
     """
@@ -217,7 +217,7 @@ def _about(slides: Sequence[Shown], thresholds: Sequence[float]) -> dict[str, An
 def _told(
     slides: Sequence[Shown], pooled: Pooled | None, thresholds: Sequence[float], columns: Sequence[Column]
 ) -> dict[str, Any]:
-    """What the scripts are told."""
+    """What the page's scripts get."""
     colours = np.rint(colour_table("cividis")).astype(np.uint8)
     return {
         "colours": colours.tobytes().hex(),

@@ -35,7 +35,7 @@ def write_review(
     top, per_slide : int
         Patches in all, and of a slide, at most.
     on_slide : callable, optional
-        Told after each slide how many are read, and of how many.
+        Called after each slide with the number read and the total.
 
     Returns
     -------

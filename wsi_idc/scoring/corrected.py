@@ -48,7 +48,7 @@ def load_corrected(
     data : path, optional
         Where the cases of named patches are; by default where ``run.json`` says.
     on_slide : callable, optional
-        Told after each slide how many are read, and of how many.
+        Called after each slide with the number read and the total.
 
     Raises
     ------

@@ -103,7 +103,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Watch:
-    """Who is told how far a cohort is: of a slide's patches, of patches that are done, of a slide that ended."""
+    """Callbacks for progress: a slide's patches were found, patches are done, a slide ended, a lock is waited for."""
 
     on_found: Callable[[str, int], None] = lambda name, count: None
     on_patches: Callable[[int], None] = lambda count: None

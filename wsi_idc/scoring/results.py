@@ -326,7 +326,7 @@ def score_into(
     Parameters
     ----------
     source, model, threshold, batch_size, on_patches
-        As in `score`; `on_patches` is told of all patches at once when nothing had to be scored.
+        As in `score`; `on_patches` is called once with all patches when nothing had to be scored.
     out : Path
     context : float or "learned", optional
         What the calls follow: sigma, in patches, of a blur over neighbours, or what the model has learned of them.
@@ -337,7 +337,7 @@ def score_into(
     draw : callable, optional
         Adds pictures to the folder.
     on_wait : callable, optional
-        Told who holds the folder, where it has to be waited for.
+        Called with the holder of the folder's lock where it has to be waited for.
     """
     out = Path(out)
     with wait_lock(make_folder(out / source.slide), on_wait):

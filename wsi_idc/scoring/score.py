@@ -114,7 +114,7 @@ def score(
     batch_size : int
         Patches given to the network at once; it does not change what comes out.
     on_patches : callable, optional
-        Told after each block how many patches it held.
+        Called after each block with its number of patches.
 
     Raises
     ------

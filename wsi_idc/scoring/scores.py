@@ -286,7 +286,7 @@ def _of_classes(scores: Scores, classes: Classes, probs: NDArray[np.float64]) ->
 
 
 def write_scores(path: Path, scores: Scores) -> None:
-    """Write ``scores.csv``, whole or not at all."""
+    """Write ``scores.csv``, atomically."""
     context = scores.prob_idc_context
     columns = [
         *(map(str, side.tolist()) for side in (scores.minx, scores.miny, scores.width, scores.height)),

@@ -193,7 +193,7 @@ def train(
     corrected : StainedPatches, optional
         Patches that somebody corrected, mixed into every batch: see `mix_in`. Their slides neither tune nor test.
     on_batch, on_epoch : callable, optional
-        Told of progress: (epoch, patches done, patches in an epoch), and each finished epoch.
+        Called with (epoch, patches done, patches in an epoch) after each batch, and with each finished epoch.
 
     Returns
     -------

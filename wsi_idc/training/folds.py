@@ -59,7 +59,7 @@ def cross_fit(
         Folder for the final model, as with `train`; ``fold-1`` and so on with the models of the folds; and
         ``out-of-fold.csv`` with the calibrated probability of every patch by the model that did not see its case.
     on_training : callable, optional
-        Told what is trained next.
+        Called with the name of each training before it starts.
     data, recipe, resume, on_batch, on_epoch
         As in `train`.
 
