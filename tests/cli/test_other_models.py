@@ -10,11 +10,14 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
+from PIL import Image
 
 from tests.conftest import Ran
 from tests.model.onnx_models import TO_TENSOR, network, saved
 from tests.slides.test_slide import smooth_tissue, write_slide
 from wsi_idc import PatchSpec, open_slide
+from wsi_idc.plotting.class_map import COLOURS
+from wsi_idc.plotting.overlay import LUMA
 
 Run = Callable[..., Ran]
 
@@ -50,6 +53,19 @@ def test_three_classes_from_slide_to_files(run: Run, slide: Path, tmp_path: Path
     powers = np.exp(raw - raw.max(axis=1, keepdims=True))
     written = np.array([[float(row[name]) for name in columns] for row in rows])
     np.testing.assert_allclose(written, powers / powers.sum(axis=1, keepdims=True), atol=1e-4)
+
+    classes = np.asarray(Image.open(out / "a.tiff" / "classes.png"))
+    mosaic = np.asarray(Image.open(out / "a.tiff" / "mosaic.png"))
+    assert classes.shape[1] == mosaic.shape[1]
+    assert classes.shape[0] > mosaic.shape[0]
+    for row, probs in zip(rows, written, strict=True):
+        if min(int(row["width"]), int(row["height"])) < 40:
+            continue
+        x, y = int(row["minx"]) + 20, int(row["miny"]) + 20
+        painted = classes[y : y + 20, x : x + 20].reshape(-1, 3).max(axis=0).astype(float)
+        grey = (mosaic[y : y + 20, x : x + 20] @ LUMA).mean()
+        expected = [0.75 * np.array(colour) + 0.25 * grey for colour in COLOURS[:3]]
+        assert np.argmin([np.abs(painted - colour).sum() for colour in expected]) == np.argmax(probs)
 
     (table,) = (out / "model-outputs-csv").iterdir()
     assert list(rows_of(table)[0]) == ["minx", "miny", "width", "height", *columns]

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsi_idc.plotting.caption import Caption
+from wsi_idc.plotting.class_map import paint_classes
 from wsi_idc.plotting.close_ups import take_close_ups
 from wsi_idc.plotting.confusion import save_confusion
 from wsi_idc.plotting.image_ops import resize, save_png
@@ -17,7 +18,7 @@ from wsi_idc.plotting.sheet import draw_sheet, draw_sheet_pdf
 from wsi_idc.plotting.style import Style
 from wsi_idc.plotting.tissue_map import show_tissue
 from wsi_idc.plotting.watermark import stamp_cautions, stamp_phantom
-from wsi_idc.scoring.results import MOSAIC_FILE, SHEET_FILE, SHEET_PDF
+from wsi_idc.scoring.results import CLASSES_FILE, MOSAIC_FILE, SHEET_FILE, SHEET_PDF
 from wsi_idc.scoring.scores import Scores
 from wsi_idc.source import PatchSource, SourceKind
 
@@ -42,8 +43,8 @@ def draw_all(
     """Write the pictures of a slide; the path of ``heatmap.png`` comes back.
 
     ``mosaic.png``, and at its scale ``overlay.png`` with the cautions in a corner; ``confusion.png`` where labels are
-    known, and ``tissue.png`` where tissue was looked for. Each is written atomically, and an older one that no longer
-    belongs is removed.
+    known, ``classes.png`` where the model has more than two, and ``tissue.png`` where tissue was looked for. Each is
+    written atomically, and an older one that no longer belongs is removed.
 
     Parameters
     ----------
@@ -62,6 +63,11 @@ def draw_all(
     save_picture(folder / MOSAIC_FILE, mosaic.pixels, caption.kind)
     overlay = stamp_cautions(paint_overlay(mosaic, scores, style), caption.cautions)
     save_picture(folder / "overlay.png", overlay, caption.kind)
+    classes = folder / CLASSES_FILE
+    if len(scores.classes.names) > 2:
+        save_picture(classes, paint_classes(mosaic, scores), caption.kind)
+    else:
+        classes.unlink(missing_ok=True)
     confusion = folder / "confusion.png"
     if scores.metrics is None:
         confusion.unlink(missing_ok=True)

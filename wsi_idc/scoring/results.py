@@ -49,12 +49,13 @@ METRICS_FILE = "metrics.json"
 RUN_FILE = "run.json"
 MOSAIC_FILE = "mosaic.png"
 SHEET_FILE, SHEET_PDF = "heatmap.png", "heatmap.pdf"
+CLASSES_FILE = "classes.png"
 GEOJSON_FILE = "scores.geojson"
 PROBABILITY_TIFF, PROBABILITY_ZARR = "probability.ome.tif", "probability.ome.zarr"
 OVERLAY_TIFF = "overlay.ome.tif"
 PROBABILITY_DICOM, SEGMENTATION_DICOM = "probability.dcm", "segmentation.dcm"
 VIEWS = (
-    *(SHEET_FILE, SHEET_PDF, "overlay.png", "confusion.png", "tissue.png"),
+    *(SHEET_FILE, SHEET_PDF, CLASSES_FILE, "overlay.png", "confusion.png", "tissue.png"),
     *(GEOJSON_FILE, f"{GEOJSON_FILE}.gz", PROBABILITY_TIFF, PROBABILITY_ZARR, OVERLAY_TIFF),
     *(PROBABILITY_DICOM, SEGMENTATION_DICOM),
 )

@@ -1,0 +1,82 @@
+"""The most probable class of each patch as a map, for models of more than two classes."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.font_manager import findfont
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from wsi_idc.errors import printable
+from wsi_idc.plotting.error_map import hatch
+from wsi_idc.plotting.image_ops import place_boxes
+from wsi_idc.plotting.mosaic import Mosaic
+from wsi_idc.plotting.overlay import LUMA, mark_unreadable
+from wsi_idc.scoring.scores import Scores
+
+COLOURS = (
+    (0, 114, 178),
+    (230, 159, 0),
+    (0, 158, 115),
+    (204, 121, 167),
+    (86, 180, 233),
+    (213, 94, 0),
+    (240, 228, 66),
+)
+"""Those of Okabe and Ito without black. Every second class is hatched, too, as grey print shows some of them alike."""
+
+_OPACITY = 0.75
+_HATCH = 0.45
+"""Light of a hatched line relative to its colour."""
+
+_INK, _PAPER = (26, 26, 26), (255, 255, 255)
+
+
+def most_probable(scores: Scores) -> NDArray[np.intp]:
+    """Index of the class of highest probability of each patch, shape (n,); the first of equals, -1 where unreadable."""
+    probs = np.column_stack([*scores.columns.values()])
+    return np.where(scores.readable, np.argmax(np.nan_to_num(probs), axis=1), -1)
+
+
+def paint_classes(mosaic: Mosaic, scores: Scores) -> NDArray[np.uint8]:
+    """Colour each scored patch by its most probable class, at the scale of the mosaic, with a legend beneath.
+
+    Returns
+    -------
+    ndarray of uint8, shape (height + legend, width, 3)
+    """
+    boxes = place_boxes(scores, (1 / mosaic.factor, 1 / mosaic.factor))
+    painted, chosen = mosaic.pixels.copy(), most_probable(scores)
+    for number in range(len(scores.classes.names)):
+        colour = _OPACITY * np.array(_colour(number), dtype=np.float32)
+        for _, where in boxes.slices(chosen == number):
+            grey = (1 - _OPACITY) * (mosaic.pixels[where] @ LUMA)[..., None]
+            tile = grey + colour
+            if number % 2:
+                tile[hatch(where, boxes.side_px)] *= _HATCH
+            painted[where] = np.rint(tile)
+    mark_unreadable(painted, boxes, scores)
+    counts = np.bincount(chosen[chosen >= 0], minlength=len(scores.classes.names)).tolist()
+    return np.vstack([painted, _legend(scores.classes.names, counts, painted.shape[1])])
+
+
+def _colour(number: int) -> tuple[int, int, int]:
+    return COLOURS[number % len(COLOURS)]
+
+
+def _legend(names: tuple[str, ...], counts: list[int], width: int) -> NDArray[np.uint8]:
+    """A line for each class: its colour, its name and how many patches it has; shape (height, width, 3)."""
+    size = int(np.clip(width / 70, 11, 40))
+    font = ImageFont.truetype(findfont("DejaVu Sans"), size)
+    line, swatch = round(1.7 * size), round(1.2 * size)
+    image = Image.new("RGB", (width, line * len(names) + size), _PAPER)
+    draw = ImageDraw.Draw(image)
+    for number, (name, count) in enumerate(zip(names, counts, strict=True)):
+        top = size // 2 + number * line
+        tile = np.full((swatch, 2 * swatch, 3), _colour(number), dtype=np.float32)
+        if number % 2:
+            tile[hatch((slice(0, swatch), slice(0, 2 * swatch)), swatch)] *= _HATCH
+        image.paste(Image.fromarray(np.rint(tile).astype(np.uint8)), (size, top))
+        label = f"{printable(name).replace('_', ' ')}: {count:,} patches"
+        draw.text((2 * size + 2 * swatch, top + swatch / 2), label, fill=_INK, font=font, anchor="lm")
+    return np.asarray(image)
