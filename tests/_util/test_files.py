@@ -112,6 +112,6 @@ def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert tmp_path in cache_folder().parents
-    monkeypatch.setattr(files, "user_cache_path", lambda *_, **__: Path("~/.cache/wsi-idc"))
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda *_, **__: Path("~/.cache/wsi-idc"))
     with pytest.raises(OutputError, match="set XDG_CACHE_HOME"):
         cache_folder()

@@ -6,20 +6,19 @@ import errno
 import glob
 import json
 import os
-import secrets
 import shutil
 import stat
 import tempfile
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TextIO
-
-from platformdirs import user_cache_path
+from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from wsi_idc.errors import OutputError
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 DEFAULT_OUT = Path("wsi-idc-results")
 """Folder of results, where none is named."""
@@ -37,6 +36,8 @@ def cache_folder() -> Path:
 
     OutputError where there is no home folder.
     """
+    from platformdirs import user_cache_path  # every command imports this module, and hardly one needs that
+
     named = os.environ.get("XDG_CACHE_HOME")
     folder = Path(named) / "wsi-idc" if named else user_cache_path("wsi-idc", appauthor=False)
     if not named and not folder.is_absolute():
@@ -88,7 +89,7 @@ def replacing(path: Path) -> Iterator[Path]:
     cannot be written.
     """
     with _making_room(path.parent):
-        temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(6)}-{path.name}")
+        temporary = path.with_name(f"{TEMPORARY}{os.urandom(6).hex()}-{path.name}")
         # Made here and not by tempfile, so that others may read it as far as the umask lets them.
         os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
     try:
@@ -163,6 +164,8 @@ def writing_thread() -> Iterator[ThreadPoolExecutor]:
     Ctrl-C leaves a Zarr call of the main thread at once, and Zarr would go on writing into a folder that is about to be
     removed.
     """
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(1) as pool:
         # Started before there is anything to write: interrupted while it starts, it would not be waited for.
         pool.submit(int).result()
