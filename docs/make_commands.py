@@ -71,7 +71,9 @@ def _cells(option: click.Option) -> tuple[str, str, str]:
     if told:
         what, default = what[: told.start()], f"`{told[1]}`" if told[1] in choices else told[1]
     if isinstance(kind, click.IntRange | click.FloatRange):
-        ends = f"{kind.min:,} to {kind.max:,}" if kind.max is not None else f"{kind.min:,} or more"
+        low = f"above {kind.min:,}" if kind.min_open else f"{kind.min:,}"
+        high = "or more" if kind.max is None else f"to below {kind.max:,}" if kind.max_open else f"to {kind.max:,}"
+        ends = low if kind.min_open and kind.max is None else f"{low} {high}"
         what = f"{what} ({ends})".strip()
     return shown, what, default
 

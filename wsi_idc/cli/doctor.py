@@ -19,7 +19,7 @@ def command(data: str | None, model: Path | None, allow_code: bool, out: Path, s
     """Check whether installation, GPU, scheduler, data, cache and disk are fit for a run.
 
     Prints a line a check: ok, warn, or fail with what to do. Exit code 1 where something fails. Nothing is changed, and
-    without --scheduler the network is not used.
+    no other machine is asked, but for --scheduler and models at hf://.
     """
     from wsi_idc.cli.console import loading, ready_model
     from wsi_idc.doctor import examine

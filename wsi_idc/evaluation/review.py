@@ -141,8 +141,7 @@ def _listed(
 
 def _distance(scores: Scores) -> NDArray[np.float64]:
     """How far each probability lies from the threshold, as a share of the way to 0 or 1; NaN where there is none."""
-    above = scores.prob >= scores.threshold
-    way = np.where(above, 1 - scores.threshold, scores.threshold)
+    way = np.where(scores.pred, 1 - scores.threshold, scores.threshold)
     return np.abs(scores.prob - scores.threshold) / np.maximum(way, 1e-9)
 
 
