@@ -322,7 +322,7 @@ def find_refs(
         if others:
             watch.left_out(without_secrets(url), others)
         cache = cache or SlideCache.of()
-        refs += [RemoteRef(f"{without_secrets(url)}/{path}", path, reading, run, cache) for path in paths]
+        refs += [RemoteRef(f"{url}/{path}", path, reading, run, cache) for path in paths]
     elif slides is not None:
         found = find_slides(Path(slides), leave_out=out)
         if found.others:

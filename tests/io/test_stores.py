@@ -18,7 +18,7 @@ import pytest
 
 from tests.conftest import Ran
 from tests.slides.test_slide import smooth_tissue, write_slide
-from wsi_idc.errors import SlideError
+from wsi_idc.errors import OptionError, SlideError
 from wsi_idc.io.staging import SlideCache
 from wsi_idc.io.stores import Store, name_in, without_secrets
 
@@ -262,6 +262,53 @@ def test_least_recently_used_goes_first_and_never_what_is_in_use(bucket: Any, tm
     a.close()
     with pytest.raises(SlideError, match="--cache-gb"):
         cache.stage("s3://slides/large.tif")
+
+
+def test_addresses_that_differ_in_their_query_are_different_slides(tmp_path: Path) -> None:
+    """A web server that tells neither a hash nor a date, and files of one size."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = self.path.encode().ljust(64)
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(body)
+
+        do_HEAD = do_GET  # noqa: N815
+
+        def log_message(self, *args: Any) -> None:
+            pass
+
+    web = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=web.serve_forever, daemon=True).start()
+    cache = SlideCache(tmp_path, 10_000)
+    for query in ("id=1", "id=2"):
+        with cache.stage(f"http://127.0.0.1:{web.server_port}/a.svs?{query}") as staged:
+            assert query.encode() in staged.path.read_bytes()
+            assert "id=" not in staged.told
+    web.shutdown()
+    web.server_close()
+
+
+def test_keys_with_signs_of_web_addresses(bucket: Any, tmp_path: Path) -> None:
+    client, _ = bucket
+    for key in ("d/case#1.svs", "d/case#2.svs", "d/a?b.svs", "d/out\\..\\x.svs"):
+        client.put_object(Bucket="slides", Key=key, Body=key.encode())
+    client.put_object(Bucket="slides", Key="d/empty.dcm", Body=b"")
+    paths, others = Store("s3://slides/d").slides((".svs",))
+    assert (paths, others) == (["a?b.svs", "case#1.svs", "case#2.svs"], 1)
+    cache = SlideCache(tmp_path, 10_000)
+    for path in paths:
+        with cache.stage(f"S3://slides/d/{path}") as staged:
+            assert staged.path.read_text() == f"d/{path}"
+    assert Store(f"s3://me:{SECRET}@slides/d/x@2.svs").told == "s3://slides/d/x@2.svs"
+
+
+def test_a_cache_has_a_size(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="--cache-gb"):
+        SlideCache.of(tmp_path, float("nan"))
 
 
 @pytest.mark.parametrize(

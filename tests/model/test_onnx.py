@@ -19,7 +19,7 @@ from tests.conftest import Ran
 from tests.model.onnx_models import NORMALIZE, TO_TENSOR, described, network, saved
 from wsi_idc.errors import ModelError, OptionError
 from wsi_idc.model.backend import keras
-from wsi_idc.model.classifier import load_model
+from wsi_idc.model.classifier import bundled_model, load_model
 from wsi_idc.model.exporting import export_model
 from wsi_idc.model.keras_network import load_keras
 
@@ -322,3 +322,17 @@ def test_check_and_export_on_the_command_line(run: Callable[..., Ran], tmp_path:
     assert run("model", "check", path, "--quiet").code == 2
     assert run("model", "export", "--model", path, "--out", tmp_path / "b.onnx").code == 2
     assert run("model", "export", "--out", tmp_path / "b.txt", "--quiet").code == 2
+
+
+def test_an_export_destroys_nothing(tmp_path: Path) -> None:
+    own = tmp_path / "net.keras"
+    for ending in (".keras", ".json"):
+        own.with_suffix(ending).write_bytes(bundled_model().with_suffix(ending).read_bytes())
+    with pytest.raises(ModelError, match="another folder"):
+        export_model(own, tmp_path / "net.onnx")
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "scores.csv").touch()
+    with pytest.raises(ModelError, match="no SavedModel"):
+        export_model(own, tmp_path / "results", "savedmodel")
+    assert load_model(own).config.name == "CancerNet"
+    assert (tmp_path / "results" / "scores.csv").exists()

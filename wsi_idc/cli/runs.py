@@ -116,15 +116,18 @@ def score_slides(
     for path in files:
         with open_slide(path) as slide:
             first = names.setdefault(slide.slide, path)
-            if _folder(first) != _folder(path):
+            if not _is_same(first, path):
                 told = " and ".join(without_secrets(str(one)) for one in (first, path))
                 raise OptionError(f"{told} would share a folder in {scoring.out}: give them an --out each.")
     make_folder(scoring.out)
     return _score_each(map(open_slide, names.values()), "Slide", scoring, outputs)
 
 
-def _folder(path: Path | str) -> Path | str:
-    return path.resolve().parent if isinstance(path, Path) else without_secrets(path).rpartition("/")[0]
+def _is_same(first: Path | str, second: Path | str) -> bool:
+    """Whether two slides of one name are one: of files those of one folder, which may be parts of it."""
+    if isinstance(first, Path) and isinstance(second, Path):
+        return first.resolve().parent == second.resolve().parent
+    return first == second
 
 
 def _score_each(

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import secrets
 import shutil
@@ -25,7 +26,7 @@ from threading import Event
 from filelock import FileLock, Timeout
 
 from wsi_idc._util.files import Closable, cache_folder, make_folder
-from wsi_idc.errors import SlideError
+from wsi_idc.errors import OptionError, SlideError
 from wsi_idc.io.stores import RemoteFile, Store
 
 MOST_BYTES = 50_000_000_000
@@ -75,6 +76,8 @@ class SlideCache:
     @classmethod
     def of(cls, folder: Path | None = None, gigabytes: float | None = None) -> SlideCache:
         """By default ``wsi-idc/stores`` where the system keeps caches, and 50 GB or half of what is free there."""
+        if gigabytes is not None and not math.isfinite(gigabytes):
+            raise OptionError(f"A cache of {gigabytes} GB cannot be: give --cache-gb a number.")
         folder = make_folder((cache_folder() / "stores" if folder is None else folder).absolute())
         if gigabytes is not None:
             return cls(folder, int(gigabytes * 1e9))

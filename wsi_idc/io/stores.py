@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import os
 import random
 import re
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 from threading import Event
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from wsi_idc._util.files import DISK_FULL
 from wsi_idc.errors import OptionError, SlideError, printable
@@ -32,15 +33,21 @@ LISTED = ("s3", "gs", "az")
 _URL = re.compile(r"(s3|gs|az|https?)://", re.IGNORECASE)
 _URLS = re.compile(r"((?:s3|gs|az|https?)://)(?:[^\s/?#]*@)?([^\s?#]*)(?:[?#]\S*)?", re.IGNORECASE)
 
-_CONFIG: dict[str, dict[str, Any]] = {
-    "s3": {"config_kwargs": {"retries": {"max_attempts": 1}, "connect_timeout": 20, "read_timeout": 60}},
-}
-"""Attempts are counted here, and not multiplied by those of libraries."""
+_CONNECT_S, _READ_S = 20, 60
+"""Seconds without an answer after which an attempt ends. A download as a whole may take any time."""
 
 _ATTEMPTS = 6
 _FIRST_PAUSE_S = 0.25
 _CHUNK = 8 * 2**20
 _HEAD_BYTES = 65_536
+
+_USER = re.compile(r"^[^/]*@")
+
+_MARKS = (
+    *("ETag", "etag", "md5Hash", "generation", "VersionId", "Content-MD5", "Digest"),
+    *("LastModified", "Last-Modified", "last_modified", "updated"),
+)
+"""What tells another content apart, by the names of the libraries."""
 
 _FOR_GOOD = frozenset({400, 401, 403, 404, 405, 410})
 """Answers that another attempt does not change."""
@@ -62,10 +69,18 @@ def without_secrets(text: str) -> str:
 
 def name_in(url: str) -> str:
     """The file name at the end of an address; empty where it ends in a slash."""
-    scheme, _, path = without_secrets(url).partition("://")
+    scheme, _, path = url.partition("://")
+    if scheme.lower() not in LISTED:
+        path = unquote(without_secrets(url).partition("://")[2].rpartition("/")[2])
+        return path if is_safe(path) and "/" in without_secrets(url).partition("://")[2] else ""
     name = path.rpartition("/")[2] if "/" in path else ""
-    name = unquote(name) if scheme.lower().startswith("http") else name
-    return "" if name in (".", "..") or "/" in name or "\\" in name or "\0" in name else name
+    return name if is_safe(name) else ""
+
+
+def is_safe(path: str) -> bool:
+    """Whether a key can be a relative path here: no way out of a folder, and no sign that systems read otherwise."""
+    signs = "\\\0" + (":" if os.name == "nt" else "")
+    return not any(sign in path for sign in signs) and not {"", ".", ".."} & set(path.split("/"))
 
 
 @dataclass(frozen=True)
@@ -106,19 +121,28 @@ class Store:
     """
 
     def __init__(self, url: str) -> None:
-        self.url, self.told = url, without_secrets(url)
-        self.scheme = urlsplit(url).scheme.lower()
+        scheme, _, rest = url.partition("://")
+        self.scheme = scheme.lower()
+        listed = self.scheme in LISTED
+        # A key may hold signs that end the path of a web address. What stands before an @ is a password.
+        plain = f"{self.scheme}://{_USER.sub('', rest)}"
+        self.url, self.told = url, printable(plain) if listed else without_secrets(url)
         extra, module = _EXTRAS[self.scheme]
         try:
             importlib.import_module(module)
-            self._fs: Any = importlib.import_module("fsspec").filesystem(self.scheme, **_CONFIG.get(self.scheme, {}))
+            self._fs: Any = importlib.import_module("fsspec").filesystem(self.scheme, **_config(self.scheme))
         except ImportError as error:
             raise OptionError(
                 f'{self.scheme}:// needs a package that is not installed: pip install "wsi-idc[{extra}]".'
             ) from error
+        except Exception as error:  # what each library raises where an account or a key is missing
+            raise OptionError(
+                f"{self.scheme}:// cannot be reached ({type(error).__name__}): give the store's credentials as its own "
+                "tools want them."
+            ) from error
         if self.scheme == "s3":
             self._fs.retries = 1
-        self.place = url if self.scheme not in LISTED else str(self._fs._strip_protocol(without_secrets(url)))
+        self.place = str(self._fs._strip_protocol(plain)) if listed else url
 
     def slides(self, endings: Sequence[str]) -> tuple[list[str], int]:
         """Paths below the address of what are slides, sorted, and how many other files there are.
@@ -133,11 +157,11 @@ class Store:
         if self.scheme not in LISTED:
             raise OptionError(f"{self.told} cannot be listed: name the files of a web server one by one in --manifest.")
         top = self.place.rstrip("/")
-        found = self._asked(lambda: sorted(map(str, self._fs.find(top))))
-        paths = [place[len(top) + 1 :] for place in found if place.startswith(f"{top}/")]
-        paths = [path for path in paths if path and not any(part[:1] in ("", ".") for part in path.split("/"))]
+        sizes = self._asked(lambda: {str(at): one.get("size") for at, one in self._fs.find(top, detail=True).items()})
+        paths = sorted(at[len(top) + 1 :] for at in sizes if at.startswith(f"{top}/"))
+        paths = [path for path in paths if is_safe(path) and not any(part[0] == "." for part in path.split("/"))]
         plain = [path for path in paths if path.lower().endswith(tuple(endings))]
-        dicom = [path for path in paths if path.lower().endswith(".dcm")]
+        dicom = [path for path in paths if path.lower().endswith(".dcm") and sizes[f"{top}/{path}"] != 0]
         first: dict[tuple[str, object], str] = {}
         for path in dicom:
             first.setdefault((path.rpartition("/")[0], self._series(f"{top}/{path}") or path), path)
@@ -180,7 +204,7 @@ class Store:
             named = re.findall(r"^(?:ImageFile|MapFile)[^=\n]*=([^\r\n]+)", index, re.MULTILINE)
             beside = [f"{folder}/{one.strip()}" for one in named if one.strip() == Path(one.strip()).name]
         top = len(self.place) - len(name)
-        more = sorted({at for at in beside if at != self.place and ".." not in at.split("/")})
+        more = sorted({at for at in beside if at != self.place and is_safe(at[top:])})
         return [own, *(self._file(at, at[top:]) for at in more)]
 
     def fetch(self, file: RemoteFile, path: Path, stop: Event) -> None:
@@ -194,18 +218,24 @@ class Store:
             Where the disk is full.
         """
         if file.size is None or self.scheme not in LISTED:
-            self._asked(lambda: self._fetch_whole(file, path))
+            self._asked(lambda: self._fetch_whole(file, path, stop), stop=stop)
             return
         with path.open("wb") as out:
             for start in range(0, file.size, _CHUNK):
                 if stop.is_set():
                     raise SlideError(f"The run was ended while {self.told} was fetched.")
-                out.write(self._asked(partial(self._part, file, start, min(start + _CHUNK, file.size))))
+                part = partial(self._part, file, start, min(start + _CHUNK, file.size))
+                out.write(self._asked(part, stop=stop))
         if self._file(file.place, file.name) != file:
             raise SlideError(f"{self.told} was replaced while it was fetched: run the same command again.")
 
-    def _fetch_whole(self, file: RemoteFile, path: Path) -> None:
-        self._fs.get_file(file.place, str(path))
+    def _fetch_whole(self, file: RemoteFile, path: Path, stop: Event) -> None:
+        """Download from a web server, which need not give parts."""
+        with self._fs.open(file.place, "rb", block_size=0) as remote, path.open("wb") as out:
+            while chunk := remote.read(_CHUNK):
+                out.write(chunk)
+                if stop.is_set():
+                    raise SlideError(f"The run was ended while {self.told} was fetched.")
         if file.size is not None and path.stat().st_size != file.size:
             raise _ShortError(f"{path.stat().st_size:,} of {file.size:,} bytes arrived")
 
@@ -223,10 +253,12 @@ class Store:
         info = self._asked(ask)
         if info.get("type") == "directory":
             raise SlideError(f"{self.told} is a folder: name a slide in it, or score them all with `all --slides`.")
-        marks = (info.get(mark) for mark in ("ETag", "etag", "md5Hash", "generation", "VersionId"))
-        dates = (info.get(date) for date in ("LastModified", "last_modified", "updated"))
+        marks = [f"{mark}={info[mark]}" for mark in _MARKS if info.get(mark)]
+        if not marks and self.scheme not in LISTED:
+            # Addresses that differ in their query alone may be different files.
+            marks = [hashlib.sha256(place.encode()).hexdigest()]
         size = info.get("size")
-        return RemoteFile(place, name, None if size is None else int(size), f"{[*map(str, (*marks, *dates))]}")
+        return RemoteFile(place, name, None if size is None else int(size), " ".join(marks))
 
     def _series(self, place: str) -> bytes | None:
         """Series instance UID of a DICOM file, as bytes; None where its beginning holds none."""
@@ -238,7 +270,7 @@ class Store:
         length = int.from_bytes(head[at + 6 : at + 8], "little")
         return bytes(head[at + 8 : at + 8 + length])
 
-    def _asked(self, ask: Callable[[], Any], missing: Any = None) -> Any:
+    def _asked(self, ask: Callable[[], Any], missing: Any = None, stop: Event | None = None) -> Any:
         """What the store answers; asked again, after pauses, where that may help."""
         for attempt in range(_ATTEMPTS):
             try:
@@ -258,8 +290,21 @@ class Store:
                         f"{self.told} cannot be fetched{tried} ({reason}): check address, permissions and network, and "
                         "run the same command again."
                     ) from None
-            time.sleep(_FIRST_PAUSE_S * 2**attempt * random.uniform(0.5, 1.5))
+            if (stop or Event()).wait(_FIRST_PAUSE_S * 2**attempt * random.uniform(0.5, 1.5)):
+                raise SlideError(f"The run was ended while {self.told} was fetched.")
         raise AssertionError("not reached")
+
+
+def _config(scheme: str) -> dict[str, Any]:
+    """Options of a file system. Attempts are counted here, and not multiplied by those of libraries."""
+    if scheme == "s3":
+        limits = {"connect_timeout": _CONNECT_S, "read_timeout": _READ_S}
+        return {"config_kwargs": {"retries": {"max_attempts": 1}, **limits}}
+    if scheme in LISTED:
+        return {}
+    aiohttp = importlib.import_module("aiohttp")
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S, sock_read=_READ_S)
+    return {"client_kwargs": {"timeout": timeout}}
 
 
 class _ShortError(Exception):
@@ -272,11 +317,13 @@ def _reason(error: Exception) -> tuple[str, bool]:
         return str(error), True
     if isinstance(error, FileNotFoundError):
         return "there is no such file", False
-    status = getattr(error, "status", None) or getattr(error, "status_code", None)
+    status = next((getattr(error, name) for name in ("status", "status_code", "code") if hasattr(error, name)), None)
     if isinstance(status, int):
         return f"the server answered {status}", status not in _FOR_GOOD
-    if isinstance(error, PermissionError):
+    if isinstance(error, PermissionError) or "Forbidden" in str(error):
         return "no permission", False
+    if isinstance(error, ValueError):
+        return "no such address can be", False
     if isinstance(error, TimeoutError):
         return "no answer in time", True
     kind = type(error).__name__

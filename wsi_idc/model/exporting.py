@@ -69,6 +69,16 @@ def export_model(model: str | Path | None, out: str | Path, form: Form = "onnx")
             f"{out} cannot be a model of the form {form}: let a name end in .onnx for ONNX, in .pt for TorchScript, "
             "and only there."
         )
+    beside = out.with_name(f"{out.name}.json") if form == "savedmodel" else out.with_suffix(".json")
+    if beside.resolve() == path.with_suffix(".json").resolve() or out.resolve() == path.resolve():
+        raise ModelError(f"{beside} describes the model that is exported: name another folder with --out.")
+    if (
+        form == "savedmodel"
+        and out.exists()
+        and not (out / "saved_model.pb").is_file()
+        and (not out.is_dir() or any(out.iterdir()))
+    ):
+        raise ModelError(f"{out} is there and is no SavedModel: name another folder with --out.")
     if form == "torchscript":
         require_torch()
     network = load_keras(path, config.interface)
@@ -76,13 +86,13 @@ def export_model(model: str | Path | None, out: str | Path, form: Form = "onnx")
     if form == "savedmodel":
         with replacing_folder(out) as folder:
             network.export(folder, format="tf_saved_model", verbose=False)
-        replace(config, sha256="").write(out.with_name(f"{out.name}.json"))
+        replace(config, sha256="").write(beside)
         return out
     if form == "torchscript":
         content, config = _as_torchscript(network, path, config)
         with replacing(out) as temporary:
             temporary.write_bytes(content)
-        replace(config, sha256=file_sha256(out)).write(out.with_suffix(".json"))
+        replace(config, sha256=file_sha256(out)).write(beside)
         return out
     if not find_spec("onnx"):
         raise ModelError("The package onnx is not installed, which the export needs: pip install 'wsi-idc[onnx]'.")
@@ -91,7 +101,7 @@ def export_model(model: str | Path | None, out: str | Path, form: Form = "onnx")
     with replacing(out) as temporary:
         temporary.write_bytes(graph.finish(network, config.name))
     activation = config.activation if config.activation not in (None, "none") else activation
-    replace(config, sha256=file_sha256(out), activation=activation).write(out.with_suffix(".json"))
+    replace(config, sha256=file_sha256(out), activation=activation).write(beside)
     return out
 
 

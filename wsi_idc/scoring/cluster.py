@@ -118,6 +118,9 @@ def _connected(scheduler: str | None, workers: int | None) -> Iterator[Client]:
         yield client
 
 
+_FEWER = "end other programs, or name fewer with --gpus."
+
+
 class _Quiet(WorkerPlugin):
     """Ends dask's notices in a process of its own."""
 
@@ -141,19 +144,21 @@ def _on_gpus(gpus: Sequence[Gpu], workers: int | None) -> Iterator[Client]:
         start_tracker()
         with interrupts_held():
             # The thread that starts them, now or again, inherits this: Ctrl-C is for this process alone.
-            cluster = SpecCluster(  # type: ignore[no-untyped-call]
-                workers=processes,
-                scheduler={"cls": Scheduler, "options": {**common, "port": 0}},
-                security=common["security"],
-                silence_logs=logging.CRITICAL,
-            )
+            try:
+                cluster = SpecCluster(  # type: ignore[no-untyped-call]
+                    workers=processes,
+                    scheduler={"cls": Scheduler, "options": {**common, "port": 0}},
+                    security=common["security"],
+                    silence_logs=logging.CRITICAL,
+                )
+            except RuntimeError as error:
+                raise OptionError(f"The processes of {len(gpus)} GPUs cannot start ({error}): {_FEWER}") from error
         with cluster, Client(cluster) as client:  # type: ignore[no-untyped-call]
             client.register_plugin(_Quiet())
             try:
                 client.wait_for_workers(len(gpus), timeout=_START_S)
             except TimeoutError as error:
                 raise OptionError(
-                    f"The processes of {len(gpus)} GPUs did not start within {_START_S} s: end other programs, or name "
-                    "fewer with --gpus."
+                    f"The processes of {len(gpus)} GPUs did not start within {_START_S} s: {_FEWER}"
                 ) from error
             yield client

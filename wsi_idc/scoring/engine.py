@@ -38,7 +38,7 @@ from wsi_idc.scoring.score import Scored, block_size, check_patch, classify
 from wsi_idc.scoring.scores import make_scores
 from wsi_idc.scoring.slide_stain import measure_stain
 from wsi_idc.scoring.workers import AskedModel, open_source
-from wsi_idc.source import Described, PatchSource, Problem, SourceKind, describe
+from wsi_idc.source import Described, PatchSource, Problem, SourceKind, describe, find_patches
 
 if TYPE_CHECKING:
     from wsi_idc.model.classifier import Classifier
@@ -139,12 +139,15 @@ def device_task(model: AskedModel) -> str:
 
 def check_devices(client: Client, model: AskedModel) -> None:
     """Load the model on all workers; UserWarning where it does not run on a GPU there."""
-    addresses = list(client.nthreads())  # type: ignore[no-untyped-call]
-    asked = [client.submit(device_task, model, pure=False, workers=[address]) for address in addresses]
-    idle = client.gather(asked).count("cpu")  # type: ignore[no-untyped-call]
+    # Not by tasks: one that is bound to a process which dies would wait for ever.
+    found = list(client.run(device_task, model, on_error="return").values())
+    for refused in found:
+        if isinstance(refused, WsiIdcError):
+            raise refused
+    idle = found.count("cpu")
     if idle:
         warnings.warn(
-            f"{idle} of the {len(asked)} GPUs cannot be used, so processors score in their place: wsi-idc doctor says "
+            f"{idle} of the {len(found)} GPUs cannot be used, so processors score in their place: wsi-idc doctor says "
             "what is missing.",
             stacklevel=2,
         )
@@ -161,7 +164,7 @@ def describe_task(
     classifier = _loaded(model)
     source, first = _opened(ref, model), None
     check_patch(source, classifier.config)
-    if batch_size is not None and len(source.patches):
+    if batch_size is not None and len(find_patches(source)):
         with suppress(Exception):
             first = classify_task(ref, model, 0, block_size(batch_size, source.tile.size_px), batch_size)
     return describe(source), _facts(classifier), first

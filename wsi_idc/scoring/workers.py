@@ -66,6 +66,7 @@ class AskedModel:
             classifier = load_model(self.path, self.class_name, allow_code=self.allow_code)
         except (ModelError, OptionError) as error:
             raise WorkerError(f"The worker on {platform.node()} cannot load the model: {error}") from error
+        self._check_files(classifier.config)
         self._check_runtime(classifier)
         return classifier
 

@@ -222,7 +222,7 @@ wsiIdc.corrections = (() => {
         }
       }
       stroke.at = to;
-      layer.paint(stroke.patches, tool);
+      layer.paint(stroke.patches, stroke.kind);
     }
     container.addEventListener("pointerdown", (event) => {
       if (!tool || event.button !== 0 || !event.isPrimary || event.target.closest(".leaflet-control, .note-pin")) return;
@@ -230,16 +230,18 @@ wsiIdc.corrections = (() => {
       event.preventDefault();
       container.setPointerCapture(event.pointerId);
       stroke = byId("brush").value === LASSO ? new wsiIdc.lasso.Lasso(view, map) : { patches: new Set(), at: null, pass };
+      // A stroke ends as it began, whatever key is pressed on the way.
+      stroke.kind = tool;
       stroke.pass(event);
     }, { signal: ended });
     container.addEventListener("pointermove", (event) => stroke?.pass(event), { signal: ended });
     for (const ending of ["pointerup", "pointercancel"]) {
       container.addEventListener(ending, () => {
         if (!stroke) return;
-        const { patches } = stroke;
+        const { patches, kind } = stroke;
         stroke.remove?.();
         stroke = null;
-        correct([...patches], tool);
+        correct([...patches], kind);
       }, { signal: ended });
     }
     map.on("click", (event) => {
