@@ -369,7 +369,7 @@ def test_the_report_shows_corrections_and_cannot_change_them(browser: Browser, o
         browser.show("8863")
         assert browser.text("#corrected") == "Corrected: 2 patches (2 IDC, 0 no IDC), 1 note"
         assert browser.run("return document.getElementById('correct') === null")
-        assert browser.run("return wsiIdc.corrections.layer().lines.true[1].getLatLngs().length") == 1
+        assert browser.run("return [...wsiIdc.corrections.layer().lines.values()][0].true[1].getLatLngs().length") == 1
         at = browser.run("return getComputedStyle(document.querySelector('.note-pin')).display")
         browser.press("6")
         assert at != "none" == browser.run("return getComputedStyle(document.querySelector('.note-pin')).display")
