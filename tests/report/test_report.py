@@ -293,7 +293,7 @@ def test_one_damaged_slide_ends_no_report(tmp_path: Path, damage: object, state:
 def test_a_damaged_mosaic_is_left_out(tmp_path: Path, content: bytes | None) -> None:
     add_slide(tmp_path, make_source(6, 6), "8863")
     path = tmp_path / "8863" / "mosaic.png"
-    path.write_bytes(path.read_bytes()[:2000] if content is None else content)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2] if content is None else content)
     view = slide(Page(write_report(tmp_path)), "8863")["view"]
     assert view["tissue"] is None and "mosaic.png" in view["whyNoTissue"]
 

@@ -97,12 +97,12 @@ def _connected(scheduler: str | None, workers: int | None) -> Iterator[Client]:
                 worker_dashboard_address=_LOOPBACK,
                 memory_limit=0,
             ) as cluster,
-            Client(cluster) as client,  # type: ignore[no-untyped-call]
+            Client(cluster, set_as_default=False) as client,  # type: ignore[no-untyped-call]
         ):
             yield client
         return
     try:
-        client = Client(scheduler, timeout=_ANSWER_S)  # type: ignore[no-untyped-call]
+        client = Client(scheduler, timeout=_ANSWER_S, set_as_default=False)  # type: ignore[no-untyped-call]
     except (OSError, ValueError, TypeError, RuntimeError) as error:
         raise OptionError(
             f"No dask scheduler answers at {scheduler}: start one, or leave out --scheduler; "
@@ -153,7 +153,7 @@ def _on_gpus(gpus: Sequence[Gpu], workers: int | None) -> Iterator[Client]:
                 )
             except RuntimeError as error:
                 raise OptionError(f"The processes of {len(gpus)} GPUs cannot start ({error}): {_FEWER}") from error
-        with cluster, Client(cluster) as client:  # type: ignore[no-untyped-call]
+        with cluster, Client(cluster, set_as_default=False) as client:  # type: ignore[no-untyped-call]
             client.register_plugin(_Quiet())
             try:
                 client.wait_for_workers(len(gpus), timeout=_START_S)
