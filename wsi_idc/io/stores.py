@@ -70,11 +70,12 @@ def without_secrets(text: str) -> str:
 def name_in(url: str) -> str:
     """The file name at the end of an address; empty where it ends in a slash."""
     scheme, _, path = url.partition("://")
-    if scheme.lower() not in LISTED:
-        path = unquote(without_secrets(url).partition("://")[2].rpartition("/")[2])
-        return path if is_safe(path) and "/" in without_secrets(url).partition("://")[2] else ""
+    is_key = scheme.lower() in LISTED
+    if not is_key:
+        path = without_secrets(url).partition("://")[2]
     name = path.rpartition("/")[2] if "/" in path else ""
-    return name if is_safe(name) else ""
+    name = name if is_key else unquote(name)
+    return name if "/" not in name and is_safe(name) else ""
 
 
 def is_safe(path: str) -> bool:
