@@ -31,9 +31,9 @@ def position(data: LabelledPatches, rows: NDArray[np.intp]) -> NDArray[np.int64]
     return data.position[rows] // PATCH_PX
 
 
-def learn(data: LabelledPatches, prob: NDArray[np.float64], cases: list[str]) -> Neighbourhood:
+def learn(data: LabelledPatches, prob: NDArray[np.float64], cases: list[str], threshold: float) -> Neighbourhood:
     rows = np.flatnonzero(np.isin(data.case, cases))
-    learned = fit_neighbourhood(data.case[rows], position(data, rows), prob[rows], data.label[rows])
+    learned = fit_neighbourhood(data.case[rows], position(data, rows), prob[rows], data.label[rows], threshold)
     assert learned is not None, "fewer than three whole cases"
     return learned
 
@@ -73,7 +73,7 @@ def main() -> None:
     table = []
     for case in whole:
         rows, label = of[case], data.label[of[case]]
-        learned = learn(data, prob, [one for one in teachers if one != case])
+        learned = learn(data, prob, [one for one in teachers if one != case], model.config.threshold)
         blurred = smooth_over_neighbours(position(data, rows).astype(float), prob[rows], 1.0)
         shown = (prob[rows], blurred, learned.apply(position(data, rows), prob[rows]))
         aucs = [roc_auc_score(label, one) for one in shown]
@@ -81,7 +81,7 @@ def main() -> None:
         table.append([*aucs, *accuracy])
         print(f"{case:>6} {len(rows):>9,}  " + "  ".join(f"{value:.3f}" for value in table[-1]))
     print(f"  mean {'':>9}  " + "  ".join(f"{value:.4f}" for value in np.mean(table, axis=0)))
-    learned = learn(data, prob, teachers)
+    learned = learn(data, prob, teachers, model.config.threshold)
     planted(learned)
     if asked.write:
         path = (asked.model or bundled_model()).with_suffix(".json")

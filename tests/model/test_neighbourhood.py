@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from sklearn.metrics import balanced_accuracy_score
 
 from wsi_idc.errors import ModelError
 from wsi_idc.model.classifier import bundled_model, load_model
@@ -34,17 +35,17 @@ def slides(count: int) -> tuple[NDArray[np.str_], NDArray[np.int64], NDArray[np.
 
 @pytest.fixture(scope="module")
 def learned() -> Neighbourhood:
-    made = fit_neighbourhood(*slides(4))
+    made = fit_neighbourhood(*slides(4), threshold=0.5)
     assert made is not None
     return made
 
 
 def test_neighbours_mend_what_a_patch_alone_gets_wrong(learned: Neighbourhood) -> None:
     _, position, prob, label = (part[:720] for part in slides(5))
-    alone = ((prob >= 0.5) == label).mean()
-    together = ((learned.apply(position, prob) >= 0.5) == label).mean()
+    alone = balanced_accuracy_score(label, prob >= 0.5)
+    together = balanced_accuracy_score(label, learned.apply(position, prob) >= 0.5)
     assert alone < 0.8
-    assert together > 0.93
+    assert together > 0.86
 
 
 def test_turns_and_shifts_change_nothing(learned: Neighbourhood) -> None:
@@ -84,7 +85,7 @@ def test_patches_drawn_here_and_there_teach_nothing() -> None:
     case, position, prob, label = slides(4)
     drawn = np.random.default_rng(3).random(len(case)) < 0.15
     assert is_whole(position[:720])
-    assert fit_neighbourhood(case[drawn], position[drawn], prob[drawn], label[drawn]) is None
+    assert fit_neighbourhood(case[drawn], position[drawn], prob[drawn], label[drawn], 0.5) is None
 
 
 def test_the_configuration_keeps_it(learned: Neighbourhood, tmp_path: Path) -> None:
@@ -111,3 +112,13 @@ def test_a_context_that_is_none(change: dict[str, object], tmp_path: Path) -> No
     (tmp_path / "a.json").write_text(json.dumps(raw))
     with pytest.raises(ModelError, match="does not describe a model"):
         read_config(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize("threshold", [0.2, 0.5, 0.8])
+def test_the_models_threshold_serves_what_is_learned_as_well(threshold: float) -> None:
+    case, position, prob, label = slides(4)
+    shifted = 1 / (1 + (1 / prob - 1) * (1 / threshold - 1))  # of a model whose best threshold this is
+    learned = fit_neighbourhood(case, position, shifted, label, threshold)
+    assert learned is not None
+    called = learned.apply(position[:720], shifted[:720]) >= threshold
+    assert balanced_accuracy_score(label[:720], called) > 0.9

@@ -64,10 +64,10 @@ def test_cautions_reach_run_json_summary_and_report(run: Callable[..., object], 
     ran = run("score", "all", "--slides", tmp_path / "slides", "--mpp", "2.0", "--out", out)
     assert ran.code == 0 and "with caution" in ran.err  # type: ignore[attr-defined]
     told = json.loads((out / "a.tiff" / "run.json").read_text())["cautions"]
-    assert [caution["code"] for caution in told] == ["scale", "material", "glass-unknown"]
+    assert [caution["code"] for caution in told] == ["scale", "material", "glass-unknown", "unlike-training"]
     assert all(caution["sentence"].endswith(".") for caution in told)
     with (out / "summary.csv").open(newline="") as file:
         (row,) = csv.DictReader(file)
-    assert row["cautions"] == "scale material glass-unknown"
+    assert row["cautions"] == "scale material glass-unknown unlike-training"
     assert ">caution</span>" in (out / "report.html").read_text()
     assert not np.isnan(float(row["tissue_mm2"]))

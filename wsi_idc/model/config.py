@@ -15,6 +15,7 @@ from wsi_idc.geometry import IDC_PATCH, PatchSpec, plausible_mpp
 from wsi_idc.model.calibration import Calibration
 from wsi_idc.model.classes import CLASS_NAMES as CLASS_NAMES
 from wsi_idc.model.classes import IDC_CLASSES, Classes, usual_positive
+from wsi_idc.model.domain import Domain
 from wsi_idc.model.interface import ACTIVATIONS, Activation, Interface
 from wsi_idc.model.neighbourhood import Neighbourhood
 from wsi_idc.model.stain import METHOD, Normalization, Rgb
@@ -53,6 +54,8 @@ class ModelConfig:
         What the slide's glass and stain are brought to before the network; None leaves patches as they are.
     context : Neighbourhood or None
         What the patches around a patch say of it, as far as that was learned.
+    domain : Domain or None
+        Stain and sharpness of the cases that it was trained on, where they were enough to know.
     training : dict
         How the weights were made: data fingerprint, cases trained and tuned on, split, seed, epochs, metrics.
     classes : Classes
@@ -76,6 +79,7 @@ class ModelConfig:
     patch: PatchSpec = IDC_PATCH
     normalization: Normalization | None = None
     context: Neighbourhood | None = None
+    domain: Domain | None = field(default=None, repr=False)
     classes: Classes = IDC_CLASSES
     transform: Transform = CANCERNET_TRANSFORM
     activation: Activation | None = None
@@ -133,6 +137,7 @@ class ModelConfig:
             "calibration": self.calibration and asdict(self.calibration),
             **({} if self.normalization is None else {"normalization": self.normalization.as_dict()}),
             **({} if self.context is None else {"context": self.context.as_dict()}),
+            **({} if self.domain is None else {"domain": self.domain.as_dict()}),
             **({} if usual else {"positive_class": self.classes.positive}),
             **({} if self.activation is None else {"activation": self.activation}),
             "training": self.training,
@@ -166,6 +171,7 @@ def read_config(path: Path, name: str | None = None) -> ModelConfig:
             calibration=_read_calibration(raw.get("calibration")),
             normalization=_read_normalization(raw.get("normalization")),
             context=None if raw.get("context") is None else Neighbourhood.from_dict(raw["context"]),
+            domain=None if raw.get("domain") is None else Domain.from_dict(raw["domain"]),
             training=raw.get("training", {}),
             classes=_read_classes(raw),
             transform=read_transform(raw["transform"], patch.size_px),

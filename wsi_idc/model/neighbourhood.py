@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from wsi_idc.metrics import best_threshold
 from wsi_idc.model.calibration import case_weights, from_log_odds, log_odds
 
 LEARNED: Literal["learned"] = "learned"
@@ -91,7 +92,11 @@ class Neighbourhood:
 
 
 def fit_neighbourhood(
-    case: NDArray[np.str_], position: NDArray[np.int64], prob: NDArray[np.float64], label: NDArray[np.int8]
+    case: NDArray[np.str_],
+    position: NDArray[np.int64],
+    prob: NDArray[np.float64],
+    label: NDArray[np.int8],
+    threshold: float,
 ) -> Neighbourhood | None:
     """Learn from patches whose cases did not train the network; every case counts the same.
 
@@ -103,6 +108,8 @@ def fit_neighbourhood(
     prob : ndarray of float64, shape (n,)
         Of IDC, calibrated.
     label : ndarray of int8, shape (n,)
+    threshold : float
+        Of the model. What is learned is shifted so that this threshold is the best for it, too, on these patches.
 
     Returns
     -------
@@ -124,7 +131,10 @@ def fit_neighbourhood(
     fit = LogisticRegression(C=1 / _PENALTY, max_iter=1_000)
     fit.fit((features - mean) / deviation, label[rows], sample_weight=case_weights(case[rows]))
     weights = fit.coef_[0] / deviation
-    return Neighbourhood(REACH, tuple(weights.tolist()), float(fit.intercept_[0] - weights @ mean))
+    odds = features @ weights + float(fit.intercept_[0] - weights @ mean)
+    best = best_threshold(label[rows], from_log_odds(odds), case_weights(case[rows]))
+    shift = float(log_odds(threshold, _SURE) - log_odds(best, _SURE))
+    return Neighbourhood(REACH, tuple(weights.tolist()), float(fit.intercept_[0] - weights @ mean) + shift)
 
 
 def is_whole(position: NDArray[np.int64]) -> bool:

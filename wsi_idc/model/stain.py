@@ -1,4 +1,4 @@
-"""Take the light and the stain of a slide out of its pixels: numbers only, no files and no network.
+"""Measure a slide's light, stain and sharpness, and take light and stain out: numbers only, no files and no network.
 
 A slide's light is divided by that of its glass, and the mean and the spread of its optical density are brought to one
 value each. What a few patches, or patches of one tissue, say of the stain is drawn towards what slides have on average.
@@ -14,12 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from wsi_idc.model.sharpness import Sharpness, measure_sharpness
+
 Rgb = tuple[float, float, float]
 
 METHOD = "glass+od"
 """Name of this normalization in a model's ``.json``."""
 
-ESTIMATE = 1
+ESTIMATE = 2
 """Counts up when a slide's stain is measured differently, so that results of before are not taken for the same."""
 
 SAMPLE_RUNS, RUN_PATCHES = 32, 8
@@ -95,7 +97,7 @@ class Normalization:
 
 @dataclass(frozen=True)
 class Stain:
-    """Glass and stain of a slide, rounded as they are written.
+    """Glass, stain and sharpness of a slide, rounded as they are written.
 
     Attributes
     ----------
@@ -109,6 +111,10 @@ class Stain:
         Share, 0-1, of the prior in them: 1 where nothing was seen of the stain.
     pixels : int
         How many stained pixels were measured.
+    sharpness : tuple of float
+        See `measure_sharpness`.
+    sharpness_patches : int
+        How many patches it was measured on.
     """
 
     glass: Rgb
@@ -117,6 +123,8 @@ class Stain:
     spreads: Rgb
     prior: float
     pixels: int
+    sharpness: Sharpness = (0.0, 0.0, 0.0)
+    sharpness_patches: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """``glass`` and ``stain`` as they stand in ``run.json``."""
@@ -128,6 +136,8 @@ class Stain:
                 "prior": self.prior,
                 "pixels": self.pixels,
                 "glass_share": self.glass_share,
+                "sharpness": list(self.sharpness),
+                "sharpness_patches": self.sharpness_patches,
             },
         }
 
@@ -135,10 +145,12 @@ class Stain:
     def from_dict(cls, written: Mapping[str, Any]) -> Stain:
         """Read ``glass`` and ``stain`` back; ValueError, TypeError or LookupError where they are not as written."""
         stain = written["stain"]
-        parts = written["glass"], stain["means"], stain["spreads"]
-        glass, means, spreads = (_rgb(np.asarray(part, dtype=np.float64)) for part in parts)
-        found = cls(glass, float(stain["glass_share"]), means, spreads, float(stain["prior"]), int(stain["pixels"]))
-        if not np.isfinite([*glass, found.glass_share, *means, *spreads, found.prior]).all():
+        parts = written["glass"], stain["means"], stain["spreads"], stain["sharpness"]
+        glass, means, spreads, sharpness = (_rgb(np.asarray(part, dtype=np.float64)) for part in parts)
+        share, prior = float(stain["glass_share"]), float(stain["prior"])
+        counts = int(stain["pixels"]), int(stain["sharpness_patches"])
+        found = cls(glass, share, means, spreads, prior, counts[0], sharpness, counts[1])
+        if not np.isfinite([*glass, share, *means, *spreads, prior, *sharpness]).all():
             raise ValueError("a stain of numbers that are not finite")
         return found
 
@@ -176,7 +188,7 @@ def even_sample(count: int) -> list[tuple[int, int]]:
 
 
 def estimate_stain(patches: NDArray[np.uint8], target: Normalization) -> Stain:
-    """Measure glass and stain of a slide on a sample of its patches.
+    """Measure glass, stain and sharpness of a slide on a sample of its patches.
 
     Parameters
     ----------
@@ -194,7 +206,8 @@ def estimate_stain(patches: NDArray[np.uint8], target: Normalization) -> Stain:
     glass, share = _find_glass(pixels, target.glass)
     if not len(pixels):
         return Stain(glass, share, target.usual_means, target.usual_spreads, 1.0, 0)
-    density = np.stack([_density_table(glass[c], target.glass)[pixels[:, c]] for c in range(3)], axis=1)
+    tables = np.stack([_density_table(light, target.glass) for light in glass])
+    density = np.stack([tables[c][pixels[:, c]] for c in range(3)], axis=1)
     mean_density = density.mean(axis=1)
     stained = mean_density > target.density
     count = int(np.count_nonzero(stained))
@@ -207,7 +220,8 @@ def estimate_stain(patches: NDArray[np.uint8], target: Normalization) -> Stain:
     means = prior * means + (1 - prior) * seen.mean(axis=0)
     # Standard deviations are ratios: half way between two of them is their geometric mean.
     spreads = np.exp(prior * np.log(spreads) + (1 - prior) * np.log(np.maximum(seen.std(axis=0), 0.02)))
-    return Stain(glass, share, _rgb(means), _rgb(spreads), round(prior, 4), count)
+    sharpness = measure_sharpness(whole, tables)
+    return Stain(glass, share, _rgb(means), _rgb(spreads), round(prior, 4), count, *sharpness)
 
 
 def normalize(patches: NDArray[np.uint8], stain: Stain, target: Normalization) -> NDArray[np.uint8]:

@@ -28,5 +28,6 @@ def find_cautions(source: SlideFacts, model: ModelConfig, stain: Stain | None = 
             sentence = "The model comes from elsewhere: how well it does on slides of this kind is not known here."
         found.append(Caution("material", "never evaluated on such slides", sentence))
     if stain is not None:
-        found += [Caution(code, code.replace("-", " "), sentence) for code, sentence in stain.cautions()]
+        told = stain.cautions() + ([] if model.domain is None else model.domain.cautions(stain))
+        found += [Caution(code, code.replace("-", " "), sentence) for code, sentence in told]
     return tuple(found)

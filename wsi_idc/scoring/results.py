@@ -469,6 +469,7 @@ def _provenance(
             "trained_on": list(model.config.trained_on),
         },
         **({"glass": None, "stain": None} if result.stain is None else result.stain.as_dict()),
+        "domain": _domain_told(model.config, result.stain),
         "cautions": [{"code": one.code, "sentence": one.sentence} for one in result.cautions],
         "context": scores.context,
         "pred_follows": scores.prob_column,
@@ -483,6 +484,13 @@ def _provenance(
         "device": model.device,
         "key": key,
     }
+
+
+def _domain_told(model: ModelConfig, stain: Stain | None) -> dict[str, float] | None:
+    """How far the slide lies from what the model was trained on, where that can be known."""
+    if model.domain is None or stain is None:
+        return None
+    return {"distance": round(model.domain.distance(stain), 4), "limit": model.domain.limit}
 
 
 def _classes_told(classes: Classes) -> dict[str, object]:

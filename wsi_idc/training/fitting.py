@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from wsi_idc._util.files import make_folder, replacing, replacing_text, write_json
 from wsi_idc._version import __version__
@@ -27,6 +27,7 @@ from wsi_idc.model.cancernet import DROPOUT, build_cancernet
 from wsi_idc.model.case_stains import CaseStains, StainedPatches
 from wsi_idc.model.classifier import find_model
 from wsi_idc.model.config import DEFAULT_BATCH, ModelConfig, file_sha256
+from wsi_idc.model.domain import Domain, fit_domain
 from wsi_idc.model.keras_network import load_keras, predict
 from wsi_idc.model.neighbourhood import Neighbourhood, fit_neighbourhood
 from wsi_idc.model.stain import Normalization
@@ -222,7 +223,8 @@ def train(
         trained,
         decision,
         recipe.normalization,
-        learned_context(data, tunes, calibrated),
+        learned_context(data, tunes, prob, decision),
+        learned_domain(data, trains, stains),
         {
             **corrections_told(provenance(data, recipe, trained, train=trains, val=tunes, test=tests), corrected),
             "best_epoch": best_epoch(trained.history).epoch,
@@ -533,9 +535,17 @@ def kept_predictions(
     return _predict(keras.models.load_model(trained.model, compile=False), data, rows, stains)
 
 
-def learned_context(data: LabelledPatches, rows: NDArray[np.intp], prob: NDArray[np.float64]) -> Neighbourhood | None:
-    """What neighbours say of a patch, from calibrated probabilities of rows that did not train."""
-    return fit_neighbourhood(data.case[rows], data.position[rows] // PATCH_PX, prob, data.label[rows])
+def learned_context(
+    data: LabelledPatches, rows: NDArray[np.intp], raw: ArrayLike, decision: Decision
+) -> Neighbourhood | None:
+    """What neighbours say of a patch, from the network's own probabilities of rows that did not train."""
+    prob, position = decision.calibration.apply(raw), data.position[rows] // PATCH_PX
+    return fit_neighbourhood(data.case[rows], position, prob, data.label[rows], decision.threshold)
+
+
+def learned_domain(data: LabelledPatches, trains: NDArray[np.intp], stains: CaseStains) -> Domain | None:
+    """Stain and sharpness of the cases that trained; None where stains are not measured."""
+    return fit_domain([stains.of_case[case] for case in np.unique(data.case[trains]).tolist() if stains.of_case])
 
 
 def write_config(
@@ -543,6 +553,7 @@ def write_config(
     decision: Decision,
     normalization: Normalization | None,
     context: Neighbourhood | None,
+    domain: Domain | None,
     training: dict[str, Any],
 ) -> None:
     """Write the ``.json`` beside the weights."""
@@ -553,6 +564,7 @@ def write_config(
         calibration=decision.calibration,
         normalization=normalization,
         context=context,
+        domain=domain,
         version=__version__,
         training=training,
     )

@@ -26,6 +26,7 @@ from wsi_idc.training.fitting import (
     fit,
     kept_predictions,
     learned_context,
+    learned_domain,
     provenance,
     write_config,
 )
@@ -101,7 +102,8 @@ def cross_fit(
             made[k],
             decisions[k],
             recipe.normalization,
-            learned_context(data, trains, decisions[k].calibration.apply(raw[trains])),
+            learned_context(data, trains, raw[trains], decisions[k]),
+            learned_domain(data, trains, stains),
             {
                 **provenance(data, recipe, made[k], train=trains, held_out=held),
                 "fold": k,
@@ -117,7 +119,8 @@ def cross_fit(
         final,
         decision,
         recipe.normalization,
-        learned_context(data, used, decision.calibration.apply(raw[used])),
+        learned_context(data, used, raw[used], decision),
+        learned_domain(data, used, stains),
         {
             **provenance(data, recipe, final, train=used, val=used[:0], test=tests),
             "folds": folds,
