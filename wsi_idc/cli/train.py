@@ -69,14 +69,15 @@ if TYPE_CHECKING:
     "--learning-rate",
     type=click.FloatRange(0, 1, min_open=True),
     metavar="RATE",
-    help="Of Adam at the start; it falls along a cosine. [default: 0.003, with --from 0.001, on corrections alone "
+    help="Of Adam at the start; it falls along a cosine. [default: 0.003, with --from 0.001, with --corrections "
     "0.0001]",
 )
 @click.option(
     "--dropout",
     type=click.FloatRange(0, 1, max_open=True),
     metavar="SHARE",
-    help="Of the dense layer, left out while training; half of that of each block of convolutions. [default: 0.5]",
+    help="Of the dense layer, left out while training; half of that of each block of convolutions. [default: 0.5, "
+    "with --from that of the model]",
 )
 @click.option("--resume", is_flag=True, help="Go on after an interruption, to the same outcome.")
 @options.quiet
@@ -125,6 +126,7 @@ def command(
             warn("--split patch puts patches of one slide on both sides: metrics are biased (data leakage)")
         with loading(quiet):
             from wsi_idc.training.fitting import (
+                CORRECTING_RATE,
                 LEARNING_RATE,
                 TUNING_RATE,
                 Recipe,
@@ -136,13 +138,15 @@ def command(
         from wsi_idc.datasets.labelled import load_patches
         from wsi_idc.plotting.training_curve import save_history
 
-        rate = learning_rate or (LEARNING_RATE if start is None else TUNING_RATE)
+        usual = LEARNING_RATE if start is None else TUNING_RATE if corrections is None else CORRECTING_RATE
+        rate = learning_rate or usual
         recipe = Recipe(split, extra_train, excluded, seed, epochs, batch_size, rate, patches_per_case=patches_per_case)
-        if dropout is not None:
-            recipe = replace(recipe, dropout=dropout)
         if start is not None:
             model = StartingModel.read(start)
-            recipe = replace(recipe, start=model, new_head=new_head, normalization=model.normalization)
+            recipe = replace(recipe, normalization=model.normalization, dropout=model.dropout)
+            recipe = replace(recipe, start=model, new_head=new_head)
+        if dropout is not None:
+            recipe = replace(recipe, dropout=dropout)
         cases = recipe.parts.needed(dataset.cases, ["train", "val"])
         with progress_bar("Reading cases", len(cases), quiet, "cases") as bar:
             patches = load_patches(dataset, cases, on_case=lambda done, _: bar.move_to(done))
@@ -236,8 +240,8 @@ def _train_on_corrections(
     from wsi_idc.cli.console import loading, progress_bar, say
 
     with loading(quiet):
-        from wsi_idc.training.fitting import Recipe, StartingModel
-        from wsi_idc.training.tuning import CORRECTING_RATE, train_on_corrections
+        from wsi_idc.training.fitting import CORRECTING_RATE, Recipe, StartingModel
+        from wsi_idc.training.tuning import train_on_corrections
     from wsi_idc.plotting.training_curve import save_history
 
     model = StartingModel.read(start)
@@ -248,6 +252,7 @@ def _train_on_corrections(
         batch_size=batch_size,
         learning_rate=learning_rate or CORRECTING_RATE,
         normalization=model.normalization,
+        dropout=model.dropout,
         start=model,
     )
     make_folder(out)

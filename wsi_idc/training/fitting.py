@@ -52,7 +52,9 @@ MOMENT_PATCHES = 2_048
 
 LEARNING_RATE = 3e-3
 TUNING_RATE = 1e-3
-"""Learning rates from fresh weights, and from given ones."""
+CORRECTING_RATE = 1e-4
+"""Learning rates from fresh weights, from given ones, and with corrected patches: higher ones forget what the model
+knew."""
 
 _CHANCE_AUC = 0.55
 _SURE_THRESHOLD = 0.02
@@ -71,17 +73,23 @@ class StartingModel:
         Of the ``.keras`` file.
     normalization : Normalization or None
         What its ``.json`` says.
+    dropout : float
+        The one that it was trained with, as far as its ``.json`` says.
     """
 
     path: Path
     sha256: str
     normalization: Normalization | None
+    dropout: float = DROPOUT
 
     @classmethod
     def read(cls, path: str | Path) -> StartingModel:
         """Read what the ``.json`` says; ModelError as `find_model`."""
         found, config = find_model(path)
-        return cls(found, config.sha256, config.normalization)
+        dropout = config.training.get("dropout")
+        if not isinstance(dropout, float) or not 0 <= dropout < 1:
+            dropout = DROPOUT
+        return cls(found, config.sha256, config.normalization, dropout)
 
 
 @dataclass(frozen=True)

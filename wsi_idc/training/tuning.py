@@ -15,9 +15,6 @@ from wsi_idc.model.config import ModelConfig, file_sha256, read_config
 from wsi_idc.training.fitting import OnBatch, OnEpoch, Recipe, Trained, fit
 from wsi_idc.training.mixing import corrections_told
 
-CORRECTING_RATE = 1e-4
-"""Learning rate with corrected patches alone: higher ones forget what the model knew."""
-
 
 @own_settings()
 def train_on_corrections(
