@@ -404,7 +404,7 @@ def test_a_wide_slide_is_looked_at_in_pieces(tmp_path: Path, monkeypatch: pytest
     path.write_bytes(good.generic())
     with Slide(path) as slide:
         at_once = slide.thumbnail
-    monkeypatch.setattr("wsi_idc.slides.slide._WIDEST_PX", 2_000)
+    monkeypatch.setattr("wsi_idc.slides.pictures._WIDEST_PX", 2_000)
     with Slide(path) as slide:
         np.testing.assert_array_equal(slide.thumbnail, at_once)
 

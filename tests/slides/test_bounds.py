@@ -14,7 +14,8 @@ import tifffile
 from tests.conftest import Ran
 from wsi_idc.geometry import IDC_PATCH, tile_edges
 from wsi_idc.phantom import paint_slide
-from wsi_idc.slides.slide import LEAST_ON_SLIDE, Slide
+from wsi_idc.slides.slide import Slide
+from wsi_idc.slides.tile_grid import LEAST_ON_SLIDE
 
 Run = Callable[..., Ran]
 

@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
-import io
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms
 
 from wsi_idc._util.cache import cached_property
 from wsi_idc._util.files import Closable
 from wsi_idc.errors import OptionError, SlideError, WsiIdcError
-from wsi_idc.geometry import (
-    IDC_PATCH,
-    LARGEST_MM,
-    MAX_MPP,
-    MIN_MPP,
-    PatchSpec,
-    plausible_mpp,
-    plausible_size,
-    step_of,
-    tile_edges,
-)
+from wsi_idc.geometry import IDC_PATCH, PatchSpec, step_of
 from wsi_idc.io.choice import described
 from wsi_idc.io.opening import open_reader
-from wsi_idc.io.reader import SlideReader
 from wsi_idc.naming import PHANTOM_MARK
+from wsi_idc.slides.colour_profile import profile_name, srgb_converter
+from wsi_idc.slides.pictures import STRIP_PX, Picture, PictureReader
+from wsi_idc.slides.scale import check_size, checked_mpp
+from wsi_idc.slides.tile_grid import TileGrid
 from wsi_idc.slides.tissue import find_tissue, tissue_share, unlike_he
 from wsi_idc.source import UNKNOWN, Block, Caution, ImageInfo, MppSource, Patches, Problem, SourceKind
 
@@ -53,42 +44,8 @@ at, and raises its probabilities; averaged over 4x4 pixels the loss matters litt
 LEAST_JPEG_QUALITY = 70
 """A slide compressed more than that is taken with caution."""
 
-LEAST_ON_SLIDE = 0.1
-"""Share of a whole tile that must lie on the slide, and within what was scanned of it, for it to be a tile at all."""
-
-_STRIP_PX = 4_000_000
-"""Pixels read from a slide at once, about."""
-
 _STRIP_TILES = 16
 """Tiles of a row read at once, at most: samples of a few tiles from all over the slide must not read most of it."""
-
-_WIDEST_PX = 4 * _STRIP_PX
-"""Rows of a picture that take more are read in pieces."""
-
-_LEAST_PX = 8
-"""Where reading fails, a picture is halved down to pieces of this many pixels."""
-
-
-@dataclass(frozen=True)
-class _Picture:
-    """Part of a slide at some scale, around what is damaged.
-
-    Attributes
-    ----------
-    pixels : ndarray of uint8, shape (h, w, 3)
-    opaque : ndarray of bool, shape (h, w)
-        Where the slide has any pixel.
-    lost : ndarray of bool, shape (h, w)
-        Where it cannot be read; the pixels have the background's colour.
-    """
-
-    pixels: NDArray[np.uint8]
-    opaque: NDArray[np.bool_]
-    lost: NDArray[np.bool_]
-
-    def part(self, *where: slice) -> _Picture:
-        """Some rows, or rows and columns, to be written into."""
-        return _Picture(self.pixels[where], self.opaque[where], self.lost[where])
 
 
 @dataclass(frozen=True)
@@ -183,23 +140,25 @@ class Slide(Closable):
         self.mpp_source: MppSource = "file" if mpp is None else "option"
         self._min_tissue = min_tissue if tissue_mask else None
         try:
-            self.mpp = _checked_mpp(
+            self.mpp = checked_mpp(
                 self.path,
                 self._reader.mpp if mpp is None else (mpp, mpp),
                 patch,
                 allow_upsampling,
                 self._reader.scale_note,
             )
-            _check_size(self.path, self.size_px, self.mpp)
-            self._convert = _srgb_converter(self.path, self._reader) if icc else None
+            check_size(self.path, self.size_px, self.mpp)
+            convert = srgb_converter(self.path, self._reader) if icc else None
             self._annotations, self._roi = _outlines(labels, tuple(label_classes), roi, self.origin_px)
         except WsiIdcError:
             self.close()
             raise
+        self._pictures = PictureReader(self.path, self._reader, convert)
+        self._tiles = TileGrid(self.size_px, self.mpp, self.patch, self.tile)
         self.details: dict[str, object] = {
             "min_tissue": self._min_tissue,
-            "icc_profile": _profile_name(self._reader.icc_profile),
-            "converted_to_srgb": self._convert is not None,
+            "icc_profile": profile_name(self._reader.icc_profile),
+            "converted_to_srgb": convert is not None,
             "read_finer": read_finer,
             "image": self._reader.image,
             "origin_px": list(self.origin_px),
@@ -209,7 +168,6 @@ class Slide(Closable):
         if self.patch != self.tile:
             self.details["step_px"] = self.patch.size_px
         self._read_finer = read_finer
-        self._lost: dict[tuple[float, float], Problem] = {}
         self._of_thread = threading.local()
 
     def close(self) -> None:
@@ -283,17 +241,12 @@ class Slide(Closable):
     @property
     def lost(self) -> Sequence[Problem]:
         """Where `region`, `picture` and the search for tissue met what cannot be read."""
-        return list(self._lost.values())
+        return self._pictures.lost
 
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over all files of the slide."""
         return self._reader.fingerprint()
-
-    @cached_property
-    def _edges(self) -> tuple[list[int], list[int]]:
-        x, y = (tile_edges(length, mpp, self.patch.um) for length, mpp in zip(self.size_px, self.mpp, strict=True))
-        return x, y
 
     @cached_property
     def tissue(self) -> NDArray[np.bool_] | None:
@@ -306,9 +259,9 @@ class Slide(Closable):
         return self._overview.pixels
 
     @cached_property
-    def _overview(self) -> _Picture:
+    def _overview(self) -> Picture:
         across, down = (_lattice(length, mpp) for length, mpp in zip(self.size_px, self.mpp, strict=True))
-        seen = self._picture(across, down)
+        seen = self._pictures.picture(across, down)
         if not (seen.opaque | seen.lost).any():
             raise SlideError(f"{self.path} holds no pixels, as all of its tiles are empty: fetch or export it again.")
         return seen
@@ -320,7 +273,7 @@ class Slide(Closable):
         """
         edges = (np.minimum(np.arange(-(-length // factor) + 1) * factor, length) for length in self.size_px)
         across, down = (edge.astype(np.float64) for edge in edges)
-        return self._picture(across, down).pixels
+        return self._pictures.picture(across, down).pixels
 
     def close_up(self, center: tuple[float, float], side_um: float, side_px: int) -> NDArray[np.uint8]:
         """A square of the slide around x and y in pixels of level 0, shape (side_px, side_px, 3).
@@ -334,7 +287,7 @@ class Slide(Closable):
                 center, self.size_px, (side_um / self.mpp[0], side_um / self.mpp[1]), strict=True
             )
         )
-        return self._picture(across, down).pixels
+        return self._pictures.picture(across, down).pixels
 
     def window(
         self, left: int, top: int, width: int, height: int, factor: int
@@ -360,111 +313,56 @@ class Slide(Closable):
             for first, count, length in zip((left, top), (width, height), self.size_px, strict=True)
         )
         across, down = edges
-        seen = self._picture(across, down)
+        seen = self._pictures.picture(across, down)
         return seen.pixels, seen.lost
-
-    def _picture(self, across: NDArray[np.float64], down: NDArray[np.float64], finer: float = 1.0) -> _Picture:
-        """What lies between these edges in pixels of level 0, read in strips and around damage."""
-        height, width = len(down) - 1, len(across) - 1
-        picture = _Picture(
-            np.empty((height, width, 3), dtype=np.uint8),
-            np.zeros((height, width), dtype=np.bool_),
-            np.zeros((height, width), dtype=np.bool_),
-        )
-        row_px = self._reader.pixels_read(across, down, finer) / height
-        rows, columns = max(1, int(_STRIP_PX / row_px)), max(1, int(width * min(1, _WIDEST_PX / row_px)))
-        for top in range(0, height, rows):
-            for left in range(0, width, columns):
-                self._read_around_damage(
-                    picture.part(slice(top, top + rows), slice(left, left + columns)),
-                    across[left : left + columns + 1],
-                    down[top : top + rows + 1],
-                    finer,
-                )
-        return picture
-
-    def _read_around_damage(
-        self, picture: _Picture, across: NDArray[np.float64], down: NDArray[np.float64], finer: float
-    ) -> None:
-        """Fill a picture; where reading fails, halve it until only what is damaged is left out."""
-        try:
-            picture.pixels[:], picture.opaque[:] = self._read(across, down, finer)
-        except OSError:
-            shape = picture.lost.shape
-            axis = int(shape[1] > shape[0])
-            half = shape[axis] // 2
-            if half < _LEAST_PX:
-                picture.pixels[:] = self._reader.background
-                picture.lost[:] = True
-                place = float(across[0]), float(down[0])
-                self._lost[place] = Problem(self.path, f"nothing can be read at x {place[0]:.0f}, y {place[1]:.0f}")
-                return
-            for part in (slice(0, half), slice(half, shape[axis])):
-                edges = slice(part.start, part.stop + 1)
-                if axis:
-                    self._read_around_damage(picture.part(slice(None), part), across[edges], down, finer)
-                else:
-                    self._read_around_damage(picture.part(part), across, down[edges], finer)
 
     @cached_property
     def _grid(self) -> NDArray[np.int64]:
         """Row and column of each tile that is scored, shape (n, 2), in row-major order."""
-        across, down = (np.array(edges, dtype=np.float64) for edges in self._edges)
-        row, column = np.nonzero(self._on_slide(across, down))
+        cells = np.argwhere(self._tiles.on_slide(self._reader.bounds))
         if self._roi is not None:
-            left, top, right, bottom = across[column], down[row], across[column + 1], down[row + 1]
-            kept = self._roi.holds(np.column_stack([left, top, right - left, bottom - top]))
+            kept = self._roi.holds(self._tiles.boxes(cells).astype(np.float64))
             if not kept.any():
                 raise OptionError(
                     f"No tile of {self.path} lies inside {self._roi.path} by half or more: name outlines of this "
                     "slide, in its pixels, with --roi."
                 )
-            row, column = row[kept], column[kept]
-        elif self.tissue is not None and self._min_tissue is not None:
-            x, y = across * (self.mpp[0] / TISSUE_MPP), down * (self.mpp[1] / TISSUE_MPP)
+            return cells[kept]
+        if self.tissue is not None and self._min_tissue is not None:
+            x, y = (
+                edges.astype(np.float64) * (mpp / TISSUE_MPP)
+                for edges, mpp in zip(self._tiles.edges, self.mpp, strict=True)
+            )
+            row, column = cells.T
             # What cannot be seen may be tissue: it is scored from a level that can be read, or told as unreadable.
             mask = self.tissue | self._overview.lost
             share = tissue_share(mask, x[column], y[row], x[column + 1], y[row + 1])
-            kept = share >= self._min_tissue
-            row, column = row[kept], column[kept]
-        return np.column_stack([row, column])
-
-    def _on_slide(self, across: NDArray[np.float64], down: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Which tiles lie on the slide, and within what was scanned of it, shape (rows, columns)."""
-        x, y, width, height = self._reader.bounds or (0, 0, *self.size_px)
-        wide, high = self.patch.um / self.mpp[0], self.patch.um / self.mpp[1]
-        share = np.outer(np.diff(down.clip(y, y + height)) / high, np.diff(across.clip(x, x + width)) / wide)
-        return share >= LEAST_ON_SLIDE
+            return cells[share >= self._min_tissue]
+        return cells
 
     @cached_property
     def patches(self) -> Patches:
         """The tiles that are scored, in row-major order."""
-        across, down = (np.array(edges) for edges in self._edges)
-        row, column = self._grid.T
-        left, top, right, bottom = across[column], down[row], across[column + 1], down[row + 1]
-        boxes = np.column_stack([left, top, right - left, bottom - top])
-        labels = np.full(len(left), UNKNOWN) if self._annotations is None else self._annotations.labels(boxes)
+        boxes = self._tiles.boxes(self._grid)
+        labels = np.full(len(boxes), UNKNOWN) if self._annotations is None else self._annotations.labels(boxes)
         return Patches(np.column_stack([boxes, labels]))
 
     @property
     def tile_places(self) -> NDArray[np.int64]:
         """Left, top, width and height of each scored tile in pixels at the scale of the patches, shape (n, 4)."""
-        places = [(*self._lattice_px(0, i), *self._lattice_px(1, j)) for j, i in self._grid.tolist()]
-        left, right, top, bottom = np.array(places, dtype=np.int64).reshape(-1, 4).T
-        return np.column_stack([left, top, right - left, bottom - top])
+        return self._tiles.places(self._grid)
 
     @property
     def mosaic_px(self) -> tuple[int, int]:
         """Width and height at the scale of the patches."""
-        across, down = self._edges
-        return self._lattice_px(0, len(across) - 2)[1], self._lattice_px(1, len(down) - 2)[1]
+        return self._tiles.mosaic_px
 
     def region(self, left: int, top: int, width: int, height: int) -> NDArray[np.uint8]:
         """Part of the slide at the scale of the patches, shape (height, width, 3).
 
         What cannot be read has the background's colour.
         """
-        return self._picture(
+        return self._pictures.picture(
             np.arange(left, left + width + 1, dtype=np.float64) * (self.patch.mpp / self.mpp[0]),
             np.arange(top, top + height + 1, dtype=np.float64) * (self.patch.mpp / self.mpp[1]),
             self._read_finer,
@@ -490,9 +388,9 @@ class Slide(Closable):
         """Pixels of a tile at the scale of the patches, smaller at the slide's right and bottom edge."""
         strip = self._strip_with(row, column)
         if strip is None:
-            tile, opaque = self._read(*self._lattice_edges(row, column, column + 1), self._read_finer)
+            tile, opaque = self._pictures.read(*self._tiles.pixel_edges(row, column, column + 1), self._read_finer)
         else:
-            left, right = self._tile_px(0, column)
+            left, right = self._tiles.tile_px(0, column)
             mine = slice(left - strip.left, right - strip.left)
             tile, opaque = strip.pixels[:, mine], strip.opaque[:, mine]
         if not opaque.any():
@@ -507,8 +405,8 @@ class Slide(Closable):
             mine = (self._grid[:, 0] == row) & (self._grid[:, 1] // self._strip_tiles == index)
             first, last = self._grid[mine, 1].min(), self._grid[mine, 1].max()
             try:
-                edges = self._lattice_edges(row, int(first), int(last) + 1)
-                strip = _Strip(self._tile_px(0, int(first))[0], *self._read(*edges, self._read_finer))
+                edges = self._tiles.pixel_edges(row, int(first), int(last) + 1)
+                strip = _Strip(self._tiles.tile_px(0, int(first))[0], *self._pictures.read(*edges, self._read_finer))
             except OSError:
                 strip = None
             held = self._of_thread.strip = (row, index, strip)
@@ -522,38 +420,7 @@ class Slide(Closable):
         tile_px = (self.patch.um / self.mpp[0] / level.downsample[0]) * (
             self.tile.um / self.mpp[1] / level.downsample[1]
         )
-        return min(max(1, int(_STRIP_PX / tile_px)), _STRIP_TILES)
-
-    def _lattice_edges(self, row: int, first: int, stop: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Edges of the pixels, at the scale of the patches, of some tiles of a row, in pixels of level 0."""
-        left = self._tile_px(0, first)[0]
-        right = self._tile_px(0, stop - 1)[1]
-        top, bottom = self._tile_px(1, row)
-        across, down = np.arange(left, right + 1, dtype=np.float64), np.arange(top, bottom + 1, dtype=np.float64)
-        return across * (self.patch.mpp / self.mpp[0]), down * (self.patch.mpp / self.mpp[1])
-
-    def _tile_px(self, axis: int, index: int) -> tuple[int, int]:
-        """First and last edge of what is read of a cell, as `_lattice_px`: of the tile around it, kept on the slide."""
-        if self.patch == self.tile:
-            return self._lattice_px(axis, index)
-        size, step = self.tile.size_px, self.patch.size_px
-        length = max(1, int(self.size_px[axis] * self.mpp[axis] / self.patch.mpp))
-        first = min(max(index * step - (size - step) // 2, 0), max(length - size, 0))
-        return first, min(first + size, length)
-
-    def _lattice_px(self, axis: int, index: int) -> tuple[int, int]:
-        """First and last edge of a tile at the patches' scale along x (0) or y (1), from the slide's corner."""
-        edges, size = self._edges[axis], self.patch.size_px
-        length = (edges[index + 1] - edges[index]) * self.mpp[axis] / self.patch.mpp
-        return index * size, index * size + min(size, max(1, round(length)))
-
-    def _read(
-        self, across: NDArray[np.float64], down: NDArray[np.float64], finer: float
-    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-        pixels, opaque = self._reader.read_scaled(across, down, finer)
-        if self._convert is not None:
-            pixels = np.asarray(ImageCms.applyTransform(Image.fromarray(pixels), self._convert))
-        return pixels, opaque
+        return min(max(1, int(STRIP_PX / tile_px)), _STRIP_TILES)
 
 
 def _lattice(length_px: int, mpp: float) -> NDArray[np.float64]:
@@ -574,56 +441,6 @@ def _outlines(
         None if labels is None else read_annotations(labels, origin=origin_px, label_classes=label_classes),
         None if roi is None else read_roi(roi, origin=origin_px),
     )
-
-
-def _checked_mpp(
-    path: str, mpp: tuple[float, float] | None, patch: PatchSpec, allow_upsampling: bool, note: str = ""
-) -> tuple[float, float]:
-    if mpp is None and note:
-        raise SlideError(f"{path} does not say its scale in a way that is understood ({note}): give it with --mpp.")
-    if mpp is None:
-        raise SlideError(f"{path} does not say its scale: give it in µm/px with --mpp.")
-    if not all(map(plausible_mpp, mpp)):
-        told = " x ".join(f"{value:g}" for value in dict.fromkeys(mpp))
-        raise SlideError(
-            f"{path} has a scale of {told} µm/px, where {MIN_MPP:g} to {MAX_MPP:g} is plausible: give the true one "
-            "with --mpp."
-        )
-    if max(mpp) > patch.coarsest_mpp and not allow_upsampling:
-        raise SlideError(
-            f"{path} has {max(mpp):.4g} µm/px at its finest, too coarse for {patch.mpp:g} µm/px: give the true "
-            "scale with --mpp, or take it all the same with --allow-upsampling."
-        )
-    return mpp
-
-
-def _check_size(path: str, size_px: tuple[int, int], mpp: tuple[float, float]) -> None:
-    if not plausible_size(size_px, mpp):
-        width, height = (length * scale / 1000 for length, scale in zip(size_px, mpp, strict=True))
-        raise SlideError(
-            f"{path} declares {size_px[0]:,} x {size_px[1]:,} px, which at {max(mpp):g} µm/px are {width:,.0f} x "
-            f"{height:,.0f} mm, where glass has {LARGEST_MM[0]:g} x {LARGEST_MM[1]:g} at most: give the true scale "
-            "with --mpp, or fetch the file again."
-        )
-
-
-def _profile_name(profile: bytes | None) -> str | None:
-    if profile is None:
-        return None
-    try:
-        return ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(io.BytesIO(profile))).strip()
-    except (ImageCms.PyCMSError, OSError):
-        return "unreadable"
-
-
-def _srgb_converter(path: str, reader: SlideReader) -> Any:
-    if reader.icc_profile is None:
-        return None
-    try:
-        profile = ImageCms.ImageCmsProfile(io.BytesIO(reader.icc_profile))
-        return ImageCms.buildTransform(profile, ImageCms.createProfile("sRGB"), "RGB", "RGB")
-    except (ImageCms.PyCMSError, OSError) as error:
-        raise SlideError(f"{path} has an ICC profile that cannot be used ({error}): leave out --icc.") from error
 
 
 open_slide = Slide
