@@ -4,7 +4,7 @@ import numpy as np
 
 from tests.plotting.conftest import make_source
 from wsi_idc.model.classes import Classes
-from wsi_idc.plotting.class_map import COLOURS, most_probable, paint_classes
+from wsi_idc.plotting.class_map import COLOURS, paint_classes
 from wsi_idc.plotting.mosaic import rebuild_mosaic
 from wsi_idc.plotting.overlay import LUMA, UNREADABLE_RGB
 from wsi_idc.scoring.scores import make_scores
@@ -17,7 +17,7 @@ def test_each_patch_has_the_colour_of_its_most_probable_class() -> None:
     probs = np.random.default_rng(0).dirichlet([1, 1, 1], len(source.patches)).astype(np.float32)
     probs[7] = np.nan
     scores = make_scores(source.slide, source.patches, probs, 0.5, CLASSES)
-    chosen = most_probable(scores)
+    chosen = scores.most_probable
     assert chosen[7] == -1
     expected = np.nan_to_num(probs).argmax(axis=1)
     assert (chosen == expected)[np.arange(len(chosen)) != 7].all()

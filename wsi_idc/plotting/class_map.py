@@ -32,12 +32,6 @@ _HATCH = 0.45
 _INK, _PAPER = (26, 26, 26), (255, 255, 255)
 
 
-def most_probable(scores: Scores) -> NDArray[np.intp]:
-    """Index of the class of highest probability of each patch, shape (n,); the first of equals, -1 where unreadable."""
-    probs = np.column_stack([*scores.columns.values()])
-    return np.where(scores.readable, np.argmax(np.nan_to_num(probs), axis=1), -1)
-
-
 def paint_classes(mosaic: Mosaic, scores: Scores) -> NDArray[np.uint8]:
     """Colour each scored patch by its most probable class, at the scale of the mosaic, with a legend beneath.
 
@@ -46,7 +40,7 @@ def paint_classes(mosaic: Mosaic, scores: Scores) -> NDArray[np.uint8]:
     ndarray of uint8, shape (height + legend, width, 3)
     """
     boxes = place_boxes(scores, (1 / mosaic.factor, 1 / mosaic.factor))
-    painted, chosen = mosaic.pixels.copy(), most_probable(scores)
+    painted, chosen = mosaic.pixels.copy(), scores.most_probable
     for number in range(len(scores.classes.names)):
         colour = _OPACITY * np.array(_colour(number), dtype=np.float32)
         for _, where in boxes.slices(chosen == number):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from wsi_idc.plotting.caption import Caption
 from wsi_idc.plotting.class_map import paint_classes
 from wsi_idc.plotting.close_ups import take_close_ups
-from wsi_idc.plotting.confusion import save_confusion
+from wsi_idc.plotting.confusion import save_class_confusion, save_confusion
 from wsi_idc.plotting.image_ops import resize, save_png
 from wsi_idc.plotting.mosaic import rebuild_mosaic
 from wsi_idc.plotting.overlay import paint_overlay
@@ -68,11 +68,14 @@ def draw_all(
         save_picture(classes, paint_classes(mosaic, scores), caption.kind)
     else:
         classes.unlink(missing_ok=True)
-    confusion = folder / "confusion.png"
+    confusion, phantom = folder / "confusion.png", caption.kind == "phantom"
     if scores.metrics is None:
         confusion.unlink(missing_ok=True)
+    elif scores.class_metrics is not None:
+        save_class_confusion(
+            scores.class_metrics, confusion, caption.case, caption.model, dpi=style.dpi, phantom=phantom
+        )
     else:
-        phantom = caption.kind == "phantom"
         names = scores.classes.negative_title, scores.classes.title
         save_confusion(
             scores.metrics, confusion, caption.case, caption.model, dpi=style.dpi, phantom=phantom, names=names
