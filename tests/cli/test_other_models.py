@@ -12,8 +12,9 @@ import onnxruntime
 import pytest
 from PIL import Image
 
+from tests.cli.test_report import Browser, needs_browser
 from tests.conftest import Ran
-from tests.model.onnx_models import TO_TENSOR, network, saved
+from tests.model.onnx_models import TO_TENSOR, by_colour, network, saved
 from tests.slides.test_slide import smooth_tissue, write_slide
 from wsi_idc import PatchSpec, open_slide
 from wsi_idc.plotting.class_map import COLOURS
@@ -158,6 +159,51 @@ def test_classes_of_a_cohort_are_pooled(run: Run, slide: Path, tmp_path: Path) -
     assert run("report", out, "--quiet").code == 0
     assert (out / "metrics.json").read_bytes() == written["metrics.json"]
     assert (out / "confusion.png").read_bytes() == written["confusion.png"]
+
+
+@needs_browser
+def test_the_page_shows_the_most_probable_class_as_a_layer(run: Run, tmp_path: Path) -> None:
+    model = saved(tmp_path / "m.onnx", by_colour(64), THREE, 64, 1.0, transform=[TO_TENSOR])
+    pixels = np.full((192, 192, 3), 60, np.uint8)
+    for band in range(3):
+        pixels[:, 64 * band : 64 * band + 64, band] = 200
+    out = tmp_path / "out"
+    given = ("--no-tissue-mask", "--out", out, "--quiet")
+    assert run("heatmap", "slide", write_slide(tmp_path / "a.tiff", pixels, 1.0), "--model", model, *given).code == 0
+    two = saved(tmp_path / "two.onnx", network(2, 64), ("Other", "Tumor"), 64, 1.0)
+    assert run("heatmap", "slide", write_slide(tmp_path / "b.tiff", pixels, 1.0), "--model", two, *given).code == 0
+    assert run("report", out, "--quiet").code == 0
+    assert '"classes"' not in (out / "b.tiff" / "report.js").read_text()
+    browser = Browser(tmp_path / "profile")
+    try:
+        browser.open(out / "report.html")
+        browser.show("b.tiff")
+        assert browser.run("return document.getElementById('classes-row').hidden")
+        browser.show("a.tiff")
+        assert browser.text("#classes-key") == "Normal: 3In situ: 3Invasive: 3"
+        shown = "return ['heat', 'errors', 'classes'].map((key) => document.getElementById(`layer-${key}`).checked)"
+        assert browser.run(shown) == [True, False, False]
+        browser.press("7")
+        assert browser.run(shown) == [False, False, True]
+        weight = "return [...document.querySelectorAll('.leaflet-classes-pane canvas')].map((of) => of.style.opacity)"
+        assert browser.run(weight) == ["0.75"]
+        browser.run("wsiIdc.viewer.view().point(1)")
+        assert "most probable: In situ" in browser.text("#patch")
+        assert browser.complaints() == []
+        # The middle of each band has the colour of its class; every second one is hatched.
+        painted = browser.run(
+            "const canvas = document.querySelector('.leaflet-classes-pane canvas');"
+            "return [0, 1, 2].map((band) => [...canvas.getContext('2d').getImageData("
+            "Math.round((2 * band + 1) / 6 * canvas.width) - 5, 5, 10, 10).data]);"
+        )
+        for number, patch in enumerate(painted):
+            found = {tuple(colour) for colour in np.reshape(patch, (-1, 4))[:, :3].tolist()}
+            assert COLOURS[number] in found
+            assert (len(found) > 1) == (number == 1)
+        browser.press("2")
+        assert browser.run(shown) == [True, False, False]
+    finally:
+        browser.driver.quit()
 
 
 def test_another_class_is_called_without_scoring_again(run: Run, slide: Path, tmp_path: Path) -> None:

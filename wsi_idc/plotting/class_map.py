@@ -54,6 +54,12 @@ def paint_classes(mosaic: Mosaic, scores: Scores) -> NDArray[np.uint8]:
     return np.vstack([painted, _legend(scores.classes.names, counts, painted.shape[1])])
 
 
+def class_colours(number: int) -> tuple[tuple[int, int, int], tuple[int, int, int] | None]:
+    """Colour of a class by its number, and that of the lines over it, where it is hatched."""
+    red, green, blue = (round(_HATCH * of) for of in _colour(number))
+    return _colour(number), (red, green, blue) if number % 2 else None
+
+
 def _colour(number: int) -> tuple[int, int, int]:
     return COLOURS[number % len(COLOURS)]
 
