@@ -33,12 +33,7 @@ _INK, _PAPER = (26, 26, 26), (255, 255, 255)
 
 
 def paint_classes(mosaic: Mosaic, scores: Scores) -> NDArray[np.uint8]:
-    """Colour each scored patch by its most probable class, at the scale of the mosaic, with a legend beneath.
-
-    Returns
-    -------
-    ndarray of uint8, shape (height + legend, width, 3)
-    """
+    """Colour each scored patch by its most probable class, in the shape of the mosaic."""
     boxes = place_boxes(scores, (1 / mosaic.factor, 1 / mosaic.factor))
     painted, chosen = mosaic.pixels.copy(), scores.most_probable
     for number in range(len(scores.classes.names)):
@@ -50,7 +45,13 @@ def paint_classes(mosaic: Mosaic, scores: Scores) -> NDArray[np.uint8]:
                 tile[hatch(where, boxes.side_px)] *= _HATCH
             painted[where] = np.rint(tile)
     mark_unreadable(painted, boxes, scores)
-    counts = np.bincount(chosen[chosen >= 0], minlength=len(scores.classes.names)).tolist()
+    return painted
+
+
+def add_legend(painted: NDArray[np.uint8], scores: Scores) -> NDArray[np.uint8]:
+    """The map with a line for each class beneath, shape (height + legend, width, 3)."""
+    called = scores.most_probable[scores.readable]
+    counts = np.bincount(called, minlength=len(scores.classes.names)).tolist()
     return np.vstack([painted, _legend(scores.classes.names, counts, painted.shape[1])])
 
 
