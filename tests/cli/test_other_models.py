@@ -17,8 +17,10 @@ from tests.conftest import Ran
 from tests.model.onnx_models import TO_TENSOR, by_colour, network, saved
 from tests.slides.test_slide import smooth_tissue, write_slide
 from wsi_idc import PatchSpec, open_slide
+from wsi_idc.model.classes import Classes
 from wsi_idc.plotting.class_map import COLOURS
 from wsi_idc.plotting.overlay import LUMA
+from wsi_idc.scoring.scores import read_scores
 
 Run = Callable[..., Ran]
 
@@ -159,6 +161,28 @@ def test_classes_of_a_cohort_are_pooled(run: Run, slide: Path, tmp_path: Path) -
     assert run("report", out, "--quiet").code == 0
     assert (out / "metrics.json").read_bytes() == written["metrics.json"]
     assert (out / "confusion.png").read_bytes() == written["confusion.png"]
+
+
+def test_a_case_takes_classes_from_outlines_and_not_from_names(run: Run, patch_set: Path, tmp_path: Path) -> None:
+    model = saved(tmp_path / "m.onnx", by_colour(50), THREE, 50, 8.0, transform=[TO_TENSOR])
+    given = ("score", "patient", "8863", "--data", patch_set, "--model", model, "--out", tmp_path / "out", "--quiet")
+    folder = tmp_path / "out" / "8863"
+    assert run(*given).code == 0
+    assert "label_class" not in rows_of(folder / "scores.csv")[0]
+    assert "classes" not in json.loads((folder / "metrics.json").read_text())
+    rows = rows_of(folder / "scores.csv")
+    middle = max(int(row["minx"]) for row in rows)
+    drawn = [("in-situ", 0, 0, middle, 10_000), ("Invasive", middle, 0, 10_000, 10_000)]
+    assert run(*given, "--labels", outlines(tmp_path / "a.geojson", *drawn)).code == 0
+    told = ["Invasive" if int(row["minx"]) >= middle else "In_situ" for row in rows]
+    rows = rows_of(folder / "scores.csv")
+    assert [row["label_class"] for row in rows] == told
+    assert [row["label"] for row in rows] == [str(int(name == "Invasive")) for name in told]
+    figures = json.loads((folder / "metrics.json").read_text())
+    assert figures["classes"]["n"] == figures["n"] == len(rows)
+    assert figures["macro_balanced_accuracy"] is None
+    table = read_scores(folder / "scores.csv", "8863", 0.5, classes=Classes(THREE, "Invasive")).to_dataframe()
+    assert table["label_class"].tolist() == told
 
 
 @needs_browser
