@@ -96,6 +96,8 @@ class TestClassesOfAModel:
         found = self.read(tmp_path, *self.DRAWN, only="necrosis")
         assert positives(found) == 1
         assert set(found.class_labels(TILES).tolist()) == {-1, 0, 1, 2}
+        with pytest.raises(OptionError, match=r"no outline of the class Necrosys, .*: correct --label-class"):
+            self.read(tmp_path, *self.DRAWN, only="Necrosys")
 
     def test_without_an_outline_of_a_class_all_is_as_for_two(self, tmp_path: Path) -> None:
         drawn = [named("Carcinoma", LEFT), named("DCIS", box(0, 0, 400, 400))]

@@ -309,9 +309,9 @@ def make_scores(
 
 def _of_several(class_label: NDArray[np.int64] | None, classes: Classes) -> NDArray[np.int64] | None:
     """Labelled classes, where they can be those of a model that tells more than two apart."""
-    if class_label is None or class_label.max(initial=UNKNOWN) >= len(classes.told_apart):
+    if class_label is None or not classes.told_apart:
         return None
-    return class_label
+    return class_label if class_label.max(initial=UNKNOWN) < len(classes.names) else None
 
 
 def _of_classes(scores: Scores, classes: Classes, probs: NDArray[np.float64]) -> Scores:

@@ -215,7 +215,8 @@ def read_annotations(
         ClassCount(name, count, counted_as)
         for (name, counted_as), count in sorted(counts.items(), key=lambda item: (_ORDER.index(item[0][1]), -item[1]))
     )
-    if not positive and not by_class and (classes or contents.skipped or contents.without_area):
+    enough = positive or (by_class and not label_classes)
+    if not enough and (classes or contents.skipped or contents.without_area):
         raise OptionError(_none_counts(path, classes, contents, label_classes))
     of_class = _areas_of_classes(drawn, number_of, len(class_names)) if by_class else ()
     return Annotations(
