@@ -295,4 +295,4 @@ def test_what_cannot_be_exported(tmp_path: Path) -> None:
     path = described(tmp_path / "a.keras", ("no_idc", "idc"), 48, 8.0, transform=[{"name": "ToTensor"}])
     network.save(path)
     with pytest.raises(ModelError, match=r"\(AveragePooling2D\), which cannot be written as TorchScript"):
-        export_model(path, tmp_path / "a.pt", "torchscript")
+        export_model(path, tmp_path / "b.pt", "torchscript")
