@@ -1,4 +1,4 @@
-"""Score slides with TIAToolbox and CancerNet's weights: ``python in_tiatoolbox.py WEIGHTS.npz SLIDES RESULTS WORKERS``.
+"""Score slides with TIAToolbox and CancerNet: ``python in_tiatoolbox.py MODEL.pt SLIDES RESULTS WORKERS``.
 
 Runs in the Python that has TIAToolbox.
 """
@@ -13,7 +13,6 @@ from tiatoolbox.models.engine.io_config import IOPatchPredictorConfig
 from tiatoolbox.models.engine.patch_predictor import PatchPredictor
 from tiatoolbox.models.models_abc import ModelABC
 from tiatoolbox.wsicore.wsireader import WSIReader
-from torch_network import load_network
 
 SCALE = {"units": "mpp", "resolution": 8.0}
 SLIDE_MPP = (1.0, 1.0)
@@ -23,9 +22,9 @@ SLIDE_MPP = (1.0, 1.0)
 class Network(ModelABC):
     """CancerNet as TIAToolbox takes a network: pixels of 0-255 in, probabilities out."""
 
-    def __init__(self, weights: str) -> None:
+    def __init__(self, model: str) -> None:
         super().__init__()
-        self.network = load_network(weights)
+        self.network = torch.jit.load(model)
 
     def forward(self, x):
         return torch.softmax(self.network(x.permute(0, 3, 1, 2).float() / 255), 1)
@@ -36,8 +35,8 @@ class Network(ModelABC):
             return model(batch_data.to(device)).cpu().numpy()
 
 
-def main(weights: str, slides: str, results: str, workers: str) -> None:
-    predictor = PatchPredictor(model=Network(weights), batch_size=32, num_workers=int(workers), verbose=False)
+def main(model: str, slides: str, results: str, workers: str) -> None:
+    predictor = PatchPredictor(model=Network(model), batch_size=32, num_workers=int(workers), verbose=False)
     predictor.run(
         [WSIReader.open(path, mpp=SLIDE_MPP) for path in sorted(Path(slides).iterdir())],
         patch_mode=False,

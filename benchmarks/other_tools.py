@@ -12,13 +12,12 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
 import zarr
 
 from benchmarks.rows import Scale, SkippedError
+from wsi_idc.errors import ModelError
 from wsi_idc.export.phantom_slides import write_phantom_slide
-from wsi_idc.model.classifier import bundled_model
-from wsi_idc.model.keras_network import load_keras
+from wsi_idc.model.exporting import export_model
 from wsi_idc.phantom import paint_slide
 
 SLIDE, FULL_PX, QUICK_PX = "90001", (5_000, 3_750), (1_542, 1_435)
@@ -48,15 +47,18 @@ def _against(scale: Scale, tool: str, tiles: Callable[[Path], int]) -> Sequence[
     python = os.environ.get(variable) or (command and Path(command).with_name("python"))
     if not python or not shutil.which(python):
         raise SkippedError(f"no {tool} on the PATH, and no Python that has it in {variable}")
-    slide, weights = _slide(scale), scale.folder / "weights.npz"
-    np.savez(weights, *load_keras(bundled_model()).get_weights())
+    try:
+        model = export_model(None, scale.folder / "cancernet.pt", "torchscript")
+    except ModelError as error:
+        raise SkippedError(str(error)) from error
+    slide = _slide(scale)
     script = str(Path(__file__).with_name(f"in_{tool}.py"))
     ratios = []
     for _ in range(1 if scale.quick else _RUNS):
         with tempfile.TemporaryDirectory(dir=scale.folder) as name:
             ours, theirs = Path(name) / "ours", Path(name) / "theirs"
             theirs.mkdir()
-            files = [str(path) for path in (weights, slide.parent, theirs)]
+            files = [str(path) for path in (model, slide.parent, theirs)]
             other = _seconds([str(python), script, *files, str(os.cpu_count())])
             own = _seconds([sys.executable, "-m", "wsi_idc", "score", "slide", str(slide), "--out", str(ours)])
             ratios.append((_rows_of(ours / slide.name / "scores.csv") / own) / (tiles(theirs) / other))

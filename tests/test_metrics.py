@@ -4,9 +4,17 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.metrics import (
+    accuracy_score,
+    average_precision_score,
+    balanced_accuracy_score,
+    confusion_matrix,
+    f1_score,
+    precision_score,
+    roc_auc_score,
+)
 
-from wsi_idc.metrics import best_threshold, compute_metrics
+from wsi_idc.metrics import add_class_counts, best_threshold, compute_metrics, count_classes
 
 LABELLED = st.lists(st.tuples(st.booleans(), st.integers(0, 1_000_000)), min_size=1, max_size=60)
 
@@ -68,3 +76,27 @@ def test_no_other_threshold_is_better(rows: list[tuple[bool, int]]) -> None:
 def test_threshold_needs_both_classes() -> None:
     with pytest.raises(ValueError, match="both classes"):
         best_threshold([1, 1], [0.2, 0.3])
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=60))
+def test_figures_of_several_classes_are_those_of_scikit_learn(pairs: list[tuple[int, int]]) -> None:
+    labelled, called = np.array([*((i, i) for i in range(4)), *pairs]).T
+    found = count_classes(("a", "b", "c", "d"), labelled, called)
+    np.testing.assert_array_equal(found.counts, confusion_matrix(labelled, called))
+    assert found.n == len(labelled)
+    assert found.accuracy == pytest.approx(accuracy_score(labelled, called))
+    assert found.macro_f1 == pytest.approx(f1_score(labelled, called, average="macro"))
+    assert found.macro_balanced_accuracy == pytest.approx(balanced_accuracy_score(labelled, called))
+    np.testing.assert_allclose(found.precision, precision_score(labelled, called, average=None))
+    assert add_class_counts([found, found]).counts == tuple(tuple(2 * n for n in row) for row in found.counts)
+
+
+def test_a_class_that_is_nowhere_leaves_the_macro_figures_undefined() -> None:
+    found = count_classes(("a", "b", "c"), [0, 0, 1], [0, 1, 1])
+    assert found.sensitivity == (0.5, 1.0, None)
+    assert found.f1[2] is None
+    assert (found.macro_f1, found.macro_balanced_accuracy) == (None, None)
+    called = count_classes(("a", "b", "c"), [0, 0, 1], [0, 2, 1])
+    assert called.f1 == (pytest.approx(2 / 3), 1.0, 0.0)
+    assert called.macro_f1 == pytest.approx(5 / 9)
+    assert called.macro_balanced_accuracy is None

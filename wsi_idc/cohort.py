@@ -204,7 +204,6 @@ def score_cohort(
     OSError
         Where the disk is full; finished slides are whole.
     """
-    from wsi_idc.model.classifier import model_patch
     from wsi_idc.model.locating import fetched
     from wsi_idc.scoring.scores import check_steps
 
@@ -217,7 +216,7 @@ def score_cohort(
         )
     devices = () if gpus is None else choose_gpus(gpus, find_gpus())
     with watch.step("find"):
-        reading = replace(reading or SlideOptions(), patch=model_patch(model))
+        reading = (reading or SlideOptions()).for_model(model, class_name)
         check_steps(step_of(reading.patch, reading.overlap, reading.step) != reading.patch, context)
         everything, patches = find_refs(data, slides, manifest, reading, out, watch, cache)
     if scheduler is not None and any(isinstance(ref, RemoteRef) for ref in everything):

@@ -1,8 +1,10 @@
-"""Patch-level figures of a binary classifier: numbers in, numbers out. What is undefined is None, never 0."""
+"""Patch-level figures of a classifier: numbers in, numbers out. What is undefined is None, never 0."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -78,6 +80,88 @@ def compute_metrics(label: ArrayLike, prob: ArrayLike, threshold: float) -> Metr
     )
 
 
+@dataclass(frozen=True)
+class ClassMetrics:
+    """Counts and figures of several classes, where the most probable class is called.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Of the classes.
+    counts : tuple of tuple of int
+        A row for each labelled class, a column for each called one.
+    """
+
+    names: tuple[str, ...]
+    counts: tuple[tuple[int, ...], ...]
+
+    @property
+    def n(self) -> int:
+        """Patches that were counted."""
+        return sum(map(sum, self.counts))
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of the patches that are called as labelled."""
+        return _share(sum(row[i] for i, row in enumerate(self.counts)), self.n)
+
+    @property
+    def sensitivity(self) -> tuple[float | None, ...]:
+        """Share of each labelled class that is called so."""
+        return tuple(_share(row[i], sum(row)) for i, row in enumerate(self.counts))
+
+    @property
+    def precision(self) -> tuple[float | None, ...]:
+        """Share of what is called each class that is labelled so."""
+        return tuple(_share(column[i], sum(column)) for i, column in enumerate(zip(*self.counts, strict=True)))
+
+    @property
+    def f1(self) -> tuple[float | None, ...]:
+        """Of each class against the rest."""
+        columns = zip(self.counts, zip(*self.counts, strict=True), strict=True)
+        return tuple(_share(2 * row[i], sum(row) + sum(column)) for i, (row, column) in enumerate(columns))
+
+    @property
+    def macro_f1(self) -> float | None:
+        """Mean F1 of the classes; None where one has none."""
+        return _mean(self.f1)
+
+    @property
+    def macro_balanced_accuracy(self) -> float | None:
+        """Mean sensitivity of the classes, which is balanced accuracy where there are two; None where one has none."""
+        return _mean(self.sensitivity)
+
+    def as_dict(self) -> dict[str, Any]:
+        """What ``metrics.json`` says of them."""
+        return {
+            "macro_balanced_accuracy": self.macro_balanced_accuracy,
+            "macro_f1": self.macro_f1,
+            "classes": {
+                "names": list(self.names),
+                "n": self.n,
+                "counts": [list(row) for row in self.counts],
+                "accuracy": self.accuracy,
+                "sensitivity": list(self.sensitivity),
+                "precision": list(self.precision),
+                "f1": list(self.f1),
+            },
+        }
+
+
+def count_classes(names: tuple[str, ...], labelled: ArrayLike, called: ArrayLike) -> ClassMetrics:
+    """Compare labelled and called classes, integers of shape (n,) from 0 on."""
+    k = len(names)
+    pairs = np.asarray(labelled, dtype=np.int64) * k + np.asarray(called, dtype=np.int64)
+    counts = np.bincount(pairs, minlength=k * k).reshape(k, k)
+    return ClassMetrics(names, tuple(map(tuple, counts.tolist())))
+
+
+def add_class_counts(metrics: Sequence[ClassMetrics]) -> ClassMetrics:
+    """Pool the patches of several slides; at least one, all of the same classes."""
+    counts = np.sum([one.counts for one in metrics], axis=0)
+    return ClassMetrics(metrics[0].names, tuple(map(tuple, counts.tolist())))
+
+
 def _areas(truth: NDArray[np.bool_], scores: NDArray[np.float64]) -> tuple[float | None, float | None]:
     """Area under the ROC curve, and average precision, None where undefined.
 
@@ -112,6 +196,11 @@ def best_threshold(label: ArrayLike, prob: ArrayLike, weight: ArrayLike | None =
     edges = np.concatenate([[0.0], (ranked[1:] + ranked[:-1]) / 2])
     parts = np.concatenate([[True], ranked[1:] > ranked[:-1]])
     return float(edges[np.argmax(np.where(parts, balanced[:-1], -1))])
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known and len(known) == len(values) else None
 
 
 def _share(part: float, whole: int) -> float | None:

@@ -34,8 +34,9 @@ class Patches(Sequence[Patch]):
 
     Parameters
     ----------
-    table : ndarray of int64, shape (n, 5)
-        x, y, width, height and label of each, `UNKNOWN` where it has none.
+    table : ndarray of int64, shape (n, 5) or (n, 6)
+        x, y, width, height and label of each, `UNKNOWN` where it has none; and, where outlines tell it, the number of
+        its class among several.
     """
 
     def __init__(self, table: NDArray[np.int64]) -> None:
@@ -59,6 +60,11 @@ class Patches(Sequence[Patch]):
         """Label of each, `UNKNOWN` where it has none, shape (n,)."""
         return self._table[:, 4].astype(np.int8)
 
+    @property
+    def class_labels(self) -> NDArray[np.int64] | None:
+        """Number of the class of each, `UNKNOWN` where it has none, shape (n,); None where nothing tells of classes."""
+        return self._table[:, 5].copy() if self._table.shape[1] > 5 else None
+
     def __len__(self) -> int:
         return len(self._table)
 
@@ -80,7 +86,7 @@ class Patches(Sequence[Patch]):
 
 
 def _patch(row: list[int]) -> Patch:
-    x, y, width, height, label = row
+    x, y, width, height, label = row[:5]
     return Patch(x, y, width, height, None if label == UNKNOWN else label)
 
 

@@ -12,12 +12,15 @@ import onnxruntime
 import pytest
 from PIL import Image
 
+from tests.cli.test_report import Browser, needs_browser
 from tests.conftest import Ran
-from tests.model.onnx_models import TO_TENSOR, network, saved
+from tests.model.onnx_models import TO_TENSOR, by_colour, network, saved
 from tests.slides.test_slide import smooth_tissue, write_slide
 from wsi_idc import PatchSpec, open_slide
+from wsi_idc.model.classes import Classes
 from wsi_idc.plotting.class_map import COLOURS
 from wsi_idc.plotting.overlay import LUMA
+from wsi_idc.scoring.scores import read_scores
 
 Run = Callable[..., Ran]
 
@@ -74,6 +77,157 @@ def test_three_classes_from_slide_to_files(run: Run, slide: Path, tmp_path: Path
     assert tile["classification"]["name"] in ("Invasive", "no Invasive")
     assert run("report", out, "--quiet").code == 0
     assert "Called Invasive" in (out / "report.html").read_text()
+
+
+def outlines(path: Path, *areas: tuple[str, int, int, int, int]) -> Path:
+    """Boxes with a class each, as QuPath writes them."""
+    features = [
+        {
+            "type": "Feature",
+            "geometry": {"type": "Polygon", "coordinates": [[[x, y], [x, y + h], [x + w, y + h], [x + w, y], [x, y]]]},
+            "properties": {"objectType": "annotation", "classification": {"name": name, "color": [0, 0, 0]}},
+        }
+        for name, x, y, w, h in areas
+    ]
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    return path
+
+
+def test_outlines_of_several_classes_bring_the_whole_matrix(run: Run, slide: Path, tmp_path: Path) -> None:
+    model = saved(tmp_path / "m.onnx", network(3, 64), THREE, 64, 1.0, transform=[TO_TENSOR])
+    drawn = ("normal", 0, 0, 400, 128), ("In situ", 0, 128, 400, 64), ("invasive", 0, 192, 256, 64)
+    labels = outlines(tmp_path / "a.geojson", *drawn)
+    folder = tmp_path / "out" / "a.tiff"
+    given = ("slide", slide, "--no-tissue-mask", "--model", model, "--out", tmp_path / "out", "--quiet")
+    assert run("heatmap", *given).code == 0
+    key, plain = json.loads((folder / "run.json").read_text())["key"], rows_of(folder / "scores.csv")
+    assert run("heatmap", *given, "--labels", labels).code == 0
+    rows = rows_of(folder / "scores.csv")
+    told = ["Normal"] * 14 + ["In_situ"] * 7 + ["Invasive"] * 4 + [""] * 10
+    assert [row["label_class"] for row in rows] == told
+    assert [row["label"] for row in rows] == [str(int(name == "Invasive")) for name in told]
+    assert [{**row, "label": ""} for row in plain] == [
+        {name: "" if name == "label" else row[name] for name in plain[0]} for row in rows
+    ]
+    assert json.loads((folder / "run.json").read_text())["key"] == key
+
+    called = [max(THREE, key=lambda name: float(row[f"prob_{name}"])) for row in rows]
+    counts = [[sum((a, b) == pair for pair in zip(told, called, strict=True)) for b in THREE] for a in THREE]
+    figures = json.loads((folder / "metrics.json").read_text())
+    assert figures["classes"]["names"] == list(THREE)
+    assert figures["classes"]["counts"] == counts
+    assert (figures["n"], figures["classes"]["n"], figures["tp"] + figures["fn"]) == (35, 25, 4)
+    shares = [row[i] / sum(row) for i, row in enumerate(counts)]
+    assert figures["macro_balanced_accuracy"] == pytest.approx(np.mean(shares))
+
+    # The same again leaves the table as it is, and another positive class has its own labels.
+    written = (folder / "scores.csv").stat().st_mtime_ns
+    assert run("score", *given, "--labels", labels).code == 0
+    assert (folder / "scores.csv").stat().st_mtime_ns == written
+    assert run("score", *given, "--labels", labels, "--class", "Normal").code == 0
+    rows = rows_of(folder / "scores.csv")
+    assert [row["label"] for row in rows] == [str(int(name == "Normal")) for name in told]
+    assert json.loads((folder / "metrics.json").read_text())["classes"]["counts"] == counts
+    assert run("score", *given).code == 0
+    assert rows_of(folder / "scores.csv") == plain
+
+
+def test_classes_of_a_cohort_are_pooled(run: Run, slide: Path, tmp_path: Path) -> None:
+    model = saved(tmp_path / "m.onnx", network(3, 64), THREE, 64, 1.0, transform=[TO_TENSOR])
+    other = write_slide(slide.with_name("b.tiff"), smooth_tissue(200, 200), 1.0)
+    write_slide(slide.with_name("c.tiff"), smooth_tissue(200, 200), 1.0)
+    drawn = {
+        "a": [("normal", 0, 0, 400, 128), ("In situ", 0, 128, 400, 64), ("invasive", 0, 192, 256, 64)],
+        "b": [("normal", 0, 0, 64, 256), ("in_situ", 64, 0, 64, 256), ("INVASIVE", 128, 0, 128, 256)],
+    }
+    for name, areas in drawn.items():
+        outlines(tmp_path / f"{name}.geojson", *areas)
+    manifest = tmp_path / "slides.csv"
+    manifest.write_text(f"path,labels\n{slide},a.geojson\n{other},b.geojson\n{slide.with_name('c.tiff')},\n")
+    out = tmp_path / "out"
+    given = ("--no-tissue-mask", "--model", model, "--out", out, "--quiet")
+    ran = run("score", "all", "--manifest", manifest, *given)
+    assert ran.code == 0, ran.err
+    figures = json.loads((out / "metrics.json").read_text())
+    each = [json.loads((out / name / "metrics.json").read_text()) for name in ("a.tiff", "b.tiff")]
+    counts = np.sum([one["classes"]["counts"] for one in each], axis=0)
+    assert figures["classes"]["counts"] == counts.tolist()
+    assert figures["per_case"]["a.tiff"] == each[0]
+    low, high = figures["ci"]["macro_balanced_accuracy"]
+    assert low <= figures["macro_balanced_accuracy"] <= high
+    written = {name: (out / name).read_bytes() for name in ("metrics.json", "confusion.png", "summary.csv")}
+    for name in written:
+        (out / name).unlink()
+    assert run("report", out, "--quiet").code == 0
+    assert (out / "metrics.json").read_bytes() == written["metrics.json"]
+    assert (out / "confusion.png").read_bytes() == written["confusion.png"]
+
+
+def test_a_case_takes_classes_from_outlines_and_not_from_names(run: Run, patch_set: Path, tmp_path: Path) -> None:
+    model = saved(tmp_path / "m.onnx", by_colour(50), THREE, 50, 8.0, transform=[TO_TENSOR])
+    given = ("score", "patient", "8863", "--data", patch_set, "--model", model, "--out", tmp_path / "out", "--quiet")
+    folder = tmp_path / "out" / "8863"
+    assert run(*given).code == 0
+    assert "label_class" not in rows_of(folder / "scores.csv")[0]
+    assert "classes" not in json.loads((folder / "metrics.json").read_text())
+    rows = rows_of(folder / "scores.csv")
+    middle = max(int(row["minx"]) for row in rows)
+    drawn = [("in-situ", 0, 0, middle, 10_000), ("Invasive", middle, 0, 10_000, 10_000)]
+    assert run(*given, "--labels", outlines(tmp_path / "a.geojson", *drawn)).code == 0
+    told = ["Invasive" if int(row["minx"]) >= middle else "In_situ" for row in rows]
+    rows = rows_of(folder / "scores.csv")
+    assert [row["label_class"] for row in rows] == told
+    assert [row["label"] for row in rows] == [str(int(name == "Invasive")) for name in told]
+    figures = json.loads((folder / "metrics.json").read_text())
+    assert figures["classes"]["n"] == figures["n"] == len(rows)
+    assert figures["macro_balanced_accuracy"] is None
+    table = read_scores(folder / "scores.csv", "8863", 0.5, classes=Classes(THREE, "Invasive")).to_dataframe()
+    assert table["label_class"].tolist() == told
+
+
+@needs_browser
+def test_the_page_shows_the_most_probable_class_as_a_layer(run: Run, tmp_path: Path) -> None:
+    model = saved(tmp_path / "m.onnx", by_colour(64), THREE, 64, 1.0, transform=[TO_TENSOR])
+    pixels = np.full((192, 192, 3), 60, np.uint8)
+    for band in range(3):
+        pixels[:, 64 * band : 64 * band + 64, band] = 200
+    out = tmp_path / "out"
+    given = ("--no-tissue-mask", "--out", out, "--quiet")
+    assert run("heatmap", "slide", write_slide(tmp_path / "a.tiff", pixels, 1.0), "--model", model, *given).code == 0
+    two = saved(tmp_path / "two.onnx", network(2, 64), ("Other", "Tumor"), 64, 1.0)
+    assert run("heatmap", "slide", write_slide(tmp_path / "b.tiff", pixels, 1.0), "--model", two, *given).code == 0
+    assert run("report", out, "--quiet").code == 0
+    assert '"classes"' not in (out / "b.tiff" / "report.js").read_text()
+    browser = Browser(tmp_path / "profile")
+    try:
+        browser.open(out / "report.html")
+        browser.show("b.tiff")
+        assert browser.run("return document.getElementById('classes-row').hidden")
+        browser.show("a.tiff")
+        assert browser.text("#classes-key") == "Normal: 3In situ: 3Invasive: 3"
+        shown = "return ['heat', 'errors', 'classes'].map((key) => document.getElementById(`layer-${key}`).checked)"
+        assert browser.run(shown) == [True, False, False]
+        browser.press("7")
+        assert browser.run(shown) == [False, False, True]
+        weight = "return [...document.querySelectorAll('.leaflet-classes-pane canvas')].map((of) => of.style.opacity)"
+        assert browser.run(weight) == ["0.75"]
+        browser.run("wsiIdc.viewer.view().point(1)")
+        assert "most probable: In situ" in browser.text("#patch")
+        assert browser.complaints() == []
+        # The middle of each band has the colour of its class; every second one is hatched.
+        painted = browser.run(
+            "const canvas = document.querySelector('.leaflet-classes-pane canvas');"
+            "return [0, 1, 2].map((band) => [...canvas.getContext('2d').getImageData("
+            "Math.round((2 * band + 1) / 6 * canvas.width) - 5, 5, 10, 10).data]);"
+        )
+        for number, patch in enumerate(painted):
+            found = {tuple(colour) for colour in np.reshape(patch, (-1, 4))[:, :3].tolist()}
+            assert COLOURS[number] in found
+            assert (len(found) > 1) == (number == 1)
+        browser.press("2")
+        assert browser.run(shown) == [True, False, False]
+    finally:
+        browser.driver.quit()
 
 
 def test_another_class_is_called_without_scoring_again(run: Run, slide: Path, tmp_path: Path) -> None:

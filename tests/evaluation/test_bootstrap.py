@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from wsi_idc.evaluation import bootstrap
-from wsi_idc.evaluation.bootstrap import _Cases, _figures, bootstrap_intervals
-from wsi_idc.metrics import compute_metrics
+from wsi_idc.evaluation.bootstrap import _Cases, _figures, bootstrap_intervals, class_intervals
+from wsi_idc.metrics import ClassMetrics, add_class_counts, compute_metrics
 
 
 def cohort(seed: int = 0, cases: int = 12, patches: int = 40) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -88,3 +88,24 @@ def test_resamples_drawn_in_parts_are_the_same(monkeypatch: pytest.MonkeyPatch) 
     whole = bootstrap_intervals(*cohort(), 0.5)
     monkeypatch.setattr(bootstrap, "_DRAWN_AT_ONCE", 12 * 7)
     assert bootstrap_intervals(*cohort(), 0.5) == whole
+
+
+def test_macro_figures_of_classes_are_those_of_the_drawn_cases(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = np.random.default_rng(0).integers(1, 30, (10, 3, 3))
+    kept: list[np.ndarray] = []
+    draws = bootstrap._draws
+    monkeypatch.setattr(bootstrap, "_draws", lambda *args: kept.append(draws(*args)) or kept[-1])
+    found = class_intervals(counts, resamples=200)
+    drawn = [
+        add_class_counts(
+            [ClassMetrics(("a", "b", "c"), tuple(map(tuple, counts[i]))) for i in np.repeat(range(10), of)]
+        )
+        for of in kept[0].astype(int)
+    ]
+    for name in ("macro_f1", "macro_balanced_accuracy"):
+        expected = np.percentile([getattr(one, name) for one in drawn], (2.5, 97.5))
+        assert found[name] == pytest.approx(expected)
+    assert class_intervals(counts[:1])["macro_f1"] is None
+    # A class that is nowhere labelled has no sensitivity.
+    counts[:, 1] = 0
+    assert class_intervals(counts)["macro_balanced_accuracy"] is None

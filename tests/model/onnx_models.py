@@ -63,6 +63,25 @@ def network(
     return model
 
 
+def by_colour(size: int) -> ModelProto:
+    """Of three classes the one whose colour, red, green or blue, a patch has most of."""
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["patch"], ["mean"]),
+        helper.make_node("Flatten", ["mean"], ["colours"]),
+        helper.make_node("Mul", ["colours", "steep"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "by_colour",
+        [helper.make_tensor_value_info("patch", TensorProto.FLOAT, ["n", 3, size, size])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 3])],
+        [numpy_helper.from_array(np.array(12, np.float32), "steep")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 8
+    return model
+
+
 def described(
     path: Path, names: tuple[str, ...] = ("Other", "Tumor"), size: int = 96, mpp: float = 1.0, **more: Any
 ) -> Path:

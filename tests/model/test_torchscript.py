@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
+import os
 import pickle
+import subprocess
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,10 +20,12 @@ from numpy.typing import NDArray
 
 from tests.conftest import Ran
 from tests.model.onnx_models import described
+from tests.slides.test_slide import write_slide
 from wsi_idc.errors import ModelError, WorkerError
 from wsi_idc.model.checking import phantom_tiles
 from wsi_idc.model.classifier import load_model
 from wsi_idc.model.exporting import export_model
+from wsi_idc.phantom import paint_slide
 from wsi_idc.scoring.workers import AskedModel
 
 torch = pytest.importorskip("torch")
@@ -211,6 +216,42 @@ def test_cancernet_as_torchscript(tmp_path: Path, run: Callable[..., Ran]) -> No
     np.testing.assert_allclose(alone, expected.predict_normalized(patches), atol=1e-4)
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not os.environ.get("WSINFER_PYTHON"), reason="WSINFER_PYTHON names no Python that has wsinfer")
+def test_wsinfer_gives_the_same_tiles_the_same_probabilities(tmp_path: Path, run: Callable[..., Ran]) -> None:
+    """On a slide of the model's own scale, so that neither resamples it, and without what only we normalize."""
+    path, slides, theirs = tmp_path / "cancernet.pt", tmp_path / "slides", tmp_path / "theirs"
+    assert run("model", "export", "--format", "torchscript", "--out", path).code == 0
+    described = json.loads(path.with_suffix(".json").read_text())
+    path.with_suffix(".json").write_text(json.dumps(described | {"normalization": None}))
+    slides.mkdir()
+    theirs.mkdir()
+    slide = write_slide(slides / "a.tiff", paint_slide("90001", 0).pixels, 8.0)
+    program = Path(__file__).parents[2] / "benchmarks" / "in_wsinfer.py"
+    command = [os.environ["WSINFER_PYTHON"], str(program), *map(str, (path, slides, theirs)), "0"]
+    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    subprocess.run(command, check=True, capture_output=True, env=clean)
+    given = ("--no-tissue-mask", "--model", path, "--allow-code", "--out", tmp_path / "ours", "--layout", "wsinfer")
+    assert run("score", "slide", slide, *given, "--quiet").code == 0
+
+    def read(folder: Path) -> dict[tuple[int, ...], list[float]]:
+        (table,) = (folder / "model-outputs-csv").glob("*.csv")
+        with table.open(newline="") as file:
+            return {
+                tuple(int(float(row[name])) for name in ("minx", "miny", "width", "height")): [
+                    float(row["prob_no_idc"]), float(row["prob_idc"])
+                ]
+                for row in csv.DictReader(file)
+            }  # fmt: skip
+
+    ours, found = read(tmp_path / "ours"), read(theirs)
+    assert len(found) > 500
+    # wsinfer takes tiles of one size, also past the edge.
+    whole = {box for box in found if box[0] + box[2] <= 1542 and box[1] + box[3] <= 1435}
+    assert whole <= ours.keys()
+    np.testing.assert_allclose([found[box] for box in whole], [ours[box] for box in whole], atol=1e-3)
+
+
 def test_every_layer_as_torchscript(tmp_path: Path) -> None:
     layers = keras.layers
     network = keras.Sequential(
@@ -254,4 +295,4 @@ def test_what_cannot_be_exported(tmp_path: Path) -> None:
     path = described(tmp_path / "a.keras", ("no_idc", "idc"), 48, 8.0, transform=[{"name": "ToTensor"}])
     network.save(path)
     with pytest.raises(ModelError, match=r"\(AveragePooling2D\), which cannot be written as TorchScript"):
-        export_model(path, tmp_path / "a.pt", "torchscript")
+        export_model(path, tmp_path / "b.pt", "torchscript")

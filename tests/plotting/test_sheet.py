@@ -13,6 +13,7 @@ from matplotlib.font_manager import findfont
 from matplotlib.text import Text
 
 from tests.plotting.conftest import SHAPES, MadeSource, caption_of, make_source, score
+from wsi_idc.model.classes import Classes
 from wsi_idc.plotting.blocks import figure_rows, round_length
 from wsi_idc.plotting.confusion import build_confusion
 from wsi_idc.plotting.layout import PAGE_H, PAGE_W, plan_sheet
@@ -20,7 +21,7 @@ from wsi_idc.plotting.mosaic import rebuild_mosaic
 from wsi_idc.plotting.page import Page
 from wsi_idc.plotting.sheet import build_sheet
 from wsi_idc.plotting.style import Style
-from wsi_idc.scoring.scores import Scores
+from wsi_idc.scoring.scores import Scores, make_scores
 from wsi_idc.source import Caution
 
 RESEARCH = "For research use only. Not for use in diagnostic procedures."
@@ -264,3 +265,13 @@ def test_panels_stay_on_the_page_and_apart(shape: tuple[float, float], labelled:
     for a, b in combinations(boxes, 2):
         assert a.x + a.width <= b.x or b.x + b.width <= a.x or a.y + a.height <= b.y or b.y + b.height <= a.y, (a, b)
     assert layout.panels[0].width / layout.panels[0].height == pytest.approx(shape[0] / shape[1])
+
+
+def test_of_several_classes_the_figures_are_said_to_be_of_one_against_the_rest() -> None:
+    source = SHAPES["labels"]()
+    probs = np.random.default_rng(0).dirichlet([1, 1, 1], len(source.patches)).astype(np.float32)
+    several = make_scores(source.slide, source.patches, probs, 0.5, Classes(("fat", "In_situ", "Invasive"), "In_situ"))
+    figure = build_sheet(rebuild_mosaic(source), several, caption_of(source), Style(dpi=72))
+    assert "Probability of In situ per patch; calls and figures: In situ against the rest" in words(figure)
+    assert_tidy(figure)
+    assert "the rest" not in words(sheet_of(source))

@@ -13,8 +13,8 @@ from PIL import Image
 from tests.plotting.conftest import SHAPES, MadeSource, caption_of, make_source, score
 from tests.plotting.test_sheet import RESEARCH, assert_tidy, words
 from wsi_idc.errors import OutputError
-from wsi_idc.metrics import compute_metrics
-from wsi_idc.plotting.confusion import build_confusion
+from wsi_idc.metrics import compute_metrics, count_classes
+from wsi_idc.plotting.confusion import build_class_confusion, build_confusion
 from wsi_idc.plotting.mosaic import rebuild_mosaic
 from wsi_idc.plotting.overlay import paint_overlay
 from wsi_idc.plotting.slide_pictures import draw_all
@@ -100,6 +100,30 @@ def test_only_the_overlay_has_the_cautions(tmp_path: Path) -> None:
     assert (read(tmp_path / "mosaic.png") == mosaic.pixels).all()
     expected = stamp_cautions(paint_overlay(mosaic, score(source), Style()), CAUTIONS)
     assert (read(tmp_path / "overlay.png") == expected).all()
+
+
+@pytest.mark.parametrize(
+    "names", [("a", "b", "c"), tuple(f"{i}_{'long' * (i % 9)}" for i in range(9)), ("$x^2$",) * 40]
+)
+def test_the_matrix_of_several_classes_stands_on_its_own(names: tuple[str, ...]) -> None:
+    rng = np.random.default_rng(0)
+    labelled, called = rng.integers(0, len(names), (2, 200_000))
+    metrics = count_classes(names, labelled, called)
+    page = build_class_confusion(metrics, "Slide a", "model 12345678", dpi=100, phantom=True)
+    (axes,) = page.figure.axes
+    told, slanted = words(page.figure), axes.get_xticklabels()
+    assert slanted[0].get_text() == names[0].replace("_", " ")
+    for name in slanted:
+        box = name.get_window_extent()
+        assert box.x0 >= 0 and box.y0 >= 0.45 * page.dpi
+    # The boxes around slanted names overlap where the names do not.
+    axes.set_xticks([])
+    assert_tidy(page.figure)
+    assert RESEARCH in told
+    assert f"n = {metrics.n:,} patches" in told
+    assert f"macro F1 {metrics.macro_f1:.3f}" in told
+    cells = [text.get_text() for text in axes.texts]
+    assert {f"{count:,}" for row in metrics.counts for count in row} <= set(cells)
 
 
 def test_an_old_confusion_matrix_goes_when_labels_do(tmp_path: Path) -> None:

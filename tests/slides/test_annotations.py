@@ -50,6 +50,64 @@ def refusal(folder: Path, document: object, *label_classes: str) -> str:
     return str(caught.value).replace(str(folder / "slide.geojson"), "FILE")
 
 
+class TestClassesOfAModel:
+    """Outlines whose class is one of several that a model tells apart."""
+
+    NAMES = ("stroma", "In_situ", "tumor")
+    DRAWN = (
+        named("TUMOR", box(0, 0, 800, 1600)),
+        named("Stroma", box(800, 0, 1600, 1600)),
+        named("in situ", box(400, 0, 800, 400)),
+        named("Carcinoma", box(800, 1200, 1200, 1600)),
+        named("Necrosis", box(1200, 1200, 1600, 1600)),
+    )
+
+    def read(self, folder: Path, *features: dict[str, object], positive: str = "tumor", only: str = "") -> Annotations:
+        path = write(folder / "slide.geojson", collection(*features))
+        only_these = (only,) if only else ()
+        return read_annotations(path, label_classes=only_these, class_names=self.NAMES, positive_class=positive)
+
+    def test_each_tile_has_the_class_of_its_innermost_outline(self, tmp_path: Path) -> None:
+        found = self.read(tmp_path, *self.DRAWN)
+        tumor, stroma, in_situ, none = 2, 0, 1, -1
+        expected = [[tumor, in_situ, stroma, stroma], *[[tumor, tumor, stroma, stroma]] * 2]
+        expected.append([tumor, tumor, none, none])
+        np.testing.assert_array_equal(found.class_labels(TILES).reshape(4, 4), expected)
+        # "Carcinoma" is a usual name of what the positive class means.
+        np.testing.assert_array_equal(
+            found.labels(TILES).reshape(4, 4), [[1, 0, 0, 0], [1, 1, 0, 0], [1, 1, 0, 0], [1, 1, 1, 0]]
+        )
+        assert found.table(TILES).shape == (16, 6)
+        assert line_of(found) == (
+            "slide.geojson: 1 outline of Carcinoma counts as IDC; 1 of TUMOR counts as that class; "
+            "1 of Stroma counts as that class; 1 of in situ counts as that class; 1 of Necrosis not counted"
+        )
+
+    def test_another_positive_class_has_its_own_outlines(self, tmp_path: Path) -> None:
+        found = self.read(tmp_path, *self.DRAWN, positive="stroma")
+        np.testing.assert_array_equal(
+            found.labels(TILES).reshape(4, 4), [[0, 0, 1, 1], [0, 0, 1, 1], [0, 0, 1, 1], [0, 0, 0, 0]]
+        )
+        none = self.read(tmp_path, *self.DRAWN[:2], positive="In_situ")
+        assert positives(none) == 0
+        assert (none.class_labels(TILES) >= 0).all()
+
+    def test_label_class_decides_what_is_positive_and_not_the_classes(self, tmp_path: Path) -> None:
+        found = self.read(tmp_path, *self.DRAWN, only="necrosis")
+        assert positives(found) == 1
+        assert set(found.class_labels(TILES).tolist()) == {-1, 0, 1, 2}
+        with pytest.raises(OptionError, match=r"no outline of the class Necrosys, .*: correct --label-class"):
+            self.read(tmp_path, *self.DRAWN, only="Necrosys")
+
+    def test_without_an_outline_of_a_class_all_is_as_for_two(self, tmp_path: Path) -> None:
+        drawn = [named("Carcinoma", LEFT), named("DCIS", box(0, 0, 400, 400))]
+        found, usual = self.read(tmp_path, *drawn), read(tmp_path, collection(*drawn))
+        assert found == usual
+        assert found.table(TILES).shape == (16, 5)
+        with pytest.raises(OptionError, match="no outline of IDC, only of Fat"):
+            self.read(tmp_path, named("Fat", LEFT))
+
+
 class TestClasses:
     def test_counted_cut_out_and_neither(self, tmp_path: Path) -> None:
         found = read(

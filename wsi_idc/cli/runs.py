@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,7 +55,13 @@ def score_cases(
         if labels is not None:
             from wsi_idc.slides.annotations import read_annotations
 
-            annotations = read_annotations(labels, label_classes=label_classes)
+            of_model = SlideOptions().for_model(scoring.model, scoring.class_name)
+            annotations = read_annotations(
+                labels,
+                label_classes=label_classes,
+                class_names=of_model.class_names,
+                positive_class=of_model.positive_class,
+            )
         make_folder(scoring.out)
         return _score_each(_cases(dataset, numbers, annotations), "Case", scoring, outputs)
 
@@ -90,10 +95,7 @@ def score_slides(
     outputs: Outputs | None = None,
 ) -> int:
     """Score raw slides one after the other: see `_score_each`. All must open before the first is scored."""
-    from wsi_idc.model.classifier import model_patch
-
-    reading = replace(reading, patch=model_patch(scoring.model))
-
+    reading = reading.for_model(scoring.model, scoring.class_name)
     cache = SlideCache.of(cache_dir, cache_gb) if any(isinstance(path, str) for path in files) else None
 
     @contextmanager

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
-
 from wsi_idc.datasets.case import Case
 from wsi_idc.slides.annotations import Annotations
 from wsi_idc.source import Block, Patches, PatchSource, Problem
@@ -22,11 +20,11 @@ class RelabelledCase(Case):
     """
 
     def __init__(self, case: PatchSource, annotations: Annotations) -> None:
-        labels = annotations.labels(case.patches.boxes)
+        patches = Patches(annotations.table(case.patches.boxes))
         problems = [*case.problems, *(Problem(annotations.path, told) for told in annotations.warnings)]
-        if annotations.idc and not labels.any():
+        if annotations.miss(patches):
             problems.append(Problem(case.path, OUTSIDE))
-        super().__init__(case.slide, case.path, Patches(np.column_stack([case.patches.boxes, labels])), problems)
+        super().__init__(case.slide, case.path, patches, problems)
         self.labels_from: Mapping[str, object] | None = annotations.as_dict()
         self._case = case
 

@@ -56,6 +56,34 @@ def bootstrap_intervals(
     return {name: _interval(values) if len(names) > 1 else None for name, values in figures.items()}
 
 
+def class_intervals(counts: NDArray[np.int64], *, resamples: int = RESAMPLES, seed: int = 0) -> Intervals:
+    """95 % intervals of the macro figures of several classes, by drawing whole cases with replacement.
+
+    Parameters
+    ----------
+    counts : ndarray of int64, shape (cases, classes, classes)
+        Of each case, a row for each labelled class and a column for each called one.
+    resamples, seed : int
+
+    Returns
+    -------
+    dict
+        As `bootstrap_intervals`, by the names of `ClassMetrics`.
+    """
+
+    def figures(draws: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        drawn = np.tensordot(draws, counts, axes=1)
+        right, labelled, called = np.diagonal(drawn, axis1=1, axis2=2), drawn.sum(axis=2), drawn.sum(axis=1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return {
+                "macro_balanced_accuracy": (right / labelled).mean(axis=1),
+                "macro_f1": (2 * right / (labelled + called)).mean(axis=1),
+            }
+
+    found = _resampled(len(counts), resamples, seed, figures)
+    return {name: _interval(values) if len(counts) > 1 else None for name, values in found.items()}
+
+
 def paired_intervals(
     case: NDArray[np.str_],
     label: NDArray[np.int8],

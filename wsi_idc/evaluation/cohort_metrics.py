@@ -12,8 +12,9 @@ import numpy as np
 
 from wsi_idc._util.files import replacing_text, write_json
 from wsi_idc.errors import printable
+from wsi_idc.evaluation.bootstrap import class_intervals
 from wsi_idc.evaluation.evaluate import Evaluation, pooled_figures
-from wsi_idc.metrics import Metrics
+from wsi_idc.metrics import ClassMetrics, Metrics, add_class_counts
 from wsi_idc.naming import cell_text, text_cell, visible
 from wsi_idc.scoring.scores import Scores
 from wsi_idc.source import Problem
@@ -212,8 +213,8 @@ def write_cohort_metrics(path: Path, scores: Sequence[Scores]) -> dict[str, Any]
     Returns
     -------
     dict or None
-        What was written: the figures of `Metrics`, ``cases``, ``ece``, ``ci`` (over slides) and ``per_case``; None
-        where nothing is labelled.
+        What was written: the figures of `Metrics`, ``cases``, ``ece``, ``ci`` (over slides) and ``per_case``, and of
+        several classes those of `ClassMetrics`; None where nothing is labelled.
 
     Raises
     ------
@@ -224,8 +225,13 @@ def write_cohort_metrics(path: Path, scores: Sequence[Scores]) -> dict[str, Any]
     if evaluation is None:
         path.unlink(missing_ok=True)
         return None
-    per_case = {of.slide: of.metrics.as_dict() for of in scores if of.metrics is not None}
+    per_case = {of.slide: of.figures for of in scores if of.figures is not None}
     written = pooled_figures(evaluation, per_case)
+    of_classes = _class_metrics(scores)
+    if of_classes:
+        counts = np.array([one.counts for one in of_classes], dtype=np.int64)
+        written |= add_class_counts(of_classes).as_dict()
+        written["ci"] = evaluation.intervals | class_intervals(counts)
     write_json(path, written)
     return written
 
@@ -234,6 +240,22 @@ def pooled_metrics(scores: Sequence[Scores]) -> Metrics | None:
     """Figures over all labelled patches of a cohort, None where there is none; see `write_cohort_metrics`."""
     evaluation = _pool(scores)
     return None if evaluation is None else evaluation.metrics
+
+
+def pooled_class_metrics(scores: Sequence[Scores]) -> ClassMetrics | None:
+    """Figures of several classes over all patches whose class is labelled, None where there is none.
+
+    None, too, where such slides were scored by models of different classes.
+    """
+    of_classes = _class_metrics(scores)
+    return add_class_counts(of_classes) if of_classes else None
+
+
+def _class_metrics(scores: Sequence[Scores]) -> list[ClassMetrics]:
+    """Of each slide that has them, by name; none where their classes differ."""
+    ordered = sorted(scores, key=lambda of: of.slide)
+    found = [of.class_metrics for of in ordered if of.class_metrics is not None]
+    return found if len({one.names for one in found}) == 1 else []
 
 
 def _pool(scores: Sequence[Scores]) -> Evaluation | None:

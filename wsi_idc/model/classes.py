@@ -53,6 +53,11 @@ class Classes:
         return tuple(range(len(self.names))) if len(self.names) > 2 else (self.index,)
 
     @property
+    def told_apart(self) -> tuple[str, ...]:
+        """The names of more than two classes: of two, one is what the other is not."""
+        return self.names if len(self.names) > 2 else ()
+
+    @property
     def title(self) -> str:
         """What pictures call the positive class."""
         return "IDC" if self.positive == CLASS_NAMES[1] else self.positive.replace("_", " ")

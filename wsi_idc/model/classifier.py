@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from wsi_idc._util.cpu_count import require_threads
 from wsi_idc._util.instruction_set import instruction_set
 from wsi_idc.errors import ModelError
-from wsi_idc.geometry import PatchSpec
 from wsi_idc.model.config import DEFAULT_BATCH, ModelConfig, file_sha256
 from wsi_idc.model.interface import checked_probabilities
 from wsi_idc.model.locating import TORCHSCRIPT, ModelFiles, hub_address, locate_model
@@ -95,11 +94,6 @@ class Classifier:
     def instruction_set(self) -> str:
         """What the processor computes with, like ``x86_64 avx512``."""
         return instruction_set()
-
-
-def model_patch(path: str | Path | None = None) -> PatchSpec:
-    """Size and scale of the patches that a model takes, from its ``.json``: see `load_model`."""
-    return locate_model(path).read_config().patch
 
 
 def load_model(

@@ -32,21 +32,10 @@ _HATCH = 0.45
 _INK, _PAPER = (26, 26, 26), (255, 255, 255)
 
 
-def most_probable(scores: Scores) -> NDArray[np.intp]:
-    """Index of the class of highest probability of each patch, shape (n,); the first of equals, -1 where unreadable."""
-    probs = np.column_stack([*scores.columns.values()])
-    return np.where(scores.readable, np.argmax(np.nan_to_num(probs), axis=1), -1)
-
-
 def paint_classes(mosaic: Mosaic, scores: Scores) -> NDArray[np.uint8]:
-    """Colour each scored patch by its most probable class, at the scale of the mosaic, with a legend beneath.
-
-    Returns
-    -------
-    ndarray of uint8, shape (height + legend, width, 3)
-    """
+    """Colour each scored patch by its most probable class, in the shape of the mosaic."""
     boxes = place_boxes(scores, (1 / mosaic.factor, 1 / mosaic.factor))
-    painted, chosen = mosaic.pixels.copy(), most_probable(scores)
+    painted, chosen = mosaic.pixels.copy(), scores.most_probable
     for number in range(len(scores.classes.names)):
         colour = _OPACITY * np.array(_colour(number), dtype=np.float32)
         for _, where in boxes.slices(chosen == number):
@@ -56,8 +45,20 @@ def paint_classes(mosaic: Mosaic, scores: Scores) -> NDArray[np.uint8]:
                 tile[hatch(where, boxes.side_px)] *= _HATCH
             painted[where] = np.rint(tile)
     mark_unreadable(painted, boxes, scores)
-    counts = np.bincount(chosen[chosen >= 0], minlength=len(scores.classes.names)).tolist()
+    return painted
+
+
+def add_legend(painted: NDArray[np.uint8], scores: Scores) -> NDArray[np.uint8]:
+    """The map with a line for each class beneath, shape (height + legend, width, 3)."""
+    called = scores.most_probable[scores.readable]
+    counts = np.bincount(called, minlength=len(scores.classes.names)).tolist()
     return np.vstack([painted, _legend(scores.classes.names, counts, painted.shape[1])])
+
+
+def class_colours(number: int) -> tuple[tuple[int, int, int], tuple[int, int, int] | None]:
+    """Colour of a class by its number, and that of the lines over it, where it is hatched."""
+    red, green, blue = (round(_HATCH * of) for of in _colour(number))
+    return _colour(number), (red, green, blue) if number % 2 else None
 
 
 def _colour(number: int) -> tuple[int, int, int]:

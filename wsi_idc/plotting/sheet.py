@@ -155,7 +155,10 @@ def _draw_header(page: Page, scores: Scores, caption: Caption) -> None:
         right = page.badge(right, 0.22, size=15) - 0.2
     page.text(MARGIN, 0.42, caption.title, size=15, weight="bold", room=right - MARGIN)
     told = "invasive ductal carcinoma (IDC)" if scores.classes.title == "IDC" else scores.classes.title
-    page.text(MARGIN, 0.65, f"Probability of {told} per patch", size=10, color=QUIET, room=right - MARGIN)
+    line = f"Probability of {told} per patch"
+    if scores.classes.told_apart:
+        line += f"; calls and figures: {told} against the rest"
+    page.text(MARGIN, 0.65, line, size=10, color=QUIET, room=right - MARGIN)
     if caption.cautions:
         _draw_cautions(page, caption)
 

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsi_idc.plotting.caption import Caption
-from wsi_idc.plotting.class_map import paint_classes
+from wsi_idc.plotting.class_map import add_legend, paint_classes
 from wsi_idc.plotting.close_ups import take_close_ups
-from wsi_idc.plotting.confusion import save_confusion
+from wsi_idc.plotting.confusion import save_class_confusion, save_confusion
 from wsi_idc.plotting.image_ops import resize, save_png
 from wsi_idc.plotting.mosaic import rebuild_mosaic
 from wsi_idc.plotting.overlay import paint_overlay
@@ -63,16 +63,21 @@ def draw_all(
     save_picture(folder / MOSAIC_FILE, mosaic.pixels, caption.kind)
     overlay = stamp_cautions(paint_overlay(mosaic, scores, style), caption.cautions)
     save_picture(folder / "overlay.png", overlay, caption.kind)
-    classes = folder / CLASSES_FILE
-    if len(scores.classes.names) > 2:
-        save_picture(classes, paint_classes(mosaic, scores), caption.kind)
+    classes, phantom = folder / CLASSES_FILE, caption.kind == "phantom"
+    if scores.classes.told_apart:
+        painted = paint_classes(mosaic, scores)
+        # What is stamped on the map would hide part of the legend.
+        save_png(classes, add_legend(stamp_phantom(painted) if phantom else painted, scores))
     else:
         classes.unlink(missing_ok=True)
     confusion = folder / "confusion.png"
     if scores.metrics is None:
         confusion.unlink(missing_ok=True)
+    elif scores.class_metrics is not None:
+        save_class_confusion(
+            scores.class_metrics, confusion, caption.case, caption.model, dpi=style.dpi, phantom=phantom
+        )
     else:
-        phantom = caption.kind == "phantom"
         names = scores.classes.negative_title, scores.classes.title
         save_confusion(
             scores.metrics, confusion, caption.case, caption.model, dpi=style.dpi, phantom=phantom, names=names

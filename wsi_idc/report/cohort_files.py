@@ -13,6 +13,7 @@ from wsi_idc.evaluation.cohort_metrics import (
     SlideSummary,
     failed,
     merge_summary,
+    pooled_class_metrics,
     pooled_metrics,
     write_cohort_metrics,
     write_summary,
@@ -64,14 +65,18 @@ def write_cohort_files(
     phantom : bool
         Whether any of the slides is synthetic.
     """
-    from wsi_idc.plotting.confusion import save_confusion
+    from wsi_idc.plotting.confusion import save_class_confusion, save_confusion
 
     _tidy(out)
     write_summary(out / SUMMARY_FILE, rows)
     write_cohort_metrics(out / METRICS_FILE, scores)
-    path, metrics = out / _CONFUSION_FILE, pooled_metrics(scores)
+    path, metrics, of_classes = out / _CONFUSION_FILE, pooled_metrics(scores), pooled_class_metrics(scores)
     if metrics is None:
         path.unlink(missing_ok=True)
+        return
+    if of_classes is not None:
+        labelled = sum(one.class_metrics is not None for one in scores)
+        save_class_confusion(of_classes, path, f"{labelled:,} slides", model, phantom=phantom)
         return
     labelled, classes = sum(one.metrics is not None for one in scores), scores[0].classes
     names = classes.negative_title, classes.title

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from wsi_idc.errors import CorrectionsError
+from wsi_idc.errors import CorrectionsError, printable
+from wsi_idc.model.classes import Classes
 from wsi_idc.naming import visible
+from wsi_idc.plotting.class_map import class_colours
 from wsi_idc.report.gather import Run, SlideResults
 from wsi_idc.report.page import MOST_PROBLEMS, Shown, figures_of
 from wsi_idc.report.slide_file import SlideData, make_slide_data
@@ -90,6 +92,17 @@ def _counts(results: SlideResults) -> list[int] | None:
     return None if metrics is None else [metrics.tn, metrics.fp, metrics.fn, metrics.tp]
 
 
+def tell_classes(classes: Classes) -> dict[str, Any]:
+    """Name and colours of each class as the page takes them, where a model tells more than two apart."""
+    if not classes.told_apart:
+        return {}
+    shown = [printable(visible(name)).replace("_", " ") for name in classes.names]
+    colours = map(class_colours, range(len(shown)))
+    return {
+        "classes": [{"name": name, "rgb": rgb, "line": line} for name, (rgb, line) in zip(shown, colours, strict=True)]
+    }
+
+
 def _tell(results: SlideResults) -> dict[str, Any]:
     """What the page's script gets of any slide."""
     run, scores = results.run, results.scores
@@ -117,6 +130,7 @@ def _tell(results: SlideResults) -> dict[str, Any]:
         "finished": run.finished,
         "threshold": scores.threshold,
         "positive": scores.classes.title,
+        **tell_classes(scores.classes),
         "context": scores.called_in_context,
         "problems": problems[:MOST_PROBLEMS],
         "moreProblems": max(0, len(problems) - MOST_PROBLEMS),

@@ -12,7 +12,7 @@ from wsi_idc._util.cache import Latest
 from wsi_idc.errors import OptionError
 from wsi_idc.naming import visible
 from wsi_idc.report.editing import Box, Change, Editor
-from wsi_idc.report.entries import FILES, corrections_in, show
+from wsi_idc.report.entries import FILES, corrections_in, show, tell_classes
 from wsi_idc.report.gather import Run, SlideResults, find_results, read_results, read_summary
 from wsi_idc.report.page import Shown, build_page
 from wsi_idc.report.slide_file import make_slide_data, slide_script, tell_correction
@@ -245,6 +245,7 @@ def _tell_beside(results: SlideResults, other: SlideResults | None) -> dict[str,
         "model": f"{other.run.model} {other.run.sha256[:8]}",
         "threshold": other.scores.threshold,
         "positive": other.scores.classes.title,
+        **tell_classes(other.scores.classes),
         "context": other.scores.called_in_context,
     }
 

@@ -35,8 +35,10 @@ class SlideData:
     ----------
     text : str
         JSON: ``minx``, ``miny``, ``width``, ``height``, ``prob`` (millionths; null where unreadable) and ``label``
-        (1, 0 or -1), a list each; ``other``, the probability that calls do not follow, where patches have one with
-        their neighbours and one alone; ``corrections``, a list of `tell_correction`; and ``flaw``, why there are none.
+        (1, 0 or -1), and where a model tells more than two classes apart ``classes`` (number of the most probable
+        one; null where unreadable), a list each; ``other``, the probability that calls do not follow, where patches
+        have one with their neighbours and one alone; ``corrections``, a list of `tell_correction`; and ``flaw``, why
+        there are none.
     stamp : str
         Tells whether page and slide are of the same making; corrections do not change it.
     """
@@ -55,6 +57,8 @@ def make_slide_data(scores: Scores, corrections: Sequence[Correction] = (), flaw
         "prob": _millionths(scores.prob),
         "label": scores.label.tolist(),
     }
+    if scores.classes.told_apart:
+        columns["classes"] = [None if number < 0 else number for number in scores.most_probable.tolist()]
     stamp = hashlib.sha256(script_json(columns).encode()).hexdigest()[:16]
     other = scores.prob_idc if scores.follows_context else scores.prob_idc_context
     if other is not None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from threading import Event, Lock
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from wsi_idc.datasets.dataset import Dataset
 from wsi_idc.datasets.opening import open_dataset
@@ -81,9 +81,19 @@ class SlideOptions:
     image: str | None = None
     patch: PatchSpec = IDC_PATCH
     label_classes: tuple[str, ...] = ()
+    class_names: tuple[str, ...] = ()
+    positive_class: str = ""
     roi: Path | None = None
     overlap: float = 0.0
     step: float | None = None
+
+    def for_model(self, path: str | Path | None, class_name: str | None = None) -> Self:
+        """The same, with the patches and the classes of a model: see `load_model`."""
+        from wsi_idc.model.locating import locate_model
+
+        config = locate_model(path).read_config()
+        classes = config.classes.choose(class_name)
+        return replace(self, patch=config.patch, class_names=classes.told_apart, positive_class=classes.positive)
 
     def open(self, path: Path, **more: Any) -> Slide:
         """Open a slide with these and more options of `Slide`."""

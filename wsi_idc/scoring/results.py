@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from wsi_idc._util.files import make_folder, remove, remove_unfinished, sync, write_json
 from wsi_idc._util.lock import wait_lock
@@ -245,9 +246,10 @@ class SlideRun:
 
     def write(self, scored: Scored) -> SlideResult:
         """Write the table and the figures, if they are not there."""
-        labels = self._source.patches.labels
+        patches = self._source.patches
         was = scored.scores
-        scores = was.with_class(self.classes.positive).with_labels(labels).with_threshold(self.threshold)
+        scores = was.with_class(self.classes.positive).with_labels(patches.labels, patches.class_labels)
+        scores = scores.with_threshold(self.threshold)
         scores = self._in_context(scores)
         same = self.finished is not None and _same_table(was, scores)
         cautions = find_cautions(self._source, self._model.config, scored.stain)
@@ -269,8 +271,8 @@ class SlideRun:
             remove(self.folder / name)
         if not same:
             write_scores(self.folder / SCORES_FILE, scores)
-            if scores.metrics is not None:
-                write_json(self.folder / METRICS_FILE, scores.metrics.as_dict())
+            if scores.figures is not None:
+                write_json(self.folder / METRICS_FILE, scores.figures)
         return result
 
     def _in_context(self, scores: Scores) -> Scores:
@@ -382,11 +384,15 @@ def _same_table(was: Scores, now: Scores) -> bool:
     called = ((of.threshold, of.context, of.follows_context, of.classes) for of in (was, now))
     if len(set(called)) > 1:
         return False
-    before, after = was.prob_idc_context, now.prob_idc_context
-    alike = before is after or (
-        before is not None and after is not None and np.array_equal(before, after, equal_nan=True)
-    )
-    return alike and np.array_equal(was.label, now.label)
+    contexts, classes = ((of.prob_idc_context for of in (was, now)), (of.class_label for of in (was, now)))
+    return _alike(*contexts) and _alike(*classes) and np.array_equal(was.label, now.label)
+
+
+def _alike(before: NDArray[Any] | None, after: NDArray[Any] | None) -> bool:
+    """Whether both are the same numbers, or there are none."""
+    if before is None or after is None:
+        return before is after
+    return np.array_equal(before, after, equal_nan=True)
 
 
 def classes_of_run(run: dict[str, Any]) -> Classes:
@@ -424,9 +430,9 @@ def _finished(folder: Path, slide: str, key: str) -> tuple[Scored | None, dict[s
         known = math.isfinite(run["seconds"]) and isinstance(run["software"], dict)
         if len(scores) != run["patches"]["total"] or not known:
             return None, {}
-        if scores.metrics is not None:
+        if scores.figures is not None:
             metrics = json.loads((folder / METRICS_FILE).read_text(encoding="utf-8"))
-            if metrics != scores.metrics.as_dict():
+            if metrics != scores.figures:
                 return None, {}
     except UNSOUND:
         return None, {}

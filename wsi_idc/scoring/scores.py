@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from wsi_idc._util.files import replacing_text
 from wsi_idc.errors import OptionError
-from wsi_idc.metrics import Metrics, compute_metrics
+from wsi_idc.metrics import ClassMetrics, Metrics, compute_metrics, count_classes
 from wsi_idc.model.classes import IDC_CLASSES, Classes
 from wsi_idc.model.neighbourhood import LEARNED, Context, Neighbourhood
 from wsi_idc.scoring.context import smooth_over_neighbours
@@ -34,6 +34,7 @@ COLUMNS = (
     "pred",
     "status",
 )
+CLASS_COLUMN = "label_class"
 DECIMALS = 6
 MAX_SIGMA = 10.0
 """Neighbours farther away than this many patches (4 mm of the IDC set) say nothing of a patch."""
@@ -65,6 +66,9 @@ class Scores:
         Probabilities of all classes as written; None where these are no IDC and IDC.
     follows_context : bool
         Whether calls follow ``prob_idc_context`` rather than ``prob_idc``.
+    class_label : ndarray of int64, shape (n,), or None
+        Number of the class that outlines give each patch, -1 where they give none; None where they tell of no classes,
+        or there are only two.
     """
 
     slide: str
@@ -81,6 +85,7 @@ class Scores:
     classes: Classes = IDC_CLASSES
     prob_classes: NDArray[np.float64] | None = None
     follows_context: bool = False
+    class_label: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.minx)
@@ -127,7 +132,15 @@ class Scores:
         frame.loc[~readable, "pred"] = pd.NA
         if self.prob_idc_context is not None:
             frame[self.classes.context_column] = self.prob_idc_context
+        if self.class_label is not None:
+            frame[CLASS_COLUMN] = pd.array([name or pd.NA for name in self._class_names()], dtype="string")
         return frame
+
+    def _class_names(self) -> list[str]:
+        """The labelled class of each patch; empty where there is none."""
+        assert self.class_label is not None
+        names = (*self.classes.names, "")
+        return [names[number] for number in self.class_label.tolist()]
 
     @cached_property
     def readable(self) -> NDArray[np.bool_]:
@@ -174,6 +187,29 @@ class Scores:
             return None
         return compute_metrics(self.label[self.labelled], self.prob[self.labelled], self.threshold)
 
+    @cached_property
+    def most_probable(self) -> NDArray[np.intp]:
+        """Number of each patch's class of highest probability, the first of equals; -1 where it is unreadable."""
+        probs = np.column_stack([*self.columns.values()])
+        return np.where(self.readable, np.argmax(np.nan_to_num(probs), axis=1), UNKNOWN)
+
+    @cached_property
+    def class_metrics(self) -> ClassMetrics | None:
+        """Figures of all classes over the patches whose class is labelled; None where there is none."""
+        if self.class_label is None:
+            return None
+        known = self.readable & (self.class_label != UNKNOWN)
+        if not known.any():
+            return None
+        return count_classes(self.classes.names, self.class_label[known], self.most_probable[known])
+
+    @property
+    def figures(self) -> dict[str, Any] | None:
+        """What ``metrics.json`` says of the slide; None where nothing is labelled."""
+        if self.metrics is None:
+            return None
+        return self.metrics.as_dict() | ({} if self.class_metrics is None else self.class_metrics.as_dict())
+
     def areas_mm2(self, mpp: tuple[float, float]) -> tuple[float, float]:
         """Area of the patches with a probability, and of those called IDC, at a scale of level 0 in µm/px."""
         area = self._area_mm2(mpp)
@@ -191,9 +227,9 @@ class Scores:
         """The same probabilities, called at another threshold."""
         return replace(self, threshold=threshold)
 
-    def with_labels(self, label: NDArray[np.int8]) -> Scores:
-        """The same probabilities beside other labels, shape (n,)."""
-        return replace(self, label=label)
+    def with_labels(self, label: NDArray[np.int8], class_label: NDArray[np.int64] | None = None) -> Scores:
+        """The same probabilities beside other labels and, of several classes, other labelled classes, shape (n,)."""
+        return replace(self, label=label, class_label=_of_several(class_label, self.classes))
 
     def with_class(self, name: str) -> Scores:
         """The same probabilities, with another class as the positive one."""
@@ -268,7 +304,14 @@ def make_scores(
     minx, miny, width, height = table.boxes.T.copy()
     none = np.empty(len(rounded))
     scores = Scores(slide, minx, miny, width, height, none, none, table.labels, threshold)
-    return _of_classes(scores, classes, rounded)
+    return _of_classes(scores, classes, rounded).with_labels(table.labels, table.class_labels)
+
+
+def _of_several(class_label: NDArray[np.int64] | None, classes: Classes) -> NDArray[np.int64] | None:
+    """Labelled classes, where they can be those of a model that tells more than two apart."""
+    if class_label is None or not classes.told_apart:
+        return None
+    return class_label if class_label.max(initial=UNKNOWN) < len(classes.names) else None
 
 
 def _of_classes(scores: Scores, classes: Classes, probs: NDArray[np.float64]) -> Scores:
@@ -297,8 +340,11 @@ def write_scores(path: Path, scores: Scores) -> None:
     ]
     if context is not None:
         columns.append(_written(context))
+    if scores.class_label is not None:
+        columns.append(scores._class_names())
     # Nothing here needs quotes, and the csv module takes twice as long.
-    rows = [_header(scores.classes, context is not None), *zip(*columns, strict=True)]
+    header = _header(scores.classes, context is not None, scores.class_label is not None)
+    rows = [header, *zip(*columns, strict=True)]
     with replacing_text(path) as file:
         file.write("".join(",".join(row) + "\n" for row in rows))
 
@@ -308,9 +354,10 @@ def _written(prob: NDArray[np.float64]) -> list[str]:
     return ["" if value != value else f"{value:.{DECIMALS}f}" for value in prob.tolist()]
 
 
-def _header(classes: Classes, context: bool) -> tuple[str, ...]:
+def _header(classes: Classes, context: bool, class_label: bool = False) -> tuple[str, ...]:
     """Names of the columns."""
-    return (*COLUMNS[:4], *classes.columns, *COLUMNS[6:], *([classes.context_column] if context else []))
+    more = [*([classes.context_column] if context else []), *([CLASS_COLUMN] if class_label else [])]
+    return (*COLUMNS[:4], *classes.columns, *COLUMNS[6:], *more)
 
 
 def read_scores(
@@ -325,7 +372,8 @@ def read_scores(
     with path.open(newline="", encoding="utf-8") as file:
         rows = csv.reader(file)
         header = next(rows, [])
-        columns = _header(classes, context is not None)
+        told = bool(classes.told_apart) and CLASS_COLUMN in header
+        columns = _header(classes, context is not None, told)
         if tuple(header) != columns:
             raise ValueError(f"{path} has other columns than {', '.join(columns)}")
         table = list(rows)
@@ -339,7 +387,9 @@ def read_scores(
     in_context = None if context is None else _numbers(column[classes.context_column])
     follows = context is not None and follows_context
     scores = Scores(slide, minx, miny, width, height, none, none, label, threshold, context, in_context)
-    scores = replace(_of_classes(scores, classes, probs), follows_context=follows)
+    numbers = {name: i for i, name in enumerate(classes.names)} | {"": UNKNOWN}
+    class_label = np.array([numbers[cell] for cell in column[CLASS_COLUMN]], dtype=np.int64) if told else None
+    scores = replace(_of_classes(scores, classes, probs), follows_context=follows, class_label=class_label)
     if [cell == "1" for cell in column["pred"]] != scores.pred.tolist():
         raise ValueError(f"{path} was called at another threshold than {threshold}")
     return scores

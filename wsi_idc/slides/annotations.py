@@ -15,8 +15,9 @@ from shapely.geometry.base import BaseGeometry
 
 from wsi_idc.errors import OptionError
 from wsi_idc.slides.annotation_files import DrawnObject, FileContents, read_contents, short
-from wsi_idc.slides.class_names import IdcClasses, is_ignored, is_region
+from wsi_idc.slides.class_names import IdcClasses, class_number, is_ignored, is_region, number_classes
 from wsi_idc.slides.outline_shapes import cut, cut_out, share_inside, unite
+from wsi_idc.source import UNKNOWN, Patches
 
 LABEL_SHARE = 0.8
 """Share of a tile that must lie inside outlines of IDC for it to be positive."""
@@ -24,9 +25,9 @@ LABEL_SHARE = 0.8
 ROI_SHARE = 0.5
 """Share of a tile that must lie inside a region of interest for it to be scored."""
 
-CountedAs = Literal["idc", "cut out", "not counted"]
+CountedAs = Literal["idc", "class", "cut out", "not counted"]
 
-_ORDER: tuple[CountedAs, ...] = ("idc", "cut out", "not counted")
+_ORDER: tuple[CountedAs, ...] = ("idc", "class", "cut out", "not counted")
 _NO_CLASS = "no class"
 _MOST_NAMED, _MOST_LISTED = 5, 1_000
 _NAME_CHARACTERS = 200
@@ -59,6 +60,8 @@ class Annotations:
         A sentence for each outline that is broken, with its place, and for what has no area.
     unclassified : bool
         Whether outlines count that have no class, as there is none in the whole file.
+    of_class : tuple of tuple of Polygon or MultiPolygon
+        Of each of the classes that were asked for; empty where no outline is of one of them.
     """
 
     path: str
@@ -67,10 +70,27 @@ class Annotations:
     classes: tuple[ClassCount, ...] = ()
     skipped: tuple[str, ...] = ()
     unclassified: bool = False
+    of_class: tuple[tuple[BaseGeometry, ...], ...] = ()
 
     def labels(self, boxes: NDArray[np.int64]) -> NDArray[np.int64]:
         """1 for each box (x, y, width, height; shape (n, 4)) that lies inside by 80 % or more, else 0."""
         return (_shares(self.idc, boxes) >= LABEL_SHARE).astype(np.int64)
+
+    def class_labels(self, boxes: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Number of the class inside whose outlines each box lies by 80 % or more, else `UNKNOWN`."""
+        share = np.column_stack([_shares(areas, boxes) for areas in self.of_class])
+        return np.where(share.max(axis=1) >= LABEL_SHARE, share.argmax(axis=1), UNKNOWN)
+
+    def table(self, boxes: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The boxes with their labels, and their classes where outlines tell them: see `Patches`."""
+        labels = [self.labels(boxes), *([self.class_labels(boxes)] if self.of_class else [])]
+        return np.column_stack([boxes, *labels])
+
+    def miss(self, patches: Patches) -> bool:
+        """Whether there are outlines, and no patch of these lies inside one."""
+        classes = patches.class_labels
+        inside = patches.labels.any() or (classes is not None and (classes != UNKNOWN).any())
+        return bool(self.idc or self.of_class) and not inside
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -121,7 +141,12 @@ class RegionOfInterest:
 
 
 def read_annotations(
-    path: str | Path, *, origin: tuple[float, float] = (0, 0), label_classes: Sequence[str] = ()
+    path: str | Path,
+    *,
+    origin: tuple[float, float] = (0, 0),
+    label_classes: Sequence[str] = (),
+    class_names: Sequence[str] = (),
+    positive_class: str = "",
 ) -> Annotations:
     """Read where invasive carcinoma was outlined.
 
@@ -137,6 +162,11 @@ def read_annotations(
         x and y in pixels of level 0 of the corner that the file counts from: added to what is read.
     label_classes : sequence of str
         Classes that count, in place of the table.
+    class_names : sequence of str
+        Classes of a model that tells several apart. Where an outline is of one of them, each tells its class, and what
+        counts is `positive_class`: of the table's names only where that is one of them.
+    positive_class : str
+        One of `class_names`.
 
     Raises
     ------
@@ -148,8 +178,12 @@ def read_annotations(
     if not all(name.strip() for name in label_classes):
         raise OptionError("--label-class has an empty name: name a class as it stands in the file.")
     contents = read_contents(Path(path))
-    idc = IdcClasses(label_classes)
     drawn = [one for one in contents.objects if one.kind == "annotation"]
+    numbers = number_classes(class_names)
+    number_of = [None if one.negative else class_number(one.classes, numbers) for one in drawn]
+    by_class = any(number is not None for number in number_of)
+    counting = _names_of_positive(drawn, class_names, positive_class) if by_class and not label_classes else ()
+    idc = IdcClasses(label_classes or counting)
     classed = any(one.classes for one in contents.objects)
     by_name = not classed and any(one.name in idc for one in drawn)
     unclassified = not classed and not by_name and not label_classes and any(not one.negative for one in drawn)
@@ -158,27 +192,68 @@ def read_annotations(
     other: list[BaseGeometry] = []
     other_class: list[str] = []
     counts: Counter[tuple[str, CountedAs]] = Counter()
+    number = iter(number_of)
     for one, name in zip(contents.objects, class_of, strict=True):
         if one.kind != "annotation":
             counts[f"{name or _NO_CLASS} ({one.kind})", "not counted"] += 1
-        elif one.negative or (name and name not in idc and not is_region(name)):
+            continue
+        counted: CountedAs | None = None if next(number) is None else "class"
+        if one.negative or (name and name not in idc and not is_region(name)):
             other.append(one.area)
-            other_class.append("negative regions" if one.negative else name)
+            other_class.append("" if counted else "negative regions" if one.negative else name)
         elif name in idc or unclassified:
             positive.append(one.area)
-            counts[name or _NO_CLASS, "idc"] += 1
+            counted = "class" if counted and not label_classes else "idc"
         else:
-            counts[name or _NO_CLASS, "not counted"] += 1
+            counted = counted or "not counted"
+        if counted:
+            counts[name or _NO_CLASS, counted] += 1
     areas, cutting = cut_out(positive, other)
     cut_classes = {name for name, cuts in zip(other_class, cutting, strict=True) if cuts}
-    counts.update((name, "cut out" if name in cut_classes else "not counted") for name in other_class)
+    counts.update((name, "cut out" if name in cut_classes else "not counted") for name in other_class if name)
     classes = tuple(
         ClassCount(name, count, counted_as)
         for (name, counted_as), count in sorted(counts.items(), key=lambda item: (_ORDER.index(item[0][1]), -item[1]))
     )
-    if not positive and (classes or contents.skipped or contents.without_area):
+    enough = positive or (by_class and not label_classes)
+    if not enough and (classes or contents.skipped or contents.without_area):
         raise OptionError(_none_counts(path, classes, contents, label_classes))
-    return Annotations(str(path), contents.sha256, _moved(areas, origin), classes, _skipped(contents), unclassified)
+    of_class = _areas_of_classes(drawn, number_of, len(class_names)) if by_class else ()
+    return Annotations(
+        str(path),
+        contents.sha256,
+        _moved(areas, origin),
+        classes,
+        _skipped(contents),
+        unclassified,
+        tuple(_moved(each, origin) for each in of_class),
+    )
+
+
+def _names_of_positive(drawn: Sequence[DrawnObject], class_names: Sequence[str], positive_class: str) -> list[str]:
+    """Names of outlines that count for the positive class of several: its own, and of IDC those that mean IDC."""
+    usual = IdcClasses()
+    if positive_class not in usual:
+        return [positive_class]
+    others = number_classes([name for name in class_names if name != positive_class])
+    names = {name for one in drawn for name in one.classes}
+    return [positive_class, *(name for name in names if name in usual and class_number([name], others) is None)]
+
+
+def _areas_of_classes(
+    drawn: Sequence[DrawnObject], number: Sequence[int | None], classes: int
+) -> list[tuple[BaseGeometry, ...]]:
+    """Areas of each class, without outlines of any other class in them: the inner outline says more."""
+    found = []
+    for wanted in range(classes):
+        mine = [one.area for one, of in zip(drawn, number, strict=True) if of == wanted]
+        others = [
+            one.area
+            for one, of in zip(drawn, number, strict=True)
+            if of != wanted and (of is not None or one.negative or (one.classes and not is_region(one.classes[0])))
+        ]
+        found.append(cut_out(mine, others)[0])
+    return found
 
 
 def read_roi(path: str | Path, *, origin: tuple[float, float] = (0, 0)) -> RegionOfInterest:
@@ -264,6 +339,7 @@ def _told(of_class: str, outlines: int, counted_as: CountedAs, *, first: bool) -
     subject = f"{outlines:,} {('outlines ' if several else 'outline ') if first else ''}{of}"
     counted = {
         "idc": "count as IDC" if several else "counts as IDC",
+        "class": "count as that class" if several else "counts as that class",
         "cut out": "are cut out" if several else "is cut out",
         "not counted": "not counted",
     }[counted_as]

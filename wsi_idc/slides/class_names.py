@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 _ENGLISH = """
 tumor, tumors, tumour, tumours, tumor region, tumour region, tumor area, tumour area, viable tumor, viable tumour,
@@ -113,6 +113,16 @@ class IdcClasses:
             return name in self._only
         base, *derived = name.split(": ")
         return base in _IDC and all(part in _REFINING for part in derived)
+
+
+def number_classes(classes: Sequence[str]) -> dict[str, int]:
+    """The number of each class by its name as `normalised` has it; of two that are one then, the first counts."""
+    return {normalised(one): i for i, one in reversed([*enumerate(classes)])}
+
+
+def class_number(names: Iterable[str], numbers: Mapping[str, int]) -> int | None:
+    """Which class is the first that an object names, of those that `number_classes` knows; None where it names none."""
+    return next((numbers[name] for name in map(normalised, names) if name in numbers), None) if numbers else None
 
 
 def is_region(name: str) -> bool:

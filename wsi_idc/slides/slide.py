@@ -6,7 +6,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,6 +87,8 @@ class Slide(Closable):
         labelled 1 where at least 80 % of it lie inside, else 0. Without them tiles have no label.
     label_classes : sequence of str
         Classes of the outlines that are IDC, in place of the table of usual names.
+    class_names, positive_class
+        Of a model that tells several classes apart: see `read_annotations`.
     roi : path, optional
         Outlines of what is scored, as a file of the same forms: tiles of which at least half lies inside, whatever the
         tissue mask says.
@@ -124,6 +126,8 @@ class Slide(Closable):
         allow_upsampling: bool = False,
         labels: str | Path | None = None,
         label_classes: Sequence[str] = (),
+        class_names: Sequence[str] = (),
+        positive_class: str = "",
         roi: str | Path | None = None,
         name: str | None = None,
         patch: PatchSpec = IDC_PATCH,
@@ -149,7 +153,12 @@ class Slide(Closable):
             )
             check_size(self.path, self.size_px, self.mpp)
             convert = srgb_converter(self.path, self._reader) if icc else None
-            self._annotations, self._roi = _outlines(labels, tuple(label_classes), roi, self.origin_px)
+            wanted = {
+                "label_classes": tuple(label_classes),
+                "class_names": tuple(class_names),
+                "positive_class": positive_class,
+            }
+            self._annotations, self._roi = _outlines(labels, wanted, roi, self.origin_px)
         except WsiIdcError:
             self.close()
             raise
@@ -207,7 +216,7 @@ class Slide(Closable):
             found += [Problem(self._roi.path, told) for told in self._roi.skipped]
         if self._annotations is not None:
             found += [Problem(self._annotations.path, told) for told in self._annotations.warnings]
-            if self._annotations.idc and self.patches and not self.patches.labels.any():
+            if self.patches and self._annotations.miss(self.patches):
                 reason = "no tile lies inside the outlines of its labels: are they of this slide, in its pixels?"
                 found.append(Problem(self.path, reason))
         return tuple(found)
@@ -344,8 +353,9 @@ class Slide(Closable):
     def patches(self) -> Patches:
         """The tiles that are scored, in row-major order."""
         boxes = self._tiles.boxes(self._grid)
-        labels = np.full(len(boxes), UNKNOWN) if self._annotations is None else self._annotations.labels(boxes)
-        return Patches(np.column_stack([boxes, labels]))
+        if self._annotations is None:
+            return Patches(np.column_stack([boxes, np.full(len(boxes), UNKNOWN)]))
+        return Patches(self._annotations.table(boxes))
 
     @property
     def tile_places(self) -> NDArray[np.int64]:
@@ -430,7 +440,7 @@ def _lattice(length_px: int, mpp: float) -> NDArray[np.float64]:
 
 
 def _outlines(
-    labels: str | Path | None, label_classes: tuple[str, ...], roi: str | Path | None, origin_px: tuple[int, int]
+    labels: str | Path | None, wanted: Mapping[str, Any], roi: str | Path | None, origin_px: tuple[int, int]
 ) -> tuple[Annotations | None, RegionOfInterest | None]:
     """Labels and region of interest, each None where no file is given. Without any, Shapely need not be loaded."""
     if labels is None and roi is None:
@@ -438,7 +448,7 @@ def _outlines(
     from wsi_idc.slides.annotations import read_annotations, read_roi
 
     return (
-        None if labels is None else read_annotations(labels, origin=origin_px, label_classes=label_classes),
+        None if labels is None else read_annotations(labels, origin=origin_px, **wanted),
         None if roi is None else read_roi(roi, origin=origin_px),
     )
 

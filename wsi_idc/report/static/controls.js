@@ -4,14 +4,14 @@ wsiIdc.controls = (() => {
   const { data } = wsiIdc;
   const css = (rgb) => `rgb(${rgb.join()})`;
   const OUTCOME_FILLS = Object.fromEntries(Object.entries(data.outcomes).map(([key, rgb]) => [key, css(rgb)]));
-  // In grey print, true and false positives have one brightness: the errors among them are hatched.
-  OUTCOME_FILLS[data.hatch[0]] = (() => {
+  /** A colour with diagonal lines of another. */
+  function hatched(rgb, line) {
     const tile = document.createElement("canvas");
     tile.width = tile.height = 8;
     const context = tile.getContext("2d");
-    context.fillStyle = css(data.outcomes[data.hatch[0]]);
+    context.fillStyle = css(rgb);
     context.fillRect(0, 0, 8, 8);
-    context.strokeStyle = css(data.hatch[1]);
+    context.strokeStyle = css(line);
     context.lineWidth = 2;
     for (const x of [-8, 0, 8]) {
       context.moveTo(x, 8);
@@ -19,7 +19,9 @@ wsiIdc.controls = (() => {
     }
     context.stroke();
     return context.createPattern(tile, "repeat");
-  })();
+  }
+  // In grey print, true and false positives have one brightness: the errors among them are hatched.
+  OUTCOME_FILLS[data.hatch[0]] = hatched(data.outcomes[data.hatch[0]], data.hatch[1]);
 
   const FitControl = L.Control.extend({
     onAdd() {
@@ -75,5 +77,5 @@ wsiIdc.controls = (() => {
     },
   });
 
-  return { FitControl, UseNote, ScaleBar, Lines, OUTCOME_FILLS, css };
+  return { FitControl, UseNote, ScaleBar, Lines, OUTCOME_FILLS, hatched, css };
 })();

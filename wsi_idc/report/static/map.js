@@ -4,7 +4,7 @@
 wsiIdc.map = (() => {
   const { data } = wsiIdc;
   const { Grid, outline } = wsiIdc.outline;
-  const { FitControl, UseNote, ScaleBar, Lines, OUTCOME_FILLS, css } = wsiIdc.controls;
+  const { FitControl, UseNote, ScaleBar, Lines, OUTCOME_FILLS, hatched, css } = wsiIdc.controls;
   const COLOURS = Array.from({ length: 256 }, (_, i) => [0, 2, 4].map((at) => parseInt(data.colours.slice(6 * i + at, 6 * i + at + 2), 16)));
   const FILLS = COLOURS.map(css);
   // Sharp patches, also those that the slide's edge cuts, without a canvas that a browser refuses.
@@ -73,7 +73,7 @@ wsiIdc.map = (() => {
         fadeAnimation: false,
         inertia: !still.matches,
       });
-      for (const [z, name] of ["ground", "tissue", "grey", "heat", "errors", "lines"].entries()) {
+      for (const [z, name] of ["ground", "tissue", "grey", "heat", "errors", "classes", "lines"].entries()) {
         map.createPane(name).style.zIndex = 300 + z;
       }
       // Takes the hue from the tissue beneath wherever it is painted.
@@ -124,6 +124,11 @@ wsiIdc.map = (() => {
       this.heat = layer("heat");
       this.grey = layer("grey");
       this.errors = layer("errors");
+      if (this.patches.classes) {
+        const fills = this.slide.classes.map(({ rgb, line }) => (line ? hatched(rgb, line) : css(rgb)));
+        this.classes = layer("classes");
+        this.paint(this.classes.context, (i) => (this.patches.classes[i] === null ? null : fills[this.patches.classes[i]]));
+      }
       this.paint(this.heat.context, (i) => (this.patches.prob[i] === null ? null : FILLS[Math.round((this.patches.prob[i] / PPM) * 255)]));
     }
 
@@ -202,7 +207,8 @@ wsiIdc.map = (() => {
       this.tissue?.setOpacity(of("tissue"));
       this.heat.overlay.setOpacity(of("heat"));
       this.errors.overlay.setOpacity(of("errors"));
-      const weight = Math.max(of("heat"), of("errors"));
+      this.classes?.overlay.setOpacity(of("classes"));
+      const weight = Math.max(of("heat"), of("errors"), this.classes ? of("classes") : 0);
       this.grey.overlay.setOpacity(Math.min(1, weight / FULL_GREY_AT));
       const isGrey = of("errors") ? (i) => this.outcome(i) !== undefined : (i) => this.patches.prob[i] !== null;
       if (weight && this.greyOf !== of("errors") > 0) {

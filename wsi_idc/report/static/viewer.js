@@ -4,7 +4,9 @@ wsiIdc.viewer = (() => {
   const { data, byId, count, figure, showCounts, bindThreshold, byKeys } = wsiIdc;
   const { SlideMap, barColours } = wsiIdc.map;
   const PPM = 1e6;
-  const FADES = { tissue: 1, heat: 0.55, errors: 0.8, labels: 1, calls: 1, corrections: 1 };
+  const FADES = { tissue: 1, heat: 0.55, errors: 0.8, classes: 0.75, labels: 1, calls: 1, corrections: 1 };
+  // Two colour codes over each other can be read as neither.
+  const COLOURS = ["heat", "errors", "classes"];
 
   const matrix = byId("slide-matrix");
   const boxes = Object.fromEntries(Object.keys(FADES).map((key) => [key, byId(`layer-${key}`)]));
@@ -104,10 +106,11 @@ wsiIdc.viewer = (() => {
         byId("patch").textContent = "Point at a patch, tap it, or move with the arrow keys.";
         return;
       }
-      const { minx, miny, width, prob, label } = this.patches;
+      const { minx, miny, width, prob, label, classes } = this.patches;
       const facts = [
         prob[i] === null ? "unreadable: no probability" : `probability of ${this.positive} ${figure(prob[i] / PPM, 3)}`,
         this.otherProbability(i),
+        classes && classes[i] !== null ? `most probable: ${this.slide.classes[classes[i]].name}` : "",
         prob[i] === null ? "" : `called ${this.isCalled(i) ? "" : "no "}${this.positive}`,
         label[i] < 0 ? "not labelled" : `labelled ${label[i] ? "" : "no "}${this.positive}`,
         ...wsiIdc.panes.tell(i),
@@ -149,9 +152,9 @@ wsiIdc.viewer = (() => {
 
   for (const key of Object.keys(FADES)) {
     boxes[key].addEventListener("change", () => {
-      // Two colour codes over each other can be read as neither.
-      const other = { heat: "errors", errors: "heat" }[key];
-      if (other && boxes[key].checked) boxes[other].checked = false;
+      if (COLOURS.includes(key) && boxes[key].checked) {
+        for (const other of COLOURS) if (other !== key) boxes[other].checked = false;
+      }
       view?.layer();
     });
     fades[key].addEventListener("input", () => view?.layer());
@@ -168,8 +171,10 @@ wsiIdc.viewer = (() => {
     boxes.tissue.disabled = !hasTissue;
     boxes.corrections.disabled = !data.live && !(patches.corrections ?? []).length;
     boxes.errors.disabled = boxes.labels.disabled = !view.labelled;
+    boxes.classes.disabled = !patches.classes;
+    showClasses(slide, patches);
     for (const key of Object.keys(FADES)) {
-      boxes[key].checked = (kept?.layers[key] ?? key !== "errors") && !boxes[key].disabled;
+      boxes[key].checked = (kept?.layers[key] ?? !["errors", "classes"].includes(key)) && !boxes[key].disabled;
       fades[key].disabled = boxes[key].disabled;
     }
     matrix.hidden = !view.labelled;
@@ -182,6 +187,22 @@ wsiIdc.viewer = (() => {
     setThreshold(slide.threshold, kept?.threshold ?? slide.threshold);
     view.tell();
     byId("map").focus({ preventScroll: true });
+  }
+
+  /** The row and the key of the classes, where the model tells more than two apart. */
+  function showClasses(slide, patches) {
+    byId("classes-row").hidden = byId("classes-key").hidden = !patches.classes;
+    byId("classes-key").replaceChildren(
+      ...(patches.classes ? slide.classes : []).map(({ name, rgb, line }, number) => {
+        const entry = document.createElement("span");
+        const swatch = entry.appendChild(document.createElement("i"));
+        swatch.className = `swatch${line ? " hatched" : ""}`;
+        swatch.style.setProperty("--colour", `rgb(${rgb})`);
+        if (line) swatch.style.setProperty("--line", `rgb(${line})`);
+        entry.append(`${name}: ${count(patches.classes.filter((of) => of === number).length)}`);
+        return entry;
+      }),
+    );
   }
 
   function close() {
@@ -223,7 +244,7 @@ wsiIdc.viewer = (() => {
   /** A key that is pressed while a slide is on show and no field has the focus; whether it meant something. */
   function key(pressed) {
     if (!view) return false;
-    const layer = { 1: "tissue", 2: "heat", 3: "calls", 4: "labels", 5: "errors", 6: "corrections" }[pressed];
+    const layer = { 1: "tissue", 2: "heat", 3: "calls", 4: "labels", 5: "errors", 6: "corrections", 7: "classes" }[pressed];
     if (layer && !boxes[layer].disabled) boxes[layer].click();
     else if (pressed === "0") view.fit();
     else return false;
