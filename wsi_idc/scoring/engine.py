@@ -28,11 +28,11 @@ from numpy.typing import NDArray
 from wsi_idc._util.cache import Latest
 from wsi_idc._util.files import DISK_FULL, make_folder
 from wsi_idc._util.lock import FolderLock, try_lock, wait_lock
-from wsi_idc.errors import OptionError, WorkerError, WsiIdcError
+from wsi_idc.errors import OptionError, SlideError, WorkerError, WsiIdcError
 from wsi_idc.io.staging import Staged
 from wsi_idc.model.config import DEFAULT_BATCH, ModelConfig
 from wsi_idc.model.stain import Stain
-from wsi_idc.scoring.handles import FileRef, RemoteRef, SlideRef, forget_datasets
+from wsi_idc.scoring.handles import FileRef, RefusedRef, RemoteRef, SlideRef, forget_datasets
 from wsi_idc.scoring.results import RUN_FILE, SlideResult, SlideRun
 from wsi_idc.scoring.score import Scored, block_size, check_patch, classify
 from wsi_idc.scoring.scores import make_scores
@@ -397,6 +397,9 @@ class Cohort:
                 self._refs.popleft()
                 continue
             self._refs.popleft()
+            if isinstance(ref, RefusedRef):
+                self._fail(ref, SlideError(ref.reason), monotonic())
+                continue
             new = not (self._out / ref.name / RUN_FILE).exists()
             future = self._client.submit(describe_task, ref, self.model, self._batch_size if new else None, pure=False)
             self._describing[future] = ref, monotonic()
