@@ -18,6 +18,7 @@ import pytest
 
 from tests.conftest import Ran
 from tests.slides.test_slide import smooth_tissue, write_slide
+from wsi_idc.doctor import material
 from wsi_idc.errors import OptionError, SlideError
 from wsi_idc.io.staging import SlideCache
 from wsi_idc.io.stores import Store, name_in, without_secrets
@@ -309,6 +310,26 @@ def test_keys_with_signs_of_web_addresses(bucket: Any, tmp_path: Path) -> None:
 def test_a_cache_has_a_size(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="--cache-gb"):
         SlideCache.of(tmp_path, float("nan"))
+
+
+def test_doctor_lists_and_reads_a_store(run: Run, bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    client, proxy = bucket
+    for key in ("set/a.svs", "set/b.svs", "slow/c.svs", "down/d.svs"):
+        client.put_object(Bucket="slides", Key=key, Body=bytes(100), ACL="public-read")
+
+    def told(address: str) -> str:
+        return " ".join(check.text for check in material.slides(address) if check.state == "ok")
+
+    web = f"http://127.0.0.1:{proxy.server_port}/slides"
+    assert told("s3://slides/set/").startswith("s3://slides/set: 2 slides, listed and the first read in ")
+    assert told(f"{web}/set/a.svs?sig={SECRET}") == f"{web}/set/a.svs: can be read; a web server is not listed"
+    with pytest.raises(SlideError, match="s3://slides/down/d.svs cannot be fetched after 6 attempts"):
+        told("s3://slides/down")
+    monkeypatch.setattr(material, "STORE_S", 0.01)
+    with pytest.raises(SlideError, match="s3://slides/slow was not listed and read within"):
+        told("s3://slides/slow")
+    ran = run("doctor", "--data", "demo", "--out", tmp_path / "out", "--slides", "s3://slides/none")
+    assert ran.code == 1 and "fail  slides: s3://slides/none" in ran.out
 
 
 @pytest.mark.parametrize(

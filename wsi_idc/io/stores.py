@@ -208,6 +208,25 @@ class Store:
         more = sorted({at for at in beside if at != self.place and is_safe(at[top:])})
         return [own, *(self._file(at, at[top:]) for at in more)]
 
+    def head(self) -> bytes:
+        """The first bytes of the file that the address names.
+
+        Raises
+        ------
+        SlideError
+            Where there is none, or it cannot be read.
+        """
+        file = self.files()[0]
+        if self.scheme in LISTED:
+            return bytes(self._asked(lambda: self._fs.cat_file(file.place, start=0, end=_HEAD_BYTES)))
+
+        def ask() -> bytes:
+            # A server that gives no parts would send all of it.
+            with self._fs.open(file.place, "rb", block_size=0) as remote:
+                return bytes(remote.read(_HEAD_BYTES))
+
+        return bytes(self._asked(ask))
+
     def fetch(self, file: RemoteFile, path: Path, stop: Event) -> None:
         """Download a file, each part again where that fails; gives up when `stop` is set.
 
