@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import csv
-import http.client
 import json
 import sys
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from time import sleep
 from typing import Any
 
 import pytest
 
 from tests.conftest import Ran
+from tests.io.faulty import Faulty
 from tests.slides.test_slide import smooth_tissue, write_slide
 from wsi_idc.doctor import material
 from wsi_idc.errors import OptionError, SlideError
@@ -29,58 +27,6 @@ boto3 = pytest.importorskip("boto3")
 
 Run = Callable[..., Ran]
 SECRET = "s3cr3tT0ken"
-
-
-class Faulty(ThreadingHTTPServer):
-    """Hands requests on to a server; what a path is named after goes wrong with it."""
-
-    daemon_threads = True
-
-    def __init__(self, port: int) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.behind, self.seen = port, Counter[str]()
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: Faulty
-
-    def _answer(self) -> None:
-        path = self.path.partition("?")[0]
-        if self.command == "GET" and ".tif" in path:
-            self.server.seen[path] += 1
-        first = self.server.seen[path] == 1
-        if "slow" in path:
-            sleep(0.3)
-        if "forbidden" in path:
-            return self._say(403, b"")
-        if "down" in path or ("busy" in path and self.command == "GET" and self.server.seen[path] < 3):
-            return self._say(503, b"")
-        behind = http.client.HTTPConnection("127.0.0.1", self.server.behind)
-        behind.request(self.command, self.path, headers=dict(self.headers.items()))
-        answer = behind.getresponse()
-        body = answer.read()
-        kept = {name: value for name, value in answer.getheaders() if name.lower() not in ("connection", "date")}
-        if self.command == "GET" and first and "short" in path:
-            body, kept = body[:-9], {name: value for name, value in kept.items() if name.lower() != "content-length"}
-        self._say(answer.status, body, kept, cut=self.command == "GET" and first and "cut" in path)
-        return None
-
-    def _say(self, status: int, body: bytes, headers: dict[str, str] | None = None, cut: bool = False) -> None:
-        self.send_response(status)
-        for name, value in (headers or {}).items():
-            self.send_header(name, value)
-        if not any(name.lower() == "content-length" for name in headers or {}):
-            self.send_header("Content-Length", str(len(body)))
-        self.send_header("Connection", "close")
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body[: len(body) // 2] if cut else body)
-        self.close_connection = True
-
-    do_GET = do_HEAD = _answer  # noqa: N815
-
-    def log_message(self, *args: Any) -> None:
-        pass
 
 
 @pytest.fixture(scope="module")
@@ -323,7 +269,7 @@ def test_doctor_lists_and_reads_a_store(run: Run, bucket: Any, tmp_path: Path, m
     web = f"http://127.0.0.1:{proxy.server_port}/slides"
     assert told("s3://slides/set/").startswith("s3://slides/set: 2 slides, listed and the first read in ")
     assert told(f"{web}/set/a.svs?sig={SECRET}") == f"{web}/set/a.svs: can be read; a web server is not listed"
-    with pytest.raises(SlideError, match="s3://slides/down/d.svs cannot be fetched after 6 attempts"):
+    with pytest.raises(SlideError, match=r"s3://slides/down/d\.svs cannot be fetched after 6 attempts"):
         told("s3://slides/down")
     monkeypatch.setattr(material, "STORE_S", 0.01)
     with pytest.raises(SlideError, match="s3://slides/slow was not listed and read within"):

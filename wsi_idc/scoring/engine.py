@@ -170,6 +170,11 @@ def describe_task(
     return describe(source), _facts(classifier), first
 
 
+def forget_source(ref: SlideRef) -> None:
+    """Let go of a slide that this process keeps open: until then its room on the disk is taken, deleted or not."""
+    _sources.forget(ref)
+
+
 def _facts(classifier: Classifier) -> ScorerFacts:
     return ScorerFacts(classifier.config, classifier.runtime, classifier.device, classifier.instruction_set)
 
@@ -311,8 +316,8 @@ class Cohort:
             for staging in self._staging:
                 staging.add_done_callback(_let_go)
             self._stagers.shutdown(wait=False, cancel_futures=True)
-            for name in list(self._staged):
-                self._unstage(name)
+            for _, _, staged in self._staged.values():
+                staged.close()
         return self._outcomes
 
     def _work(self) -> None:
@@ -347,11 +352,15 @@ class Cohort:
         self._refs.appendleft(ref)
 
     def _unstage(self, name: str) -> RemoteRef | None:
-        """Let a slide be dropped from the cache, if it came from a store; where it came from."""
-        if name not in self._staged:
+        """Let a slide be dropped from the cache, if it came from a store; where it came from.
+
+        Of a slide that failed, tasks may be under way that would open it again: the last of them has it dropped.
+        """
+        if name not in self._staged or any(slide.ref.name == name for slide, _ in self._classifying.values()):
             return None
         remote, ref, staged = self._staged.pop(name)
-        _sources.forget(ref)
+        with _asking():
+            self._client.run(forget_source, ref, on_error="ignore")
         staged.close()
         return remote
 
@@ -438,6 +447,7 @@ class Cohort:
     def _collect(self, future: Future[Any], slide: _Slide, start: int) -> None:
         """Take the probabilities of a block, or note that the slide failed."""
         if slide.failed:
+            self._unstage(slide.ref.name)
             return
         try:
             classified = future.result()
