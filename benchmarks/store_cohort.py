@@ -141,7 +141,7 @@ def main() -> int:
     lines = [
         f"{len(tables)} of {len(keys)} slides scored in {seconds:.1f} s, {sum(sizes) / 1e6:.1f} MB in the store",
         f"tables equal to those of the folder, byte for byte: {sum(tables.values())} of {len(files)}",
-        f"cache: at most {watch.most / 1e6:.2f} MB of {bound / 1e6:.2f} MB, deleted but open {watch.most_held / 1e6:.2f}",
+        f"cache: at most {watch.most / 1e6:.2f} of {bound / 1e6:.2f} MB, deleted but open {watch.most_held / 1e6:.2f}",
         *(f"failed: {slide}: {error}" for slide, error in failed),
     ]
     print("\n".join(lines))

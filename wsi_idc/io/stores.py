@@ -249,6 +249,48 @@ class Store:
         if self._file(file.place, file.name) != file:
             raise SlideError(f"{self.told} was replaced while it was fetched: run the same command again.")
 
+    def tree(self) -> list[str]:
+        """All files below the address, relative to it, in POSIX form; none where there is no such folder.
+
+        Raises
+        ------
+        SlideError
+            Where it cannot be listed.
+        """
+        top = self.place.rstrip("/")
+
+        def ask() -> list[str]:
+            self._fs.invalidate_cache()
+            return [str(at) for at in self._fs.find(top)]
+
+        found = self._asked(ask, missing=[])
+        return sorted(at[len(top) + 1 :] for at in found if at.startswith(f"{top}/") and is_safe(at[len(top) + 1 :]))
+
+    def fetch_below(self, name: str, path: Path, stop: Event) -> None:
+        """Download a file below the address: see `fetch`."""
+        self.fetch(self._file(f"{self.place.rstrip('/')}/{name}", name), path, stop)
+
+    def put(self, path: Path, name: str, stop: Event) -> None:
+        """Upload a file to a name below the address, again where that fails: there is all of it, or what was before.
+
+        Raises
+        ------
+        SlideError
+            Where it cannot be written.
+        """
+        place = f"{self.place.rstrip('/')}/{name}"
+        self._asked(lambda: self._fs.put_file(str(path), place), stop=stop, verb="written")
+
+    def remove(self, name: str, stop: Event) -> None:
+        """Delete a file below the address, if it is there; SlideError where that cannot be."""
+        place = f"{self.place.rstrip('/')}/{name}"
+
+        def ask() -> None:
+            self._fs.invalidate_cache()
+            self._fs.rm_file(place)
+
+        self._asked(ask, missing=True, stop=stop, verb="written")
+
     def _fetch_whole(self, file: RemoteFile, path: Path, stop: Event) -> None:
         """Download from a web server, which need not give parts."""
         with self._fs.open(file.place, "rb", block_size=0) as remote, path.open("wb") as out:
@@ -290,7 +332,9 @@ class Store:
         length = int.from_bytes(head[at + 6 : at + 8], "little")
         return bytes(head[at + 8 : at + 8 + length])
 
-    def _asked(self, ask: Callable[[], Any], missing: Any = None, stop: Event | None = None) -> Any:
+    def _asked(
+        self, ask: Callable[[], Any], missing: Any = None, stop: Event | None = None, verb: str = "fetched"
+    ) -> Any:
         """What the store answers; asked again, after pauses, where that may help."""
         for attempt in range(_ATTEMPTS):
             try:
@@ -303,15 +347,17 @@ class Store:
                 if isinstance(error, FileNotFoundError) and missing is not None:
                     return missing
                 reason, passing = _reason(error)
+                if verb == "written" and isinstance(error, FileNotFoundError):
+                    reason = "there is no such bucket"
                 if not passing or attempt == _ATTEMPTS - 1:
                     tried = f" after {attempt + 1} attempts" if passing else ""
                     # Not chained: what libraries say can hold signed addresses.
                     raise SlideError(
-                        f"{self.told} cannot be fetched{tried} ({reason}): check address, permissions and network, and "
+                        f"{self.told} cannot be {verb}{tried} ({reason}): check address, permissions and network, and "
                         "run the same command again."
                     ) from None
             if (stop or Event()).wait(_FIRST_PAUSE_S * 2**attempt * random.uniform(0.5, 1.5)):
-                raise SlideError(f"The run was ended while {self.told} was fetched.")
+                raise SlideError(f"The run was ended while {self.told} was {verb}.")
         raise AssertionError("not reached")
 
 
