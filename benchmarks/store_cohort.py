@@ -1,12 +1,13 @@
 """A cohort of phantom slides from an object store that fails now and then, against the same slides in a folder.
 
-    python -m benchmarks.store_cohort [--slides 50] [--gpus 0,1]
+    python -m benchmarks.store_cohort [--slides 50] [--gpus 0,1] [--into-store]
 
 The store is moto's server on the loopback address, behind a proxy: of five slides one comes slowly, one is cut off, one
 is answered 503 twice, one comes short without a word, and one comes as it is. One key of the list is missing. While the
 cohort is scored, all that lies in the cache is added up every 5 ms, and the files that were deleted there and that a
 process still holds open. Exit code 1 where a slide is not scored, the cache exceeds its bound, or a table differs.
 
+With --into-store results go to the store, too, through the same proxy, and are read from there in the end.
 With --gpus the driver is a program that lists as many GPUs, and processors do the work of their processes.
 """
 
@@ -20,6 +21,7 @@ import threading
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic
+from typing import Any
 
 import boto3
 import psutil
@@ -93,10 +95,20 @@ def add_driver(folder: Path, gpus: int) -> None:
     os.environ["PATH"] = f"{folder}{os.pathsep}{os.environ['PATH']}"
 
 
+def download(client: Any, folder: Path) -> None:
+    """All results in the store."""
+    for page in client.get_paginator("list_objects_v2").paginate(Bucket="slides", Prefix="results/"):
+        for one in page["Contents"]:
+            path = folder / one["Key"].removeprefix("results/")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            client.download_file("slides", one["Key"], str(path))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--slides", type=int, default=50)
     parser.add_argument("--gpus")
+    parser.add_argument("--into-store", action="store_true")
     given = parser.parse_args()
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
@@ -125,12 +137,15 @@ def main() -> int:
         watch.start()
         began = monotonic()
         ended = wsi_idc(
-            ["score", "all", "--quiet", "--manifest", str(folder / "far.csv"), "--out", str(folder / "far")]
+            ["score", "all", "--quiet", "--manifest", str(folder / "far.csv"), "--out"]
+            + ["s3://slides/results" if given.into_store else str(folder / "far")]
             + ["--cache", str(folder / "cache"), "--cache-gb", str(bound / 1e9)]
             + (["--gpus", given.gpus] if given.gpus else [])
         )
         seconds = monotonic() - began
         watch.end()
+        if given.into_store:
+            download(client, folder / "far")
         near = wsi_idc(["score", "all", "--quiet", "--slides", str(folder / "slides"), "--out", str(folder / "near")])
         with (folder / "far" / "summary.csv").open(newline="") as file:
             failed = [(row["slide"], row["error"]) for row in csv.DictReader(file) if row["status"] != "ok"]

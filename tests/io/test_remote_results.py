@@ -56,6 +56,7 @@ def kept(tmp_path: Path) -> list[Path]:
     return [path for path in (tmp_path / "cache" / "results").iterdir() if path.is_dir()]
 
 
+@pytest.mark.slow
 def test_the_same_files_as_in_a_folder_and_nothing_is_scored_again(
     score: Callable[..., Ran], bucket: Any, tmp_path: Path
 ) -> None:

@@ -93,13 +93,16 @@ class RemoteResults(Closable):
             undo.callback(self._pool.shutdown)
             self._there: dict[str, set[str]] = {}
             for name in _asked(self._store.tree):
-                self._there.setdefault(_folder_of(name), set()).add(name)
+                folder = _folder_of(name)
+                # What begins with a dot are locks and unfinished files, and none of the results.
+                if not name[len(folder) :].lstrip("/").startswith("."):
+                    self._there.setdefault(folder, set()).add(name)
             # Known before hours of scoring, and not after them.
             trial = above / f"{self.folder.name}{_TRIAL}"
             undo.callback(trial.unlink, missing_ok=True)
             trial.write_text("Shows that results can be written here.")
-            _asked(lambda: self._store.put(trial, _TRIAL, self._stop))
-            _asked(lambda: self._store.remove(_TRIAL, self._stop))
+            _asked(partial(self._store.put, trial, _TRIAL, self._stop))
+            _asked(partial(self._store.remove, _TRIAL, self._stop))
             trial.unlink()
             make_folder(self.folder)
             undo.pop_all()
