@@ -24,9 +24,9 @@ from time import monotonic
 from typing import Any
 
 import boto3
-import psutil
 from moto.server import ThreadedMotoServer
 
+from tests.io.cache_watch import CacheWatch
 from tests.io.faulty import Faulty
 from wsi_idc.cli import main as wsi_idc
 from wsi_idc.export.phantom_slides import write_phantom_slide
@@ -34,45 +34,6 @@ from wsi_idc.phantom import case_numbers, paint_slide
 
 FAULTS = ("plain", "slow", "cut", "busy", "short")
 MISSING = "missing.tif"
-
-
-class CacheWatch(threading.Thread):
-    """The most bytes in a cache, and the most in files of it that are deleted but open."""
-
-    def __init__(self, cache: Path) -> None:
-        super().__init__(daemon=True)
-        self.most = self.most_held = 0
-        self._cache, self._ended = cache, threading.Event()
-
-    def run(self) -> None:
-        while not self._ended.wait(0.005):
-            self.most = max(self.most, sum(map(_size, self._cache.rglob("files/*"))))
-            self.most_held = max(self.most_held, _deleted(self._cache))
-
-    def end(self) -> None:
-        self._ended.set()
-        self.join()
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
-
-
-def _deleted(cache: Path) -> int:
-    """Bytes of deleted files that this process or its children hold open; 0 where the system has no /proc."""
-    found: dict[int, int] = {}
-    own = psutil.Process()
-    for process in (own, *own.children(recursive=True)):
-        for handle in Path(f"/proc/{process.pid}/fd").glob("*"):
-            try:
-                if str(cache) in (told := str(handle.readlink())) and told.endswith(" (deleted)"):
-                    found[handle.stat().st_ino] = handle.stat().st_size
-            except OSError:
-                continue
-    return sum(found.values())
 
 
 def write_slides(folder: Path, count: int) -> list[Path]:
@@ -133,17 +94,15 @@ def main() -> int:
         bound = sum(sizes[-3:])
         if given.gpus:
             add_driver(folder / "bin", 2)
-        watch = CacheWatch(folder / "cache")
-        watch.start()
         began = monotonic()
-        ended = wsi_idc(
-            ["score", "all", "--quiet", "--manifest", str(folder / "far.csv"), "--out"]
-            + ["s3://slides/results" if given.into_store else str(folder / "far")]
-            + ["--cache", str(folder / "cache"), "--cache-gb", str(bound / 1e9)]
-            + (["--gpus", given.gpus] if given.gpus else [])
-        )
+        with CacheWatch(folder / "cache") as watch:
+            ended = wsi_idc(
+                ["score", "all", "--quiet", "--manifest", str(folder / "far.csv"), "--out"]
+                + ["s3://slides/results" if given.into_store else str(folder / "far")]
+                + ["--cache", str(folder / "cache"), "--cache-gb", str(bound / 1e9)]
+                + (["--gpus", given.gpus] if given.gpus else [])
+            )
         seconds = monotonic() - began
-        watch.end()
         if given.into_store:
             download(client, folder / "far")
         near = wsi_idc(["score", "all", "--quiet", "--slides", str(folder / "slides"), "--out", str(folder / "near")])

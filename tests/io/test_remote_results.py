@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -109,6 +111,30 @@ def test_what_cannot_be_uploaded_is_kept_and_goes_with_the_next_run(
     assert ran.code == 0, ran.err
     assert {name: contents(client)[f"{name}/scores.csv"] for name in NAMES} == tables
     assert not kept(tmp_path)
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_leaves_whole_slides_and_another_machine_goes_on(
+    score: Callable[..., Ran], bucket: Any, folder: Path, tmp_path: Path
+) -> None:
+    client, _ = bucket
+    assert score(out=tmp_path / "near").code == 0
+    near = files(tmp_path / "near")
+    command = [sys.executable, "-m", "wsi_idc", "score", "all", "--slides", folder, "--out", OUT, "--quiet"]
+    with subprocess.Popen([*command, "--cache", tmp_path / "other"], stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline().startswith(f"{OUT}/")
+        running.kill()
+    left = contents(client)
+    whole = [name.rpartition("/")[0] for name in left if name.endswith("/run.json")]
+    assert whole
+    for slide in whole:
+        assert left[f"{slide}/scores.csv"] == near[f"{slide}/scores.csv"]
+    assert score().code == 0
+    assert same(contents(client), near)
+    assert {name: contents(client)[f"{name}/run.json"] for name in whole} == {
+        name: left[f"{name}/run.json"] for name in whole
+    }
 
 
 def test_a_slide_whose_upload_was_cut_off_is_not_finished(

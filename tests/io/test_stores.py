@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 
 from tests.conftest import Ran
+from tests.io.cache_watch import CacheWatch
 from tests.io.conftest import SECRET
+from tests.scoring.test_gpus import driver  # noqa: F401  (a fixture)
 from tests.slides.test_slide import smooth_tissue, write_slide
 from wsi_idc.doctor import material
 from wsi_idc.errors import OptionError, SlideError
@@ -48,30 +50,13 @@ def test_a_cohort_from_a_store_that_fails_now_and_then(
     # Two of the largest: not all at once.
     bound = sizes[-1] + sizes[-2] + 1_000
     assert bound < sum(sizes)
-    cache, most = tmp_path / "cache", 0
-    stop = threading.Event()
-
-    def watch() -> None:
-        nonlocal most
-        while not stop.wait(0.01):
-            held = 0
-            for path in cache.rglob("files/*"):
-                try:
-                    held += path.stat().st_size
-                except OSError:
-                    continue
-            most = max(most, held)
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
+    cache = tmp_path / "cache"
     out, options = tmp_path / "far", ("--cache", cache, "--cache-gb", bound / 1e9)
-    try:
+    with CacheWatch(cache) as watch:
         ran = run("score", "all", "--slides", "s3://slides/set", "--out", out, *options)
-    finally:
-        stop.set()
-        watcher.join()
     assert ran.code == 0, ran.err
-    assert 0 < most <= bound
+    assert 0 < watch.most <= bound
+    assert not watch.most_held
     assert "left out under s3://slides/set: other files, 1" in ran.err
     assert run("score", "all", "--slides", folder, "--out", tmp_path / "near").code == 0
     assert tables(out) == tables(tmp_path / "near")
@@ -83,6 +68,22 @@ def test_a_cohort_from_a_store_that_fails_now_and_then(
     stamps = {path: path.stat().st_mtime_ns for path in out.glob("*/run.json")}
     assert run("score", "all", "--slides", "s3://slides/set", "--out", out, *options).code == 0
     assert stamps == {path: path.stat().st_mtime_ns for path in stamps}
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("driver")
+def test_processes_of_gpus_close_slides_before_they_are_deleted(run: Run, bucket: Any, tmp_path: Path) -> None:
+    client, _ = bucket
+    files = sorted(make_slides(tmp_path / "slides", tuple(f"{letter}.tif" for letter in "abcdef")).iterdir())
+    for file in files:
+        client.upload_file(str(file), "slides", file.name)
+    sizes = sorted(file.stat().st_size for file in files)
+    options = ("--cache", tmp_path / "cache", "--cache-gb", (sizes[-1] + sizes[-2]) / 1e9, "--gpus", "all")
+    with CacheWatch(tmp_path / "cache") as watch:
+        ran = run("score", "all", "--slides", "s3://slides", "--out", tmp_path / "out", *options)
+    assert ran.code == 0, ran.err
+    assert len(tables(tmp_path / "out")) == len(files)
+    assert not watch.most_held
 
 
 def test_what_cannot_be_fetched_is_a_failed_row(run: Run, bucket: Any, tmp_path: Path) -> None:
