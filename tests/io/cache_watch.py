@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -19,8 +20,10 @@ class CacheWatch(threading.Thread):
 
     def run(self) -> None:
         while not self._ended.wait(0.005):
-            self.most = max(self.most, sum(map(_size, self._cache.rglob("files/*"))))
-            self.most_held = max(self.most_held, _deleted(self._cache))
+            with suppress(OSError):  # A folder may go while it is listed.
+                self.most = max(self.most, sum(map(_size, self._cache.rglob("files/*"))))
+            with suppress(psutil.Error):
+                self.most_held = max(self.most_held, _deleted(self._cache))
 
     def __enter__(self) -> Self:
         self.start()

@@ -20,8 +20,10 @@ from tests.scoring.test_gpus import driver  # noqa: F401  (a fixture)
 from tests.slides.test_slide import smooth_tissue, write_slide
 from wsi_idc.doctor import material
 from wsi_idc.errors import OptionError, SlideError
+from wsi_idc.export.phantom_slides import write_phantom_slide
 from wsi_idc.io.staging import SlideCache
 from wsi_idc.io.stores import Store, name_in, without_secrets
+from wsi_idc.phantom import paint_slide
 
 Run = Callable[..., Ran]
 
@@ -74,16 +76,18 @@ def test_a_cohort_from_a_store_that_fails_now_and_then(
 @pytest.mark.usefixtures("driver")
 def test_processes_of_gpus_close_slides_before_they_are_deleted(run: Run, bucket: Any, tmp_path: Path) -> None:
     client, _ = bucket
-    files = sorted(make_slides(tmp_path / "slides", tuple(f"{letter}.tif" for letter in "abcdef")).iterdir())
-    for file in files:
-        client.upload_file(str(file), "slides", file.name)
-    sizes = sorted(file.stat().st_size for file in files)
-    options = ("--cache", tmp_path / "cache", "--cache-gb", (sizes[-1] + sizes[-2]) / 1e9, "--gpus", "all")
+    # Its tiles are JPEG, which are read from a file that stays open.
+    slide = tmp_path / "slide.tif"
+    write_phantom_slide(paint_slide("90001", 1, 200, 150), slide, 1)
+    for letter in "abcdef":
+        client.upload_file(str(slide), "slides", f"slow-{letter}.tif")
+    size = 2 * slide.stat().st_size
+    options = ("--cache", tmp_path / "cache", "--cache-gb", size / 1e9, "--gpus", "all")
     with CacheWatch(tmp_path / "cache") as watch:
         ran = run("score", "all", "--slides", "s3://slides", "--out", tmp_path / "out", *options)
     assert ran.code == 0, ran.err
-    assert len(tables(tmp_path / "out")) == len(files)
-    assert not watch.most_held
+    assert len(tables(tmp_path / "out")) == 6
+    assert 0 < watch.most <= size and not watch.most_held
 
 
 def test_what_cannot_be_fetched_is_a_failed_row(run: Run, bucket: Any, tmp_path: Path) -> None:
