@@ -13,6 +13,8 @@ import pytest
 
 from tests.conftest import Ran
 from tests.io.test_stores import make_slides
+from wsi_idc.cohort import score_cohort
+from wsi_idc.errors import OptionError
 from wsi_idc.io.remote_results import RemoteResults
 
 Run = Callable[..., Ran]
@@ -187,6 +189,14 @@ def test_two_runs_of_a_machine_do_not_share_the_local_folder(
         ran = score()
     assert ran.code == 2 and f"Another run of this machine writes to {OUT}" in ran.err
     assert score().code == 0
+
+
+def test_what_is_no_place_for_results(run: Run) -> None:
+    for options in (("--data", "demo", "--out", "s3://"), ("--slides", "s3:///", "--out", "out")):
+        ran = run("score", "all", *options)
+        assert ran.code == 2 and "names no bucket" in ran.err
+    with pytest.raises(OptionError, match="the command line alone"):
+        score_cohort("demo", OUT)
 
 
 @pytest.mark.parametrize(

@@ -124,6 +124,8 @@ class Store:
     def __init__(self, url: str) -> None:
         scheme, _, rest = url.partition("://")
         self.scheme = scheme.lower()
+        if not rest.strip("/"):
+            raise OptionError(f"{printable(url)} names no bucket: give an address like s3://bucket/folder.")
         listed = self.scheme in LISTED
         # A key may hold signs that end the path of a web address. What stands before an @ is a password.
         plain = f"{self.scheme}://{_USER.sub('', rest)}"
@@ -250,13 +252,7 @@ class Store:
             raise SlideError(f"{self.told} was replaced while it was fetched: run the same command again.")
 
     def tree(self) -> list[str]:
-        """All files below the address, relative to it, in POSIX form; none where there is no such folder.
-
-        Raises
-        ------
-        SlideError
-            Where it cannot be listed.
-        """
+        """All files below the address, relative to it, in POSIX form; SlideError where it cannot be listed."""
         top = self.place.rstrip("/")
 
         def ask() -> list[str]:
