@@ -50,6 +50,9 @@ class Watcher:
     def shard(self, shard: Shard, slides: int, of: int) -> None:
         """Only so many slides are scored, of all that were found."""
 
+    def chosen(self, names: Sequence[str]) -> None:
+        """These slides are to be scored: last moment to put what is finished of them into the results folder."""
+
     def more(self, patches: int) -> None:
         """There are so many more patches than was known."""
 
@@ -207,6 +210,10 @@ def score_cohort(
     from wsi_idc.model.locating import fetched
     from wsi_idc.scoring.scores import check_steps
 
+    if is_url(str(out)):
+        raise OptionError(
+            f"{without_secrets(str(out))} is no folder: the command line alone writes results to a store."
+        )
     watch, out = watch or Watcher(), Path(out)
     model = None if model is None else fetched(model)
     part = parse_shard(shard) if isinstance(shard, str) else shard or Shard(1, 1)
@@ -225,6 +232,7 @@ def score_cohort(
     if shard is not None:
         watch.shard(part, len(refs), len(everything))
     make_folder(out)
+    watch.chosen([ref.name for ref in refs])
     with watch.step("load"):
         from wsi_idc._util.lock import wait_lock
         from wsi_idc.model.classifier import bundled_model, load_model

@@ -14,6 +14,7 @@ from distributed import LocalCluster
 from packaging.requirements import Requirement
 
 from tests.conftest import Ran
+from tests.slides.test_slide import smooth_tissue, write_slide
 from wsi_idc.doctor import cluster, examine, installation, machine
 from wsi_idc.doctor.check import Check
 
@@ -55,6 +56,29 @@ def test_what_fails_is_one_line_and_exit_code_1(run: Run, tmp_path: Path) -> Non
     assert found["openslide"] == "ok", "what comes after a failure is looked at, too"
     for remedy in ("--out", "--scheduler", "start one"):
         assert remedy in ran.out
+
+
+def test_a_model_that_cannot_be_fetched_is_one_line_among_the_others(
+    run_apart: Run, patch_set: Path, tmp_path: Path
+) -> None:
+    for leave in ((), ("--allow-code",)):
+        ran = run_apart(
+            *("doctor", "--data", patch_set, "--model", "hf://nobody/none", "--out", tmp_path, *leave),
+            **{"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path)},
+        )
+        found = states(ran.out)
+        assert ran.code == 1, ran
+        assert {name for name, state in found.items() if state == "fail"} == {"model"}
+        assert {"openslide", "data", "out", "memory"} <= set(found)
+
+
+def test_slides_in_a_folder(run: Run, patch_set: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "slides"
+    folder.mkdir()
+    options = ("doctor", "--data", patch_set, "--out", tmp_path / "out", "--slides", folder)
+    assert "fail  slides: " in run(*options).out
+    write_slide(folder / "a.tif", smooth_tissue(300, 500), 2.0)
+    assert f"ok    slides: {folder}: 1 slide, the first opens, 500 x 300 px" in run(*options).out
 
 
 def test_data_that_cannot_be_read(patch_set: Path, tmp_path: Path) -> None:

@@ -3,114 +3,29 @@
 from __future__ import annotations
 
 import csv
-import http.client
 import json
 import sys
 import threading
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from time import sleep
 from typing import Any
 
 import pytest
 
 from tests.conftest import Ran
+from tests.io.cache_watch import CacheWatch
+from tests.io.conftest import SECRET
+from tests.scoring.test_gpus import driver  # noqa: F401  (a fixture)
 from tests.slides.test_slide import smooth_tissue, write_slide
+from wsi_idc.doctor import material
 from wsi_idc.errors import OptionError, SlideError
+from wsi_idc.export.phantom_slides import write_phantom_slide
 from wsi_idc.io.staging import SlideCache
 from wsi_idc.io.stores import Store, name_in, without_secrets
-
-fsspec = pytest.importorskip("fsspec")
-moto_server = pytest.importorskip("moto.server")
-boto3 = pytest.importorskip("boto3")
+from wsi_idc.phantom import paint_slide
 
 Run = Callable[..., Ran]
-SECRET = "s3cr3tT0ken"
-
-
-class Faulty(ThreadingHTTPServer):
-    """Hands requests on to a server; what a path is named after goes wrong with it."""
-
-    daemon_threads = True
-
-    def __init__(self, port: int) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.behind, self.seen = port, Counter[str]()
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: Faulty
-
-    def _answer(self) -> None:
-        path = self.path.partition("?")[0]
-        if self.command == "GET" and ".tif" in path:
-            self.server.seen[path] += 1
-        first = self.server.seen[path] == 1
-        if "slow" in path:
-            sleep(0.3)
-        if "forbidden" in path:
-            return self._say(403, b"")
-        if "down" in path or ("busy" in path and self.command == "GET" and self.server.seen[path] < 3):
-            return self._say(503, b"")
-        behind = http.client.HTTPConnection("127.0.0.1", self.server.behind)
-        behind.request(self.command, self.path, headers=dict(self.headers.items()))
-        answer = behind.getresponse()
-        body = answer.read()
-        kept = {name: value for name, value in answer.getheaders() if name.lower() not in ("connection", "date")}
-        if self.command == "GET" and first and "short" in path:
-            body, kept = body[:-9], {name: value for name, value in kept.items() if name.lower() != "content-length"}
-        self._say(answer.status, body, kept, cut=self.command == "GET" and first and "cut" in path)
-        return None
-
-    def _say(self, status: int, body: bytes, headers: dict[str, str] | None = None, cut: bool = False) -> None:
-        self.send_response(status)
-        for name, value in (headers or {}).items():
-            self.send_header(name, value)
-        if not any(name.lower() == "content-length" for name in headers or {}):
-            self.send_header("Content-Length", str(len(body)))
-        self.send_header("Connection", "close")
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body[: len(body) // 2] if cut else body)
-        self.close_connection = True
-
-    do_GET = do_HEAD = _answer  # noqa: N815
-
-    def log_message(self, *args: Any) -> None:
-        pass
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[int]:
-    running = moto_server.ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    running.start()
-    yield running.get_host_and_port()[1]
-    running.stop()
-
-
-@pytest.fixture
-def bucket(server: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A bucket ``slides`` behind the proxy: the client that fills it, and the proxy."""
-    proxy = Faulty(server)
-    threading.Thread(target=proxy.serve_forever, daemon=True).start()
-    for name, value in (
-        ("AWS_ACCESS_KEY_ID", "testing"),
-        ("AWS_SECRET_ACCESS_KEY", SECRET),
-        ("AWS_DEFAULT_REGION", "us-east-1"),
-        ("AWS_ENDPOINT_URL", f"http://127.0.0.1:{proxy.server_port}"),
-    ):
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr("wsi_idc.io.stores._FIRST_PAUSE_S", 0.01)
-    fsspec.get_filesystem_class("s3").clear_instance_cache()
-    client = boto3.client("s3", endpoint_url=f"http://127.0.0.1:{server}")
-    client.create_bucket(Bucket="slides")
-    yield client, proxy
-    for one in client.list_objects_v2(Bucket="slides").get("Contents", []):
-        client.delete_object(Bucket="slides", Key=one["Key"])
-    proxy.shutdown()
-    proxy.server_close()
 
 
 def make_slides(folder: Path, names: tuple[str, ...]) -> Path:
@@ -137,30 +52,13 @@ def test_a_cohort_from_a_store_that_fails_now_and_then(
     # Two of the largest: not all at once.
     bound = sizes[-1] + sizes[-2] + 1_000
     assert bound < sum(sizes)
-    cache, most = tmp_path / "cache", 0
-    stop = threading.Event()
-
-    def watch() -> None:
-        nonlocal most
-        while not stop.wait(0.01):
-            held = 0
-            for path in cache.rglob("files/*"):
-                try:
-                    held += path.stat().st_size
-                except OSError:
-                    continue
-            most = max(most, held)
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
+    cache = tmp_path / "cache"
     out, options = tmp_path / "far", ("--cache", cache, "--cache-gb", bound / 1e9)
-    try:
+    with CacheWatch(cache) as watch:
         ran = run("score", "all", "--slides", "s3://slides/set", "--out", out, *options)
-    finally:
-        stop.set()
-        watcher.join()
     assert ran.code == 0, ran.err
-    assert 0 < most <= bound
+    assert 0 < watch.most <= bound
+    assert not watch.most_held
     assert "left out under s3://slides/set: other files, 1" in ran.err
     assert run("score", "all", "--slides", folder, "--out", tmp_path / "near").code == 0
     assert tables(out) == tables(tmp_path / "near")
@@ -172,6 +70,24 @@ def test_a_cohort_from_a_store_that_fails_now_and_then(
     stamps = {path: path.stat().st_mtime_ns for path in out.glob("*/run.json")}
     assert run("score", "all", "--slides", "s3://slides/set", "--out", out, *options).code == 0
     assert stamps == {path: path.stat().st_mtime_ns for path in stamps}
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("driver")
+def test_processes_of_gpus_close_slides_before_they_are_deleted(run: Run, bucket: Any, tmp_path: Path) -> None:
+    client, _ = bucket
+    # Its tiles are JPEG, which are read from a file that stays open.
+    slide = tmp_path / "slide.tif"
+    write_phantom_slide(paint_slide("90001", 1, 200, 150), slide, 1)
+    for letter in "abcdef":
+        client.upload_file(str(slide), "slides", f"slow-{letter}.tif")
+    size = 2 * slide.stat().st_size
+    options = ("--cache", tmp_path / "cache", "--cache-gb", size / 1e9, "--gpus", "all")
+    with CacheWatch(tmp_path / "cache") as watch:
+        ran = run("score", "all", "--slides", "s3://slides", "--out", tmp_path / "out", *options)
+    assert ran.code == 0, ran.err
+    assert len(tables(tmp_path / "out")) == 6
+    assert 0 < watch.most <= size and not watch.most_held
 
 
 def test_what_cannot_be_fetched_is_a_failed_row(run: Run, bucket: Any, tmp_path: Path) -> None:
@@ -309,6 +225,26 @@ def test_keys_with_signs_of_web_addresses(bucket: Any, tmp_path: Path) -> None:
 def test_a_cache_has_a_size(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="--cache-gb"):
         SlideCache.of(tmp_path, float("nan"))
+
+
+def test_doctor_lists_and_reads_a_store(run: Run, bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    client, proxy = bucket
+    for key in ("set/a.svs", "set/b.svs", "slow/c.svs", "down/d.svs"):
+        client.put_object(Bucket="slides", Key=key, Body=bytes(100), ACL="public-read")
+
+    def told(address: str) -> str:
+        return " ".join(check.text for check in material.slides(address) if check.state == "ok")
+
+    web = f"http://127.0.0.1:{proxy.server_port}/slides"
+    assert told("s3://slides/set/").startswith("s3://slides/set: 2 slides, listed and the first read in ")
+    assert told(f"{web}/set/a.svs?sig={SECRET}") == f"{web}/set/a.svs: can be read; a web server is not listed"
+    with pytest.raises(SlideError, match=r"s3://slides/down/d\.svs cannot be fetched after 6 attempts"):
+        told("s3://slides/down")
+    monkeypatch.setattr(material, "STORE_S", 0.01)
+    with pytest.raises(SlideError, match="s3://slides/slow was not listed and read within"):
+        told("s3://slides/slow")
+    ran = run("doctor", "--data", "demo", "--out", tmp_path / "out", "--slides", "s3://slides/none")
+    assert ran.code == 1 and "fail  slides: s3://slides/none" in ran.out
 
 
 @pytest.mark.parametrize(

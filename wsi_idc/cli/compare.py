@@ -9,7 +9,7 @@ import click
 from wsi_idc.cli import DONE, options
 from wsi_idc.cli.console import print_path, progress_bar
 
-_FOLDER = click.Path(path_type=Path)
+_FOLDER = options.FILE
 
 
 @click.command("compare")

@@ -58,8 +58,8 @@ def say_waiting(holder: str) -> None:
     say(f"Waiting for {holder}")
 
 
-def print_path(path: Path) -> None:
-    """Print a path to stdout; a name that is no UTF-8 as the bytes that it has on the disk."""
+def print_path(path: Path | str) -> None:
+    """Print a path or address to stdout; a name that is no UTF-8 as the bytes that it has on the disk."""
     try:
         str(path).encode()
     except UnicodeEncodeError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -15,18 +16,34 @@ from wsi_idc.cli import DONE, INCOMPLETE, options
 @options.allow_code
 @options.out
 @options.scheduler
-def command(data: str | None, model: Path | None, allow_code: bool, out: Path, scheduler: str | None) -> int:
+@click.option(
+    "--slides",
+    type=options.SlidePath(),
+    metavar="DIR",
+    help="Slides that a run will read: a folder, or an address s3://, gs://, az:// or https://, which is asked.",
+)
+def command(
+    data: str | None,
+    model: Path | None,
+    allow_code: bool,
+    out: Path,
+    scheduler: str | None,
+    slides: Path | str | None,
+) -> int:
     """Check whether installation, GPU, scheduler, data, cache and disk are fit for a run.
 
     Prints a line a check: ok, warn, or fail with what to do. Exit code 1 where something fails. Nothing is changed, and
-    no other machine is asked, but for --scheduler and models at hf://.
+    no other machine is asked, but for --scheduler, addresses in --slides and models at hf://.
     """
     from wsi_idc.cli.console import loading, ready_model
     from wsi_idc.doctor import examine
-    from wsi_idc.errors import printable
+    from wsi_idc.errors import ModelError, printable
 
-    model = ready_model(model, allow_code)
-    checks = examine(data, model, out, scheduler, allow_code=allow_code)
+    if allow_code:
+        # What is wrong with the model is a line of its own.
+        with suppress(ModelError):
+            model = ready_model(model, allow_code)
+    checks = examine(data, model, out, scheduler, slides, allow_code=allow_code)
     failed = False
     while True:
         # What libraries say while they load is no line of a check.

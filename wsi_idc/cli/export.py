@@ -12,7 +12,7 @@ from wsi_idc.errors import OptionError
 
 
 @click.command("export")
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="DIR", type=options.FILE)
 @click.option(
     "--to",
     type=click.Choice(["parquet", "anndata", "spatialdata"]),

@@ -47,7 +47,7 @@ def slide(files: tuple[Path | str, ...], **given: Any) -> int:
 @options.everything
 @options.slide
 @options.steps
-@options.scoring
+@options.scoring_into_store
 @options.drawing
 def everything(**given: Any) -> int:
     """Draw every case of --data, every slide under --slides, or the rows of --manifest, and sum up."""

@@ -10,8 +10,8 @@ from wsi_idc.cli import DONE, INCOMPLETE, options
 
 
 @click.command("ingest")
-@click.argument("source", metavar="SRC", type=click.Path(path_type=Path))
-@click.argument("store", metavar="STORE.zarr", type=click.Path(path_type=Path))
+@click.argument("source", metavar="SRC", type=options.FILE)
+@click.argument("store", metavar="STORE.zarr", type=options.FILE)
 @options.quiet
 def command(source: Path, store: Path, quiet: bool) -> int:
     """Pack a folder or zip of small PNGs into one patch store, which is read many times faster."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from wsi_idc.model.config import ModelConfig
     from wsi_idc.model.exporting import Form
 
-_FILE = click.Path(path_type=Path)
+_FILE = options.FILE
 
 
 @click.group("model", cls=SuggestingGroup)

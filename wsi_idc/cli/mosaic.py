@@ -68,7 +68,7 @@ def patient(case: str, data: str | None, quiet: bool, **given: Any) -> int:
 
 
 @command.command("slide")
-@click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
+@click.argument("file", metavar="FILE", type=options.FILE)
 @options.pixels
 @_form
 def slide(

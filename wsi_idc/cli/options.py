@@ -12,7 +12,7 @@ import click
 
 from wsi_idc._util.files import DEFAULT_OUT
 from wsi_idc.errors import OptionError
-from wsi_idc.io.stores import is_url
+from wsi_idc.io.stores import is_url, without_secrets
 from wsi_idc.model.config import DEFAULT_BATCH
 from wsi_idc.model.neighbourhood import LEARNED, Context
 
@@ -24,7 +24,21 @@ if TYPE_CHECKING:
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 Options = TypeVar("Options", bound="DataclassInstance")
 
-_FILE = click.Path(path_type=Path)
+
+class LocalPath(click.Path):
+    """A path of this machine; an address is refused, which would be made into a folder called ``s3:``."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, str) and is_url(value):
+            told = without_secrets(value)
+            self.fail(f"{told} is an address, which is not taken here: give a path of this machine.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+FILE = LocalPath()
 
 
 class SlidePath(click.ParamType[Any]):
@@ -53,7 +67,7 @@ data = click.option(
 )
 model = click.option(
     "--model",
-    type=_FILE,
+    type=FILE,
     metavar="FILE|DIR|hf://OWNER/NAME",
     envvar="WSI_IDC_MODEL",
     help="A .keras, .onnx or .pt file with its .json beside it, a folder of a model hub, or the model's name on "
@@ -64,11 +78,19 @@ allow_code = click.option(
 )
 out = click.option(
     "--out",
-    type=_FILE,
+    type=FILE,
     metavar="DIR",
     default=DEFAULT_OUT,
     show_default=True,
     help="Folder that the results go to.",
+)
+_out_or_store = click.option(
+    "--out",
+    type=SlidePath(),
+    metavar="DIR",
+    default=DEFAULT_OUT,
+    show_default=True,
+    help="Folder that the results go to, or an address s3://, gs:// or az://.",
 )
 batch_size = click.option(
     "--batch-size",
@@ -145,6 +167,8 @@ class Scoring:
     layout: str
     restart: bool
     quiet: bool
+    store: str | None = None
+    """Address that the results go to; `out` says nothing then."""
 
 
 def _taken(kind: type[Options], given: dict[str, Any]) -> Options:
@@ -152,19 +176,29 @@ def _taken(kind: type[Options], given: dict[str, Any]) -> Options:
     return kind(**{name: given.pop(name) for name in (field.name for field in fields(kind)) if name in given})
 
 
-def scoring(function: Callable[..., int]) -> Callable[..., int]:
-    """Options of scoring; the command gets them as one `Scoring`, called ``scoring``."""
+def _scoring(place: Any) -> Callable[[Callable[..., Any]], Any]:
+    def scoring(function: Callable[..., Any]) -> Any:
+        """Options of scoring; the command gets them as one `Scoring`, called ``scoring``."""
 
-    @together(model, allow_code, out, threshold, class_name, context, _scoring_batch, layout, restart, quiet)
-    @wraps(function)
-    def collect(**given: Any) -> int:
-        from wsi_idc.cli.console import ready_model
+        @together(model, allow_code, place, threshold, class_name, context, _scoring_batch, layout, restart, quiet)
+        @wraps(function)
+        def collect(**given: Any) -> int:
+            from wsi_idc.cli.console import ready_model
 
-        own = _taken(Scoring, given)
-        return function(scoring=replace(own, model=ready_model(own.model, own.allow_code)), **given)
+            if isinstance(given["out"], str):
+                given |= {"store": given["out"], "out": DEFAULT_OUT}
+            own = _taken(Scoring, given)
+            code: int = function(scoring=replace(own, model=ready_model(own.model, own.allow_code)), **given)
+            return code
 
-    return collect
+        return collect
 
+    return scoring
+
+
+scoring = _scoring(out)
+scoring_into_store = _scoring(_out_or_store)
+"""`scoring`, whose results may go to a store."""
 
 pixels = together(
     click.option(
@@ -199,7 +233,7 @@ _slide = together(
 
 _labels = click.option(
     "--labels",
-    type=_FILE,
+    type=FILE,
     metavar="FILE",
     help="Outlines of IDC: GeoJSON as QuPath exports it (also .gz, .zip), or XML of ASAP or ImageScope. A tile is "
     "positive where 80 % of it lie inside.",
@@ -213,7 +247,7 @@ _label_class = click.option(
 )
 _roi = click.option(
     "--roi",
-    type=_FILE,
+    type=FILE,
     metavar="FILE",
     help="Score only tiles of which half lies inside the outlines of this file, whatever the tissue mask says.",
 )
@@ -276,7 +310,7 @@ _cache = together(
     click.option(
         "--cache",
         "cache_dir",
-        type=_FILE,
+        type=FILE,
         metavar="DIR",
         help="Where slides of stores and web servers are kept while they are read, on a disk of this machine. "
         "[default: wsi-idc/stores where the system keeps caches]",
@@ -297,7 +331,7 @@ everything = together(
         help="Score the raw slides under a folder, or under an address s3://, gs:// or az://.",
     ),
     click.option(
-        "--manifest", type=_FILE, metavar="FILE", help="CSV of slides: path, and where wanted name, mpp and labels."
+        "--manifest", type=FILE, metavar="FILE", help="CSV of slides: path, and where wanted name, mpp and labels."
     ),
     click.option("--workers", type=click.IntRange(1), metavar="N", help="Threads that read. [default: processors]"),
     click.option(

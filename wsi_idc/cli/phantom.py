@@ -11,7 +11,7 @@ from wsi_idc.cli import DONE, options
 
 
 @click.command("phantom")
-@click.argument("out", metavar="OUT", type=click.Path(path_type=Path))
+@click.argument("out", metavar="OUT", type=options.FILE)
 @click.option("--cases", type=click.IntRange(1), default=3, show_default=True, metavar="N", help="Cases to paint.")
 @click.option(
     "--slides",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command("report")
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="DIR", type=options.FILE)
 @click.option(
     "--single-file",
     "slides",

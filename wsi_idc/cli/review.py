@@ -11,7 +11,7 @@ from wsi_idc.cli.console import print_path, progress_bar
 
 
 @click.command("review")
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="DIR", type=options.FILE)
 @click.option(
     "--top", type=click.IntRange(1), default=50, show_default=True, metavar="N", help="Patches in all, at most."
 )

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 
 @click.command("tile")
-@click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
-@click.argument("out", metavar="OUT", type=click.Path(path_type=Path))
+@click.argument("file", metavar="FILE", type=options.FILE)
+@click.argument("out", metavar="OUT", type=options.FILE)
 @options.packing
 @click.option(
     "--case",

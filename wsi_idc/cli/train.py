@@ -53,13 +53,13 @@ if TYPE_CHECKING:
 @click.option(
     "--from",
     "start",
-    type=click.Path(path_type=Path),
+    type=options.FILE,
     metavar="MODEL",
     help="Go on from the weights of a .keras file, with its normalization.",
 )
 @click.option(
     "--corrections",
-    type=click.Path(path_type=Path),
+    type=options.FILE,
     metavar="DIR",
     help="With --from: learn from the corrected patches of the slides of a results folder. With --data they are a "
     "quarter of each batch; without, training is on them alone, and threshold and calibration stay the old model's.",

@@ -13,10 +13,10 @@ from wsi_idc.cli.report import report_bar
 
 
 @click.command("view")
-@click.argument("folder", metavar="[DIR]", required=False, default=DEFAULT_OUT, type=click.Path(path_type=Path))
+@click.argument("folder", metavar="[DIR]", required=False, default=DEFAULT_OUT, type=options.FILE)
 @click.option(
     "--beside",
-    type=click.Path(path_type=Path),
+    type=options.FILE,
     metavar="DIR",
     help="Another results folder of the same slides, as of another model: its maps in a second pane (key b).",
 )

@@ -18,12 +18,14 @@ def examine(
     model: str | Path | None = None,
     out: str | Path = DEFAULT_OUT,
     scheduler: str | None = None,
+    slides: str | Path | None = None,
     *,
     allow_code: bool = False,
 ) -> Iterator[Check]:
     """Check, one thing after the other, what a run needs; the checks after one that fails are made as well.
 
-    Nothing is left behind, and no folder is made but for a moment. Only with a `scheduler` is the network used.
+    Nothing is left behind, and no folder is made but for a moment. The network is used for a `scheduler`, for
+    `slides` in a store, and for a model that has to be fetched.
 
     Parameters
     ----------
@@ -35,6 +37,8 @@ def examine(
         Where results are to go; it need not be there.
     scheduler : str, optional
         Address of a running dask scheduler.
+    slides : path, optional
+        Folder of raw slides, or an address in a store.
     allow_code : bool
         As in `load_model`.
 
@@ -58,6 +62,8 @@ def examine(
         ("files", machine.open_files),
         ("memory", machine.memory),
     ]
+    if slides is not None:
+        examinations.append(("slides", partial(material.slides, slides)))
     if scheduler is not None:
         examinations.append(("scheduler", partial(cluster.scheduler, scheduler, data, model)))
     for name, look in examinations:

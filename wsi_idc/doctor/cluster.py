@@ -13,7 +13,8 @@ from pathlib import Path
 from wsi_idc._version import __version__
 from wsi_idc.datasets.opening import locate_data
 from wsi_idc.doctor.check import Check, fail, ok, warn
-from wsi_idc.errors import DataNotFoundError
+from wsi_idc.errors import DataNotFoundError, ModelError
+from wsi_idc.model.locating import fetched
 
 _SAME = ("keras", "openvino", "tensorflow", "numpy", "imagecodecs", "openslide-bin")
 """Their versions can change probabilities."""
@@ -79,7 +80,10 @@ def scheduler(address: str, data: str | Path | None, model: str | Path | None) -
 
 def _asked_for(data: str | Path | None, model: str | Path | None) -> list[str]:
     """Data and model of a run, as it would send them to workers."""
-    paths = [] if model is None else [str(Path(model))]
+    paths: list[str] = []
+    if model is not None:
+        with suppress(ModelError):
+            paths.append(str(fetched(model)))
     with suppress(DataNotFoundError):
         paths.append(str(locate_data(data).resolve()))
     return paths

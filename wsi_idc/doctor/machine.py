@@ -12,6 +12,7 @@ from wsi_idc._util.cpu_count import processors, require_threads
 from wsi_idc._util.files import TEMPORARY, cache_folder
 from wsi_idc._util.lock import try_lock
 from wsi_idc.doctor.check import Check, fail, ok, warn
+from wsi_idc.errors import ModelError
 
 LEAST_FREE_BYTES = 100_000_000
 """A drawn slide takes up to some ten megabytes, and a cohort's report more."""
@@ -31,7 +32,13 @@ def gpu(model: str | Path | None, allow_code: bool = False) -> Iterator[Check]:
 
     if not gpu_is_shown():
         yield ok("gpu", "none, so the processors are used")
-    elif load_model(model, allow_code=allow_code).device == "gpu":
+        return
+    try:
+        device = load_model(model, allow_code=allow_code).device
+    except ModelError:
+        yield warn("gpu", "the system has one, which was not tried as the model does not load: mend that first.")
+        return
+    if device == "gpu":
         yield ok("gpu", "used")
     else:
         yield warn(

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Thread
+from time import monotonic
 
 import numpy as np
 
 from wsi_idc.datasets.opening import locate_data, open_dataset
 from wsi_idc.doctor.check import Check, fail, ok, warn
-from wsi_idc.errors import DataNotFoundError
+from wsi_idc.errors import DataNotFoundError, SlideError
+from wsi_idc.io.stores import LISTED, Store, is_url
+
+STORE_S = 60.0
+"""How long a store may take to list and read; most answer within a second."""
 
 
 def model(path: str | Path | None, allow_code: bool = False) -> Iterator[Check]:
@@ -54,3 +61,55 @@ def data(named: str | Path | None) -> Iterator[Check]:
         yield warn("data", f"{told}, with irregularities, the first: {first}; wsi-idc info --data lists them.")
     else:
         yield ok("data", f"{told}, the first opens")
+
+
+def slides(place: str | Path) -> Iterator[Check]:
+    """Whether slides are there and the first can be read; a store has `STORE_S` for it."""
+    from wsi_idc.io.opening import open_reader
+    from wsi_idc.slides.discovery import find_slides
+
+    if not is_url(str(place)):
+        found = find_slides(Path(place)).slides
+        with open_reader(found[0].path) as reader:
+            finest = reader.levels[0]
+        size = f"{finest.width_px:,} x {finest.height_px:,} px"
+        yield ok("slides", f"{place}: {_counted(len(found))}, the first opens, {size}")
+        return
+    store = Store(str(place).rstrip("/"))
+    answer: SimpleQueue[str | Exception] = SimpleQueue()
+
+    def ask() -> None:
+        try:
+            answer.put(_answer_of(store))
+        except Exception as error:
+            answer.put(error)
+
+    # Not waited for when the time is up: nothing ends a request that hangs.
+    Thread(target=ask, name="store", daemon=True).start()
+    try:
+        told = answer.get(timeout=STORE_S)
+    except Empty:
+        told = SlideError(
+            f"{store.told} was not listed and read within {STORE_S:.0f} s: check address and network, or name a "
+            "folder of fewer files."
+        )
+    if isinstance(told, Exception):
+        raise told
+    yield ok("slides", f"{store.told}: {told}")
+
+
+def _answer_of(store: Store) -> str:
+    """What a store lists and of which it can be read; SlideError where it cannot."""
+    from wsi_idc.slides.discovery import SLIDE_ENDINGS
+
+    if store.scheme not in LISTED:
+        store.head()
+        return "can be read; a web server is not listed"
+    began = monotonic()
+    names, _ = store.slides(SLIDE_ENDINGS)
+    Store(f"{store.url}/{names[0]}").head()
+    return f"{_counted(len(names))}, listed and the first read in {monotonic() - began:.1f} s"
+
+
+def _counted(slides: int) -> str:
+    return "1 slide" if slides == 1 else f"{slides:,} slides"

@@ -124,6 +124,8 @@ class Store:
     def __init__(self, url: str) -> None:
         scheme, _, rest = url.partition("://")
         self.scheme = scheme.lower()
+        if not rest.strip("/"):
+            raise OptionError(f"{printable(url)} names no bucket: give an address like s3://bucket/folder.")
         listed = self.scheme in LISTED
         # A key may hold signs that end the path of a web address. What stands before an @ is a password.
         plain = f"{self.scheme}://{_USER.sub('', rest)}"
@@ -208,6 +210,25 @@ class Store:
         more = sorted({at for at in beside if at != self.place and is_safe(at[top:])})
         return [own, *(self._file(at, at[top:]) for at in more)]
 
+    def head(self) -> bytes:
+        """The first bytes of the file that the address names.
+
+        Raises
+        ------
+        SlideError
+            Where there is none, or it cannot be read.
+        """
+        file = self.files()[0]
+        if self.scheme in LISTED:
+            return bytes(self._asked(lambda: self._fs.cat_file(file.place, start=0, end=_HEAD_BYTES)))
+
+        def ask() -> bytes:
+            # A server that gives no parts would send all of it.
+            with self._fs.open(file.place, "rb", block_size=0) as remote:
+                return bytes(remote.read(_HEAD_BYTES))
+
+        return bytes(self._asked(ask))
+
     def fetch(self, file: RemoteFile, path: Path, stop: Event) -> None:
         """Download a file, each part again where that fails; gives up when `stop` is set.
 
@@ -229,6 +250,42 @@ class Store:
                 out.write(self._asked(part, stop=stop))
         if self._file(file.place, file.name) != file:
             raise SlideError(f"{self.told} was replaced while it was fetched: run the same command again.")
+
+    def tree(self) -> list[str]:
+        """All files below the address, relative to it, in POSIX form; SlideError where it cannot be listed."""
+        top = self.place.rstrip("/")
+
+        def ask() -> list[str]:
+            self._fs.invalidate_cache()
+            return [str(at) for at in self._fs.find(top)]
+
+        found = self._asked(ask, missing=[])
+        return sorted(at[len(top) + 1 :] for at in found if at.startswith(f"{top}/") and is_safe(at[len(top) + 1 :]))
+
+    def fetch_below(self, name: str, path: Path, stop: Event) -> None:
+        """Download a file below the address: see `fetch`."""
+        self.fetch(self._file(f"{self.place.rstrip('/')}/{name}", name), path, stop)
+
+    def put(self, path: Path, name: str, stop: Event) -> None:
+        """Upload a file to a name below the address, again where that fails: there is all of it, or what was before.
+
+        Raises
+        ------
+        SlideError
+            Where it cannot be written.
+        """
+        place = f"{self.place.rstrip('/')}/{name}"
+        self._asked(lambda: self._fs.put_file(str(path), place), stop=stop, verb="written")
+
+    def remove(self, name: str, stop: Event) -> None:
+        """Delete a file below the address, if it is there; SlideError where that cannot be."""
+        place = f"{self.place.rstrip('/')}/{name}"
+
+        def ask() -> None:
+            self._fs.invalidate_cache()
+            self._fs.rm_file(place)
+
+        self._asked(ask, missing=True, stop=stop, verb="written")
 
     def _fetch_whole(self, file: RemoteFile, path: Path, stop: Event) -> None:
         """Download from a web server, which need not give parts."""
@@ -271,7 +328,9 @@ class Store:
         length = int.from_bytes(head[at + 6 : at + 8], "little")
         return bytes(head[at + 8 : at + 8 + length])
 
-    def _asked(self, ask: Callable[[], Any], missing: Any = None, stop: Event | None = None) -> Any:
+    def _asked(
+        self, ask: Callable[[], Any], missing: Any = None, stop: Event | None = None, verb: str = "fetched"
+    ) -> Any:
         """What the store answers; asked again, after pauses, where that may help."""
         for attempt in range(_ATTEMPTS):
             try:
@@ -284,15 +343,17 @@ class Store:
                 if isinstance(error, FileNotFoundError) and missing is not None:
                     return missing
                 reason, passing = _reason(error)
+                if verb == "written" and isinstance(error, FileNotFoundError):
+                    reason = "there is no such bucket"
                 if not passing or attempt == _ATTEMPTS - 1:
                     tried = f" after {attempt + 1} attempts" if passing else ""
                     # Not chained: what libraries say can hold signed addresses.
                     raise SlideError(
-                        f"{self.told} cannot be fetched{tried} ({reason}): check address, permissions and network, and "
+                        f"{self.told} cannot be {verb}{tried} ({reason}): check address, permissions and network, and "
                         "run the same command again."
                     ) from None
             if (stop or Event()).wait(_FIRST_PAUSE_S * 2**attempt * random.uniform(0.5, 1.5)):
-                raise SlideError(f"The run was ended while {self.told} was fetched.")
+                raise SlideError(f"The run was ended while {self.told} was {verb}.")
         raise AssertionError("not reached")
 
 

@@ -25,6 +25,7 @@ from wsi_idc.scoring.results import METRICS_FILE
 from wsi_idc.scoring.scores import Scores
 
 _CONFUSION_FILE = "confusion.png"
+COHORT_FILES = SUMMARY_FILE, METRICS_FILE, _CONFUSION_FILE
 
 
 @dataclass(frozen=True)
@@ -169,5 +170,5 @@ def _row(results: SlideResults, was: Mapping[str, str] | None) -> SlideSummary |
 
 
 def _tidy(out: Path) -> None:
-    for name in (SUMMARY_FILE, METRICS_FILE, _CONFUSION_FILE):
+    for name in COHORT_FILES:
         remove_unfinished(out / name)

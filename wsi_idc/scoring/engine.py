@@ -155,19 +155,28 @@ def check_devices(client: Client, model: AskedModel) -> None:
 
 def describe_task(
     ref: SlideRef, model: AskedModel, batch_size: int | None
-) -> tuple[Described, ScorerFacts, Classified | None]:
+) -> tuple[Described, ScorerFacts, Classified | None] | WsiIdcError:
     """Open a slide, and tell of it and of the classifier; with a batch size, classify its first block as well.
 
     Most cases are one block, and a task costs more than describing a case. An error in that block is left to the task
-    that is made for it then.
+    that is made for it then. Why a slide cannot be scored is returned, since a task that raises costs dask more than
+    many a slide: a list may name thousands that are gone.
     """
-    classifier = _loaded(model)
-    source, first = _opened(ref, model), None
-    check_patch(source, classifier.config)
-    if batch_size is not None and len(find_patches(source)):
-        with suppress(Exception):
-            first = classify_task(ref, model, 0, block_size(batch_size, source.tile.size_px), batch_size)
-    return describe(source), _facts(classifier), first
+    try:
+        classifier = _loaded(model)
+        source, first = _opened(ref, model), None
+        check_patch(source, classifier.config)
+        if batch_size is not None and len(find_patches(source)):
+            with suppress(Exception):
+                first = classify_task(ref, model, 0, block_size(batch_size, source.tile.size_px), batch_size)
+        return describe(source), _facts(classifier), first
+    except WsiIdcError as error:
+        return error
+
+
+def forget_source(ref: SlideRef) -> None:
+    """Let go of a slide that this process keeps open: until then its room on the disk is taken, deleted or not."""
+    _sources.forget(ref)
 
 
 def _facts(classifier: Classifier) -> ScorerFacts:
@@ -311,8 +320,8 @@ class Cohort:
             for staging in self._staging:
                 staging.add_done_callback(_let_go)
             self._stagers.shutdown(wait=False, cancel_futures=True)
-            for name in list(self._staged):
-                self._unstage(name)
+            for _, _, staged in self._staged.values():
+                staged.close()
         return self._outcomes
 
     def _work(self) -> None:
@@ -347,11 +356,15 @@ class Cohort:
         self._refs.appendleft(ref)
 
     def _unstage(self, name: str) -> RemoteRef | None:
-        """Let a slide be dropped from the cache, if it came from a store; where it came from."""
-        if name not in self._staged:
+        """Let a slide be dropped from the cache, if it came from a store; where it came from.
+
+        Of a slide that failed, tasks may be under way that would open it again: the last of them has it dropped.
+        """
+        if name not in self._staged or any(slide.ref.name == name for slide, _ in self._classifying.values()):
             return None
         remote, ref, staged = self._staged.pop(name)
-        _sources.forget(ref)
+        with _asking():
+            self._client.run(forget_source, ref, on_error="ignore")
         staged.close()
         return remote
 
@@ -409,7 +422,10 @@ class Cohort:
         """Lock the folder of a slide that is described; take what is finished there, or line up its blocks."""
         lock = None
         try:
-            described, scorer, first = future.result()
+            told = future.result()
+            if isinstance(told, WsiIdcError):
+                raise told
+            described, scorer, first = told
             lock = try_lock(make_folder(self._out / ref.name))
             if lock is None:
                 self._locked.append(self._unstage(ref.name) or ref)
@@ -441,6 +457,7 @@ class Cohort:
     def _collect(self, future: Future[Any], slide: _Slide, start: int) -> None:
         """Take the probabilities of a block, or note that the slide failed."""
         if slide.failed:
+            self._unstage(slide.ref.name)
             return
         try:
             classified = future.result()
