@@ -159,8 +159,8 @@ def describe_task(
     """Open a slide, and tell of it and of the classifier; with a batch size, classify its first block as well.
 
     Most cases are one block, and a task costs more than describing a case. An error in that block is left to the task
-    that is made for it then. Why a slide cannot be scored is returned, since a task that raises costs dask more than
-    many a slide: a list may name thousands that are gone.
+    that is made for it then. Why a slide cannot be scored is returned: a task that raises costs dask a fifth more, and
+    a list may name thousands that are gone.
     """
     try:
         classifier = _loaded(model)
