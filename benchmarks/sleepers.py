@@ -12,7 +12,7 @@ import numpy as np
 
 from wsi_idc.model.classifier import find_model
 from wsi_idc.phantom import as_case, paint_slide
-from wsi_idc.scoring.engine import Classified, ScorerFacts
+from wsi_idc.scoring.tasks import Classified, ScorerFacts
 from wsi_idc.source import Described, Patch, Patches, PatchSource, describe
 
 COLUMNS = 100
@@ -51,7 +51,7 @@ def _grid(count: int) -> Patches:
 
 
 def describe_sleeping(ref: Sleeper, model: Any, batch_size: int | None) -> tuple[Described, ScorerFacts, None]:
-    """In place of ``engine.describe_task``."""
+    """In place of ``tasks.describe_task``."""
     example, scorer = _example()
     size = COLUMNS * 50, -(-ref.patches // COLUMNS) * 50
     time.sleep(ref.describe_s)
@@ -59,7 +59,7 @@ def describe_sleeping(ref: Sleeper, model: Any, batch_size: int | None) -> tuple
 
 
 def classify_sleeping(ref: Sleeper, model: Any, start: int, stop: int, batch_size: int) -> Classified:
-    """In place of ``engine.classify_task``."""
+    """In place of ``tasks.classify_task``."""
     time.sleep(ref.patch_s * (stop - start))
     called = np.random.default_rng(start).random(stop - start, dtype=np.float32)
     return np.column_stack([1 - called, called]), (), None

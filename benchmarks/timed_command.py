@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from wsi_idc.cli import console, main
-from wsi_idc.scoring import engine
+from wsi_idc.scoring import engine, tasks
 
 began: list[float] = []
 done: list[tuple[float, int]] = []
@@ -24,15 +24,15 @@ class TimedBar(console.Bar):
         super().advance(patches)
 
 
-@functools.wraps(engine.classify_task)
-def timed_task(*args: Any, task: Any = engine.classify_task) -> Any:
+@functools.wraps(tasks.classify_task)
+def timed_task(*args: Any, task: Any = tasks.classify_task) -> Any:
     """Note when each block is begun."""
     began.append(time.monotonic())
     return task(*args)
 
 
 console.Bar = TimedBar
-engine.classify_task = timed_task
+engine.classify_task = tasks.classify_task = timed_task
 code = main(sys.argv[1:])
 pace = sum(count for _, count in done) / (done[-1][0] - began[0])
 # Not getrusage: that begins with what the parent process held.

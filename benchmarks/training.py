@@ -16,7 +16,8 @@ from wsi_idc.datasets.labelled import LabelledPatches, load_patches
 from wsi_idc.datasets.opening import open_dataset
 from wsi_idc.model.cancernet import build_cancernet
 from wsi_idc.training.augment import Augment
-from wsi_idc.training.fitting import Recipe, train
+from wsi_idc.training.fitting import train
+from wsi_idc.training.recipe import Recipe
 
 WARM_UP = 5
 """Steps at the beginning that are not counted: the first builds the graph."""

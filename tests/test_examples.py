@@ -17,7 +17,7 @@ from tests.slides.test_slide import smooth_tissue, write_slide
 from wsi_idc import load_model
 from wsi_idc.model.backend import keras
 from wsi_idc.model.classifier import bundled_model
-from wsi_idc.scoring.results import MOSAIC_ZARR, PROBABILITY_ZARR
+from wsi_idc.scoring.file_names import MOSAIC_ZARR, PROBABILITY_ZARR
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 

@@ -55,8 +55,8 @@ from wsi_idc.source import Caution as Caution
 from wsi_idc.source import Problem as Problem
 from wsi_idc.tables import export_tables as export_tables
 from wsi_idc.training.augment import Jitter as Jitter
-from wsi_idc.training.fitting import Recipe as Recipe
-from wsi_idc.training.fitting import StartingModel as StartingModel
 from wsi_idc.training.fitting import Trained as Trained
 from wsi_idc.training.fitting import train as train
+from wsi_idc.training.recipe import Recipe as Recipe
+from wsi_idc.training.recipe import StartingModel as StartingModel
 from wsi_idc.training.tuning import train_on_corrections as train_on_corrections

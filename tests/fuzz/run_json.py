@@ -20,7 +20,8 @@ from wsi_idc.evaluation.cohort_metrics import SUMMARY_FILE, summarise, write_sum
 from wsi_idc.plotting.slide_pictures import save_mosaic
 from wsi_idc.report import REPORT_FILE, write_report
 from wsi_idc.report.gather import read_results
-from wsi_idc.scoring.results import RUN_FILE, SCORES_FILE, SlideRun
+from wsi_idc.scoring.file_names import RUN_FILE, SCORES_FILE
+from wsi_idc.scoring.results import SlideRun
 from wsi_idc.scoring.score import Scored
 from wsi_idc.scoring.scores import make_scores
 from wsi_idc.source import Problem

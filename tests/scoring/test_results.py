@@ -9,7 +9,7 @@ import pytest
 from tests.conftest import make_patch_set
 from wsi_idc.datasets.idc import IdcCase, IdcDataset
 from wsi_idc.model.classifier import Classifier, load_model
-from wsi_idc.scoring import results
+from wsi_idc.scoring import run_json
 from wsi_idc.scoring.results import SlideResult, score_into
 
 
@@ -63,7 +63,7 @@ def test_a_finished_slide_is_taken_as_it_is(case: IdcCase, model: Classifier, tm
 def test_results_of_code_that_read_pixels_otherwise_are_made_again(
     case: IdcCase, model: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(results, "PIXELS_VERSION", results.PIXELS_VERSION - 1)
+    monkeypatch.setattr(run_json, "PIXELS_VERSION", run_json.PIXELS_VERSION - 1)
     first = score_into(case, model, tmp_path)
     old, key = stamp(first.scores_path), json.loads((first.folder / "run.json").read_text())["key"]
     monkeypatch.undo()

@@ -23,8 +23,9 @@ from wsi_idc.naming import PHANTOM_CASES
 from wsi_idc.scoring.corrections import Correction, corrected_boxes, read_corrections, write_corrections
 from wsi_idc.scoring.results import score_into
 from wsi_idc.scoring.score import score
-from wsi_idc.training.fitting import StartingModel, train
+from wsi_idc.training.fitting import train
 from wsi_idc.training.mixing import SHARE, corrections_told, mix_in, rows_apart
+from wsi_idc.training.recipe import StartingModel
 from wsi_idc.training.tuning import train_on_corrections
 
 Run = Callable[..., Ran]

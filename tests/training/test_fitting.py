@@ -16,22 +16,10 @@ from wsi_idc.model.case_stains import CaseStains
 from wsi_idc.model.classifier import load_model
 from wsi_idc.model.keras_network import predict
 from wsi_idc.model.saving import save_model
-from wsi_idc.training.fitting import (
-    CHECKPOINT_FILE,
-    HISTORY_FILE,
-    MODEL_FILE,
-    Epoch,
-    Recipe,
-    StartingModel,
-    Trained,
-    class_weights,
-    doubts,
-    fit,
-    kept_predictions,
-    read_history,
-    train,
-    write_history,
-)
+from wsi_idc.training.fitting import Trained, doubts, fit, kept_predictions, train
+from wsi_idc.training.history import HISTORY_FILE, Epoch, read_history, write_history
+from wsi_idc.training.recipe import Recipe, StartingModel
+from wsi_idc.training.run import CHECKPOINT_FILE, MODEL_FILE, class_weights
 
 
 class InterruptionError(Exception):
@@ -147,7 +135,7 @@ def test_class_weights_take_effect(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         return float(load_model(trained.model).network.predict(data.pixels)[:, 1].mean())  # not calibrated
 
     weighted = mean_probability("weighted")
-    monkeypatch.setattr("wsi_idc.training.fitting.class_weights", lambda *_: {0: 1.0, 1: 1.0})
+    monkeypatch.setattr("wsi_idc.training.run.class_weights", lambda *_: {0: 1.0, 1: 1.0})
     assert weighted > mean_probability("unweighted") + 0.1
 
 

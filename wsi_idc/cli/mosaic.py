@@ -103,8 +103,8 @@ def _write(
     from wsi_idc._util.files import make_folder, remove_unfinished
     from wsi_idc._util.lock import wait_lock
     from wsi_idc.cli.console import list_problems, print_path, progress_bar, say_waiting
+    from wsi_idc.scoring.file_names import MOSAIC_FILE, MOSAIC_TIFF, MOSAIC_ZARR, MOSAICS
     from wsi_idc.scoring.origins import ORIGINS_FILE, making
-    from wsi_idc.scoring.results import MOSAIC_FILE, MOSAIC_TIFF, MOSAIC_ZARR, MOSAICS
 
     if version and form != "ome-zarr":
         raise click.UsageError("--ome-zarr goes with --format ome-zarr.")

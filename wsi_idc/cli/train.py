@@ -17,7 +17,7 @@ from wsi_idc.splits import SPLIT_NAMES, SplitName
 if TYPE_CHECKING:
     from wsi_idc.model.case_stains import StainedPatches
     from wsi_idc.model.stain import Normalization
-    from wsi_idc.training.fitting import Epoch
+    from wsi_idc.training.history import Epoch
 
 
 @click.command("train")
@@ -125,16 +125,10 @@ def command(
         if split == "patch":
             warn("--split patch puts patches of one slide on both sides: metrics are biased (data leakage)")
         with loading(quiet):
-            from wsi_idc.training.fitting import (
-                CORRECTING_RATE,
-                LEARNING_RATE,
-                TUNING_RATE,
-                Recipe,
-                StartingModel,
-                read_history,
-                train,
-            )
+            from wsi_idc.training.fitting import train
             from wsi_idc.training.folds import cross_fit
+            from wsi_idc.training.history import read_history
+            from wsi_idc.training.recipe import CORRECTING_RATE, LEARNING_RATE, TUNING_RATE, Recipe, StartingModel
         from wsi_idc.datasets.labelled import load_patches
         from wsi_idc.plotting.training_curve import save_history
 
@@ -240,7 +234,7 @@ def _train_on_corrections(
     from wsi_idc.cli.console import loading, progress_bar, say
 
     with loading(quiet):
-        from wsi_idc.training.fitting import CORRECTING_RATE, Recipe, StartingModel
+        from wsi_idc.training.recipe import CORRECTING_RATE, Recipe, StartingModel
         from wsi_idc.training.tuning import train_on_corrections
     from wsi_idc.plotting.training_curve import save_history
 
@@ -274,7 +268,8 @@ def _alone_in(out: Path) -> AbstractContextManager[object]:
     """Lock the folder and tidy it up; OutputError where another training is at work in it."""
     from wsi_idc._util.files import remove_unfinished
     from wsi_idc._util.lock import try_lock
-    from wsi_idc.training.fitting import CHECKPOINT_FILE, HISTORY_FILE, MODEL_FILE, PLAN_FILE
+    from wsi_idc.training.history import HISTORY_FILE
+    from wsi_idc.training.run import CHECKPOINT_FILE, MODEL_FILE, PLAN_FILE
 
     lock = try_lock(out)
     if lock is None:

@@ -22,7 +22,7 @@ from wsi_idc.export.probability import probability_grid
 from wsi_idc.model.config import ModelConfig
 from wsi_idc.naming import PHANTOM_MARK, visible
 from wsi_idc.plotting.caption import RESEARCH_USE, context_text
-from wsi_idc.scoring.results import PROBABILITY_DICOM, SEGMENTATION_DICOM
+from wsi_idc.scoring.file_names import PROBABILITY_DICOM, SEGMENTATION_DICOM
 from wsi_idc.scoring.scores import Scores
 from wsi_idc.source import SlideFacts
 

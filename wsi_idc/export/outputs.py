@@ -17,16 +17,16 @@ from wsi_idc.model.config import ModelConfig
 from wsi_idc.plotting.caption import make_caption
 from wsi_idc.plotting.slide_pictures import draw_all
 from wsi_idc.plotting.style import Style
-from wsi_idc.scoring.handles import SlideRef
-from wsi_idc.scoring.results import (
+from wsi_idc.scoring.file_names import (
     GEOJSON_FILE,
     OVERLAY_TIFF,
     PROBABILITY_DICOM,
     PROBABILITY_TIFF,
     PROBABILITY_ZARR,
     SEGMENTATION_DICOM,
-    SlideResult,
 )
+from wsi_idc.scoring.handles import SlideRef
+from wsi_idc.scoring.results import SlideResult
 from wsi_idc.scoring.scores import Scores
 from wsi_idc.source import Caution, PatchSource
 

@@ -17,7 +17,7 @@ from wsi_idc.naming import PHANTOM_MARK
 from wsi_idc.plotting.image_ops import resize
 from wsi_idc.plotting.mosaic import MAX_SIDE_PX
 from wsi_idc.plotting.slide_pictures import save_picture
-from wsi_idc.scoring.results import MOSAIC_FILE, MOSAIC_TIFF, MOSAIC_ZARR
+from wsi_idc.scoring.file_names import MOSAIC_FILE, MOSAIC_TIFF, MOSAIC_ZARR
 from wsi_idc.source import PatchSource, SlideFacts
 
 _BLOCK_PX = (512, 2_048)

@@ -18,7 +18,7 @@ from wsi_idc.plotting.sheet import draw_sheet, draw_sheet_pdf
 from wsi_idc.plotting.style import Style
 from wsi_idc.plotting.tissue_map import show_tissue
 from wsi_idc.plotting.watermark import stamp_cautions, stamp_phantom
-from wsi_idc.scoring.results import CLASSES_FILE, MOSAIC_FILE, SHEET_FILE, SHEET_PDF
+from wsi_idc.scoring.file_names import CLASSES_FILE, MOSAIC_FILE, SHEET_FILE, SHEET_PDF
 from wsi_idc.scoring.scores import Scores
 from wsi_idc.source import PatchSource, SourceKind
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from wsi_idc.plotting.page import FONT, FRAME, INK, QUIET, Page, house_style, save_page
 
 if TYPE_CHECKING:
-    from wsi_idc.training.fitting import Epoch
+    from wsi_idc.training.history import Epoch
 
 _TRAIN, _VALIDATION = "#E69F00", "#0072B2"
 _DPI = 150

@@ -21,7 +21,7 @@ from wsi_idc.evaluation.cohort_metrics import (
 from wsi_idc.naming import cell_text
 from wsi_idc.report.gather import SlideResults, find_results, number, read_results, read_summary
 from wsi_idc.report.totals import commonest_first
-from wsi_idc.scoring.results import METRICS_FILE
+from wsi_idc.scoring.file_names import METRICS_FILE
 from wsi_idc.scoring.scores import Scores
 
 _CONFUSION_FILE = "confusion.png"

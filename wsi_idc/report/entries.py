@@ -24,7 +24,7 @@ from wsi_idc.report.thumbnails import (
 )
 from wsi_idc.report.tiles import slide_path
 from wsi_idc.scoring.corrections import CORRECTIONS_FILE, Correction, read_corrections
-from wsi_idc.scoring.results import RUN_FILE, SCORES_FILE, VIEWS
+from wsi_idc.scoring.file_names import RUN_FILE, SCORES_FILE, VIEWS
 
 FILES = (*VIEWS, SCORES_FILE, RUN_FILE, CORRECTIONS_FILE)
 """What a slide's view links to, where it is there."""

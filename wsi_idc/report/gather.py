@@ -18,7 +18,8 @@ from wsi_idc.evaluation import cohort_metrics
 from wsi_idc.evaluation.cohort_metrics import SUMMARY_FILE, SlideSummary, failed, summarise
 from wsi_idc.geometry import PatchSpec, plausible_mpp
 from wsi_idc.naming import cell_text, visible
-from wsi_idc.scoring.results import RUN_FILE, SCORES_FILE, UNSOUND, classes_of_run, context_in, read_run
+from wsi_idc.scoring.file_names import RUN_FILE, SCORES_FILE
+from wsi_idc.scoring.run_json import UNSOUND, classes_of_run, context_in, read_run
 from wsi_idc.scoring.scores import Scores, checked_threshold, read_scores
 from wsi_idc.source import UNKNOWN, Caution, Problem
 

@@ -19,7 +19,7 @@ from wsi_idc.report.slide_file import make_slide_data, slide_script, tell_correc
 from wsi_idc.report.tiles import OVERLAP_PX, TILE_PX, ByteCache, SlideTiles, open_tiles, slide_path, version_of
 from wsi_idc.report.totals import Pool
 from wsi_idc.scoring.corrections import Correction
-from wsi_idc.scoring.results import MOSAIC_FILE, RUN_FILE, SCORES_FILE
+from wsi_idc.scoring.file_names import MOSAIC_FILE, RUN_FILE, SCORES_FILE
 from wsi_idc.scoring.scores import Scores
 
 SERVED = (MOSAIC_FILE, *FILES)

@@ -18,7 +18,7 @@ from wsi_idc.plotting.overlay import mean_grey, paint_probability
 from wsi_idc.plotting.style import Style
 from wsi_idc.plotting.watermark import stamp_phantom
 from wsi_idc.report.gather import Run
-from wsi_idc.scoring.results import MOSAIC_FILE
+from wsi_idc.scoring.file_names import MOSAIC_FILE
 from wsi_idc.scoring.scores import Scores
 
 THUMB_PX = (240, 180)

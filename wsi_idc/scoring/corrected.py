@@ -19,8 +19,9 @@ from wsi_idc.geometry import PATCH_PX, PatchSpec
 from wsi_idc.model.case_stains import CaseStains, StainedPatches
 from wsi_idc.model.stain import Normalization, Stain
 from wsi_idc.scoring.corrections import CORRECTIONS_FILE, corrected_boxes, read_corrections
+from wsi_idc.scoring.file_names import RUN_FILE
 from wsi_idc.scoring.handles import SlideOptions
-from wsi_idc.scoring.results import RUN_FILE, UNSOUND, read_run
+from wsi_idc.scoring.run_json import UNSOUND, read_run
 from wsi_idc.scoring.slide_stain import measure_stain
 from wsi_idc.source import PatchSource, Problem
 

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsi_idc.scoring.drawn import Drawn, numbers_in, read_drawn
+from wsi_idc.scoring.file_names import SCORES_FILE
 from wsi_idc.scoring.qupath import (
     CORNER,
     IDC,
@@ -29,7 +30,7 @@ from wsi_idc.scoring.qupath import (
     uuid_of,
     write_features,
 )
-from wsi_idc.scoring.results import SCORES_FILE, UNSOUND, read_run
+from wsi_idc.scoring.run_json import UNSOUND, read_run
 
 CORRECTIONS_FILE = "corrections.geojson"
 

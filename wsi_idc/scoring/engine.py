@@ -13,11 +13,11 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, ThreadPoolExecutor, wait
 from concurrent.futures import Future as Drawing
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from threading import Event, Lock
+from threading import Event
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,29 +25,33 @@ import numpy as np
 from distributed import Client, Future
 from numpy.typing import NDArray
 
-from wsi_idc._util.cache import Latest
 from wsi_idc._util.files import DISK_FULL, make_folder
 from wsi_idc._util.lock import FolderLock, try_lock, wait_lock
 from wsi_idc.errors import OptionError, SlideError, WorkerError, WsiIdcError
 from wsi_idc.io.staging import Staged
-from wsi_idc.model.config import DEFAULT_BATCH, ModelConfig
+from wsi_idc.model.config import DEFAULT_BATCH
 from wsi_idc.model.stain import Stain
-from wsi_idc.scoring.handles import FileRef, RefusedRef, RemoteRef, SlideRef, forget_datasets
-from wsi_idc.scoring.results import RUN_FILE, SlideResult, SlideRun
-from wsi_idc.scoring.score import Scored, block_size, check_patch, classify
+from wsi_idc.scoring.file_names import RUN_FILE
+from wsi_idc.scoring.handles import FileRef, RefusedRef, RemoteRef, SlideRef
+from wsi_idc.scoring.results import SlideResult, SlideRun
+from wsi_idc.scoring.score import Scored, block_size
 from wsi_idc.scoring.scores import make_scores
-from wsi_idc.scoring.slide_stain import measure_stain
-from wsi_idc.scoring.workers import AskedModel, open_source
-from wsi_idc.source import Described, PatchSource, Problem, SourceKind, describe, find_patches
+from wsi_idc.scoring.tasks import (
+    classify_task,
+    describe_task,
+    device_task,
+    forget_source,
+    forget_sources,
+    keep_model,
+)
+from wsi_idc.scoring.workers import AskedModel
+from wsi_idc.source import Described, Problem, SourceKind
 
 if TYPE_CHECKING:
     from wsi_idc.model.classifier import Classifier
 
 _TASKS_A_THREAD = 2
 """Tasks that are under way for each thread of the workers: one is worked on, one is on its way."""
-
-_OPEN_SOURCES = 8
-"""Sources that a worker keeps open."""
 
 _RETRIES = 2
 
@@ -60,16 +64,6 @@ _STAGERS = 2
 _LOOK_S = 5.0
 """After so long without a result, the scheduler is asked whether it is still there: one that is shut down just falls
 silent."""
-
-
-@dataclass(frozen=True)
-class ScorerFacts:
-    """What is known of the classifier of a worker."""
-
-    config: ModelConfig
-    runtime: str
-    device: str
-    instruction_set: str
 
 
 @dataclass(frozen=True)
@@ -111,32 +105,6 @@ class Watch:
     on_wait: Callable[[str], None] = lambda holder: None
 
 
-_sources: Latest[PatchSource] = Latest(_OPEN_SOURCES)
-_models: Latest[Classifier] = Latest(1)
-_stains: Latest[Stain | None] = Latest(4 * _OPEN_SOURCES)
-_loading = Lock()
-"""A worker's threads share what it has open, and one of them loads the model."""
-
-
-def _opened(ref: SlideRef, model: AskedModel) -> PatchSource:
-    # Not closed: other threads may read it still. Files close with the last that holds them.
-    return _sources.get(ref, lambda: open_source(ref, model.process))
-
-
-def _loaded(model: AskedModel) -> Classifier:
-    with _loading:
-        return _models.get(model, model.load)
-
-
-Classified = tuple[NDArray[np.float32], tuple[Problem, ...], Stain | None]
-"""Probabilities ``(n, classes)`` of a block's patches, NaN where unreadable, why they are, and the slide's stain."""
-
-
-def device_task(model: AskedModel) -> str:
-    """What a worker runs the model on: ``cpu`` or ``gpu``."""
-    return _loaded(model).device
-
-
 def check_devices(client: Client, model: AskedModel) -> None:
     """Load the model on all workers; UserWarning where it does not run on a GPU there."""
     # Not by tasks: one that is bound to a process which dies would wait for ever.
@@ -151,45 +119,6 @@ def check_devices(client: Client, model: AskedModel) -> None:
             "what is missing.",
             stacklevel=2,
         )
-
-
-def describe_task(
-    ref: SlideRef, model: AskedModel, batch_size: int | None
-) -> tuple[Described, ScorerFacts, Classified | None] | WsiIdcError:
-    """Open a slide, and tell of it and of the classifier; with a batch size, classify its first block as well.
-
-    Most cases are one block, and a task costs more than describing a case. An error in that block is left to the task
-    that is made for it then. Why a slide cannot be scored is returned: a task that raises costs dask a fifth more, and
-    a list may name thousands that are gone.
-    """
-    try:
-        classifier = _loaded(model)
-        source, first = _opened(ref, model), None
-        check_patch(source, classifier.config)
-        if batch_size is not None and len(find_patches(source)):
-            with suppress(Exception):
-                first = classify_task(ref, model, 0, block_size(batch_size, source.tile.size_px), batch_size)
-        return describe(source), _facts(classifier), first
-    except WsiIdcError as error:
-        return error
-
-
-def forget_source(ref: SlideRef) -> None:
-    """Let go of a slide that this process keeps open: until then its room on the disk is taken, deleted or not."""
-    _sources.forget(ref)
-
-
-def _facts(classifier: Classifier) -> ScorerFacts:
-    return ScorerFacts(classifier.config, classifier.runtime, classifier.device, classifier.instruction_set)
-
-
-def classify_task(ref: SlideRef, model: AskedModel, start: int, stop: int, batch_size: int) -> Classified:
-    """Read and classify the patches ``start`` to ``stop - 1``."""
-    source, classifier = _opened(ref, model), _loaded(model)
-    # Every worker measures a slide once, and finds the same.
-    stain = _stains.get((ref, model), lambda: measure_stain(source, classifier.config.normalization))
-    block = source.read(start, stop)
-    return classify(block, classifier, batch_size, stain), block.problems, stain
 
 
 @contextmanager
@@ -271,7 +200,7 @@ class Cohort:
         **run_options: Any,
     ) -> None:
         self.model = AskedModel.of(model, classifier, allow_code)
-        _models.get(self.model, lambda: classifier)
+        keep_model(self.model, classifier)
         self._client, self._out, self._watch = client, out, watch
         self._draw, self._stop_drawing = draw, stop_drawing
         self._batch_size, self._run_options = batch_size, run_options
@@ -312,8 +241,7 @@ class Cohort:
             if not frozen:
                 gc.unfreeze()
             # What was read from lies open in this process where its own threads did the work.
-            _sources.clear()
-            forget_datasets()
+            forget_sources()
             for lock in self._held:
                 lock.close()
             self._stopped.set()

@@ -18,9 +18,6 @@ from wsi_idc.model.calibration import Decision, decide
 from wsi_idc.model.case_stains import CaseStains
 from wsi_idc.splits import deal_folds
 from wsi_idc.training.fitting import (
-    OnBatch,
-    OnEpoch,
-    Recipe,
     Trained,
     doubts,
     fit,
@@ -30,6 +27,9 @@ from wsi_idc.training.fitting import (
     provenance,
     write_config,
 )
+from wsi_idc.training.history import OnEpoch
+from wsi_idc.training.recipe import Recipe
+from wsi_idc.training.run import OnBatch
 
 OUT_OF_FOLD_FILE = "out-of-fold.csv"
 

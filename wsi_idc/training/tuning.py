@@ -12,8 +12,11 @@ from wsi_idc.errors import TrainingError
 from wsi_idc.model.backend import own_settings
 from wsi_idc.model.case_stains import StainedPatches
 from wsi_idc.model.config import ModelConfig, file_sha256, read_config
-from wsi_idc.training.fitting import OnBatch, OnEpoch, Recipe, Trained, fit
+from wsi_idc.training.fitting import Trained, fit
+from wsi_idc.training.history import OnEpoch
 from wsi_idc.training.mixing import corrections_told
+from wsi_idc.training.recipe import Recipe
+from wsi_idc.training.run import OnBatch
 
 
 @own_settings()
