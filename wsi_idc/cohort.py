@@ -19,7 +19,7 @@ from wsi_idc._util.worker_pool import Helpers
 from wsi_idc.errors import OptionError, WsiIdcError
 from wsi_idc.geometry import step_of
 from wsi_idc.io.staging import SlideCache
-from wsi_idc.io.stores import Store, is_url, without_secrets
+from wsi_idc.io.stores import Store, folder_url, is_url, without_secrets
 from wsi_idc.model.config import DEFAULT_BATCH, ModelConfig
 from wsi_idc.model.neighbourhood import Context
 from wsi_idc.scoring.array_jobs import Shard, parse_shard
@@ -121,6 +121,7 @@ def score_cohort(
     out: str | Path = DEFAULT_OUT,
     *,
     slides: str | Path | None = None,
+    leave_out: str = "",
     manifest: str | Path | None = None,
     cache: SlideCache | None = None,
     reading: SlideOptions | None = None,
@@ -154,6 +155,8 @@ def score_cohort(
         Each slide's files stand in ``out/<slide>/``, those of the cohort in `out` itself.
     slides : path, optional
         Score the raw slides under this folder, or under an address: ``s3://``, ``gs://`` or ``az://``.
+    leave_out : str
+        With `slides` under an address: another, below which there are results and no slides.
     manifest : path, optional
         Score the slides of this CSV: ``path``, and where wanted ``name``, ``mpp`` and ``labels``.
     cache : SlideCache, optional
@@ -225,7 +228,7 @@ def score_cohort(
     with watch.step("find"):
         reading = (reading or SlideOptions()).for_model(model, class_name)
         check_steps(step_of(reading.patch, reading.overlap, reading.step) != reading.patch, context)
-        everything, patches = find_refs(data, slides, manifest, reading, out, watch, cache)
+        everything, patches = find_refs(data, slides, manifest, reading, out, watch, cache, leave_out)
     if scheduler is not None and any(isinstance(ref, RemoteRef) for ref in everything):
         raise OptionError("Slides in stores are staged on this machine only: leave out --scheduler, or take --shard.")
     refs = part.select(everything)
@@ -303,6 +306,7 @@ def find_refs(
     out: Path,
     watch: Watcher,
     cache: SlideCache | None = None,
+    leave_out: str = "",
 ) -> tuple[list[SlideRef], dict[str, int]]:
     """Everything that is to be scored, and how many patches the cases among it have."""
     from wsi_idc.datasets.opening import locate_data
@@ -324,8 +328,8 @@ def find_refs(
         refs += [CaseRef(path, case, run) for case in dataset.cases]
         sizes = {case: len(dataset.labels(case)) for case in dataset.cases}
     if slides is not None and is_url(str(slides)):
-        url = str(slides).rstrip("/")
-        paths, others = Store(url).slides(SLIDE_ENDINGS)
+        url = folder_url(str(slides))
+        paths, others = Store(url).slides(SLIDE_ENDINGS, leave_out)
         if others:
             watch.left_out(without_secrets(url), others)
         cache = cache or SlideCache.of()

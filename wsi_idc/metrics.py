@@ -200,7 +200,7 @@ def best_threshold(label: ArrayLike, prob: ArrayLike, weight: ArrayLike | None =
 
 def _mean(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known and len(known) == len(values) else None
+    return sum(known) / len(values) if values and len(known) == len(values) else None
 
 
 def _share(part: float, whole: int) -> float | None:

@@ -237,3 +237,13 @@ def test_interruption(run: Run, patch_set: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("wsi_idc.scoring.results.score", interrupt)
     ran = run("score", "patient", "8863", "--data", patch_set)
     assert (ran.code, ran.out) == (130, "")
+
+
+def test_an_address_is_no_data_and_shows_nothing_secret(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    address = "s3://me:secret@bucket/patches?key=secret"
+    asked = run("score", "patient", "8863", "--data", address)
+    monkeypatch.setenv("WSI_IDC_DATA", address)
+    for ran in (asked, run("score", "patient", "8863")):
+        assert ran.code == 2
+        assert "s3://bucket/patches is an address" in " ".join(ran.err.split())
+        assert "secret" not in ran.err

@@ -11,6 +11,7 @@ import numpy as np
 import onnxruntime
 import pytest
 from PIL import Image
+from pyarrow import parquet
 
 from tests.cli.test_report import Browser, needs_browser
 from tests.conftest import Ran
@@ -119,6 +120,10 @@ def test_outlines_of_several_classes_bring_the_whole_matrix(run: Run, slide: Pat
     assert (figures["n"], figures["classes"]["n"], figures["tp"] + figures["fn"]) == (35, 25, 4)
     shares = [row[i] / sum(row) for i, row in enumerate(counts)]
     assert figures["macro_balanced_accuracy"] == pytest.approx(np.mean(shares))
+
+    assert run("export", tmp_path / "out", "--to", "parquet").code == 0
+    exported = parquet.read_table(tmp_path / "out" / "scores.parquet")
+    assert exported["label_class"].to_pylist() == [name or None for name in told]
 
     # The same again leaves the table as it is, and another positive class has its own labels.
     written = (folder / "scores.csv").stat().st_mtime_ns

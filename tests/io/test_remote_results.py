@@ -16,6 +16,8 @@ from tests.io.test_stores import make_slides
 from wsi_idc.cohort import score_cohort
 from wsi_idc.errors import OptionError
 from wsi_idc.io.remote_results import RemoteResults
+from wsi_idc.io.stores import Store
+from wsi_idc.scoring.file_names import SLIDE_FILES
 
 Run = Callable[..., Ran]
 OUT = "s3://slides/results"
@@ -53,7 +55,8 @@ def files(folder: Path) -> dict[str, bytes]:
 def same(far: dict[str, bytes], near: dict[str, bytes]) -> bool:
     """Whether two results are equal but for what tells when and where they were made."""
     timed = ("run.json", "summary.csv", "report.html", "report.js")
-    return far.keys() == near.keys() and all(far[name] == near[name] for name in far if not name.endswith(timed))
+    assert far.keys() == near.keys(), far.keys() ^ near.keys()
+    return all(far[name] == near[name] for name in far if not name.endswith(timed))
 
 
 def kept(tmp_path: Path) -> list[Path]:
@@ -185,7 +188,7 @@ def test_a_store_that_takes_nothing_is_known_at_once(score: Callable[..., Ran], 
 def test_two_runs_of_a_machine_do_not_share_the_local_folder(
     score: Callable[..., Ran], bucket: Any, tmp_path: Path
 ) -> None:
-    with RemoteResults(OUT, tmp_path / "cache", "run.json", ()):
+    with RemoteResults(OUT, tmp_path / "cache", "run.json", SLIDE_FILES, ()):
         ran = score()
     assert ran.code == 2 and f"Another run of this machine writes to {OUT}" in ran.err
     assert score().code == 0
@@ -215,3 +218,69 @@ def test_commands_that_take_no_address_say_so(run: Run, command: tuple[str, ...]
     ran = run(*command)
     assert ran.code == 2
     assert f"{OUT} is an address, which is not taken here: give a path of this machine." in ran.err
+
+
+def results(cache: Path, slide: str = "a.svs", threshold: str = "1") -> RemoteResults:
+    """Results in the store with a slide that was scored at a threshold, not yet uploaded."""
+    remote = RemoteResults(OUT, cache, "run.json", SLIDE_FILES, ("summary.csv",))
+    remote.fetch()
+    own = remote.folder / slide
+    own.mkdir(parents=True, exist_ok=True)
+    for name in ("scores.csv", "run.json"):
+        (own / name).write_text(threshold)
+    return remote
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+def test_a_persons_corrections_in_the_store_are_never_removed(sealed: bool, bucket: Any, tmp_path: Path) -> None:
+    client, _ = bucket
+    with results(tmp_path) as remote:
+        remote.upload("a.svs").result()
+    for name in ("corrections.geojson", "overlay.png"):
+        client.put_object(Bucket="slides", Key=f"results/a.svs/{name}", Body=b"mine")
+    if not sealed:
+        client.delete_object(Bucket="slides", Key="results/a.svs/run.json")
+    with results(tmp_path if sealed else tmp_path / "another", threshold="2") as remote:
+        (remote.folder / "a.svs" / "overlay.png").unlink(missing_ok=True)
+        remote.upload("a.svs").result()
+    found = contents(client)
+    assert found["a.svs/corrections.geojson"] == b"mine"
+    assert found["a.svs/run.json"] == b"2"
+    assert "a.svs/overlay.png" not in found
+
+
+def test_what_another_machine_wrote_since_is_not_overwritten(bucket: Any, tmp_path: Path) -> None:
+    client, _ = bucket
+    with results(tmp_path / "first", threshold="old") as first:
+        first.upload("a.svs").result()
+    with results(tmp_path / "second", threshold="new") as second:
+        second.upload("a.svs").result()
+        second.finish(whole=False)
+    assert contents(client)["a.svs/run.json"] == b"new"
+    with results(tmp_path / "first", slide="b.svs", threshold="b") as again:
+        assert (again.folder / "a.svs" / "run.json").read_text() == "new"
+        again.upload("b.svs").result()
+        again.finish(whole=False)
+    assert contents(client)["a.svs/run.json"] == b"new"
+    with results(tmp_path / "third", slide="b.svs", threshold="c") as stale:
+        stale.upload("b.svs").result()
+    client.put_object(Bucket="slides", Key="results/b.svs/run.json", Body=b"d")
+    with RemoteResults(OUT, tmp_path / "third", "run.json", SLIDE_FILES, ()) as other:
+        other.fetch(["a.svs"])
+        other.finish(whole=False)
+    assert contents(client)["b.svs/run.json"] == b"d"
+
+
+def test_results_below_the_slides_are_no_slides(bucket: Any) -> None:
+    client, _ = bucket
+    for key in ("own/a.svs", "own/results/a.svs/overlay.ome.tif", "own/results-2/b.tif"):
+        client.put_object(Bucket="slides", Key=key, Body=b"x")
+    found = Store("s3://slides/own").slides([".svs", ".tif"], leave_out="s3://slides/own/results/")[0]
+    assert found == ["a.svs", "results-2/b.tif"]
+
+
+@pytest.mark.parametrize("address", ["s3://", "s3://user:secret@/", "s3:///"])
+def test_an_address_without_a_bucket_is_said_so(address: str, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="names no bucket") as refused:
+        RemoteResults(address, tmp_path, "run.json", (), ())
+    assert "secret" not in str(refused.value)

@@ -106,6 +106,16 @@ def test_the_sample_is_even_and_within_the_slide(count: int, patches: int) -> No
         assert (runs[0][0], runs[-1][1]) == (0, count)
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"spreads": [0, 0.2, 0.2]}, {"sharpness_patches": -6}, {"means": [1e300, 0, 0]}, {"pixels": -1}]
+)
+def test_a_stain_that_cannot_be_is_not_read(wrong: dict[str, object]) -> None:
+    written = estimate_stain(slide(), TARGET).as_dict()
+    written["stain"] |= wrong
+    with pytest.raises(ValueError, match="cannot be"):
+        Stain.from_dict(written)
+
+
 def test_what_is_written_is_read_back(tmp_path) -> None:  # type: ignore[no-untyped-def]
     stain = estimate_stain(slide(), TARGET)
     assert Stain.from_dict(stain.as_dict()) == stain

@@ -139,3 +139,9 @@ def test_manifests_that_cannot_be_read(tmp_path: Path) -> None:
     for encoding in ("latin-1", "utf-16"):
         with pytest.raises(OptionError, match="UTF-8"):
             read_manifest(manifest(tmp_path, "path\nGröße.svs\n", encoding))
+
+
+def test_labels_at_an_address_are_refused_without_what_is_secret(tmp_path: Path) -> None:
+    (row,) = read_manifest(manifest(tmp_path, "path,labels\na.svs,s3://me:secret@bucket/l.geojson\n"))
+    assert "s3://bucket/l.geojson, which are not read" in row.wrong
+    assert "secret" not in row.wrong

@@ -70,6 +70,7 @@ def score_all(
         cohort = score_cohort(
             data,
             slides=slides,
+            leave_out=store or "",
             manifest=manifest,
             cache=cache,
             reading=reading,
@@ -95,10 +96,10 @@ def score_all(
 def _results_of(store: str, cache: SlideCache, part: Shard | None) -> Iterator[RemoteResults]:
     """The results folder in a store; where the run ends early, what the local folder holds is named."""
     from wsi_idc.report.cohort_files import COHORT_FILES
-    from wsi_idc.scoring.file_names import RUN_FILE
+    from wsi_idc.scoring.file_names import RUN_FILE, SLIDE_FILES
 
     own = "" if part is None or part.is_all else str(part)
-    with RemoteResults(store, cache.folder, RUN_FILE, COHORT_FILES, own) as remote:
+    with RemoteResults(store, cache.folder, RUN_FILE, SLIDE_FILES, COHORT_FILES, own) as remote:
         try:
             yield remote
         except BaseException:

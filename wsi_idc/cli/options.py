@@ -59,8 +59,17 @@ def together(*decorators: Callable[[Decorated], Decorated]) -> Callable[[Decorat
     return decorate
 
 
+class _DataPath(LocalPath):
+    """As `LocalPath`, and stays a text: it may be the word ``demo``."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        super().convert(value, param, ctx)
+        return str(value)
+
+
 data = click.option(
     "--data",
+    type=_DataPath(),
     metavar="PATH",
     help="Folder, zip or store of IDC patches, or the word demo for synthetic ones. "
     "[default: WSI_IDC_DATA, else what download fetched]",
@@ -344,7 +353,8 @@ everything = together(
         "--shard",
         metavar="I/N",
         help="Score only the Ith of N parts of the slides, from 1 to N; auto: the part of this task of an array job; "
-        "auto/N: of a job of N tasks. When all parts are done, wsi-idc report sums up.",
+        "auto/N: of a job of N tasks. When all parts are done, wsi-idc report sums up; in a store, the same "
+        "command without --shard.",
     ),
     scheduler,
     _cache,

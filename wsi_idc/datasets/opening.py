@@ -10,6 +10,7 @@ from wsi_idc.datasets.case import Case
 from wsi_idc.datasets.dataset import Dataset
 from wsi_idc.datasets.idc import IdcDataset
 from wsi_idc.errors import DataNotFoundError
+from wsi_idc.io.stores import is_url, without_secrets
 
 DATA_VARIABLE = "WSI_IDC_DATA"
 ZARR_FILE = "zarr.json"
@@ -50,6 +51,9 @@ def locate_data(data: str | Path | None = None) -> Path:
         if not downloaded_data().is_dir():
             raise DataNotFoundError(NO_DATA)
         return downloaded_data()
+    if is_url(str(named)):
+        told = without_secrets(str(named))
+        raise DataNotFoundError(f"{told} is an address, which is not taken for patches: give a path of this machine.")
     return demo_data() if str(named) == DEMO else Path(named)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from wsi_idc.datasets.opening import locate_data, open_dataset
 from wsi_idc.doctor.check import Check, fail, ok, warn
 from wsi_idc.errors import DataNotFoundError, SlideError
-from wsi_idc.io.stores import LISTED, Store, is_url
+from wsi_idc.io.stores import LISTED, Store, folder_url, is_url
 
 STORE_S = 60.0
 """How long a store may take to list and read; most answer within a second."""
@@ -75,7 +75,7 @@ def slides(place: str | Path) -> Iterator[Check]:
         size = f"{finest.width_px:,} x {finest.height_px:,} px"
         yield ok("slides", f"{place}: {_counted(len(found))}, the first opens, {size}")
         return
-    store = Store(str(place).rstrip("/"))
+    store = Store(folder_url(str(place)))
     answer: SimpleQueue[str | Exception] = SimpleQueue()
 
     def ask() -> None:

@@ -15,7 +15,7 @@ from wsi_idc._util.files import replacing
 from wsi_idc.export.slide_table import SlideTable
 from wsi_idc.model.classes import Classes
 from wsi_idc.plotting.caption import RESEARCH_USE
-from wsi_idc.scoring.scores import Scores
+from wsi_idc.scoring.scores import CLASS_COLUMN, Scores
 from wsi_idc.source import UNKNOWN
 
 ABOUT_KEY = "wsi-idc"
@@ -23,7 +23,7 @@ ABOUT_KEY = "wsi-idc"
 
 
 def schema(classes: Classes) -> pa.Schema:
-    """The columns of ``scores.csv`` behind the slide's name; the last is null where the context is off."""
+    """The columns of ``scores.csv`` behind the slide's name, null where that has none for a slide."""
     return pa.schema(
         [
             pa.field("slide", pa.dictionary(pa.int32(), pa.string()), nullable=False),
@@ -32,6 +32,7 @@ def schema(classes: Classes) -> pa.Schema:
             *(pa.field(name, pa.int8()) for name in ("label", "pred")),
             pa.field("status", pa.dictionary(pa.int8(), pa.string()), nullable=False),
             pa.field(classes.context_column, pa.float64()),
+            *([pa.field(CLASS_COLUMN, pa.string())] if classes.told_apart else []),
         ]
     )
 
@@ -76,5 +77,6 @@ def as_table(scores: Scores) -> pa.Table:
         pa.array(scores.pred.astype(np.int8), mask=unread),
         pa.DictionaryArray.from_arrays(pa.array(unread.astype(np.int8)), pa.array(["ok", "unreadable"])),
         pa.array(context, mask=np.isnan(context)),
+        *([pa.array([name or None for name in scores.class_names], pa.string())] if scores.classes.told_apart else []),
     ]
     return pa.Table.from_arrays(columns, schema=schema(scores.classes))

@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 
 from wsi_idc._util.files import Closable, make_folder
 from wsi_idc.errors import OptionError, OutputError, SlideError
-from wsi_idc.io.stores import LISTED, Store
+from wsi_idc.io.stores import LISTED, Store, folder_url
 
 _AT_ONCE = 4
 """Slides that are fetched or uploaded at once."""
@@ -28,6 +28,9 @@ _FOLDERS = ".ome.zarr"
 """Ending of results that are folders."""
 
 _TRIAL = ".wsi-idc-trial"
+
+_IN_STEP = ".uploaded"
+"""Beside the local files of a slide that are as in the store: it holds the stamp of the file that seals them."""
 
 Answer = TypeVar("Answer")
 
@@ -46,8 +49,9 @@ class RemoteResults(Closable):
         Folder of this machine in which the local folder is made.
     seal : str
         Name of the file that is there where a slide is finished.
-    cohort_files : iterable of str
-        Names of the files over all slides that may be absent; what the store has of them is removed then.
+    slide_files, cohort_files : iterable of str
+        Names of the files and folders of a slide, and of the files over all slides, that a run makes. Of what the store
+        has, nothing else is ever removed: corrections are a person's.
     part : str
         Which part of the slides: runs over different parts have local folders of their own.
 
@@ -66,14 +70,22 @@ class RemoteResults(Closable):
         Where nothing can be written there.
     """
 
-    def __init__(self, url: str, cache: Path, seal: str, cohort_files: Iterable[str], part: str = "") -> None:
-        self._store = Store(url.rstrip("/"))
+    def __init__(
+        self,
+        url: str,
+        cache: Path,
+        seal: str,
+        slide_files: Iterable[str],
+        cohort_files: Iterable[str],
+        part: str = "",
+    ) -> None:
+        self._store = Store(folder_url(url))
         self.told = self._store.told
         if self._store.scheme not in LISTED:
             raise OptionError(
                 f"{self.told} takes no results: give --out a folder, or an address s3://, gs:// or az://."
             )
-        self._seal, self._cohort_files = seal, tuple(cohort_files)
+        self._seal, self._slide_files, self._cohort_files = seal, frozenset(slide_files), tuple(cohort_files)
         self._stop = Event()
         self._uploaded: dict[str, Stamp] = {}
         name = hashlib.sha256(f"{self._store.scheme}://{self._store.place}\n{part}".encode()).hexdigest()[:24]
@@ -122,7 +134,7 @@ class RemoteResults(Closable):
     def fetch(self, slides: Iterable[str] | None = None) -> None:
         """Fetch what is finished there into the local folder, of these slides or of all.
 
-        What the local folder holds finished was not uploaded by an earlier run, and stays.
+        What the local folder holds finished and an earlier run did not upload stays.
 
         Raises
         ------
@@ -135,7 +147,7 @@ class RemoteResults(Closable):
             fetching.result()
 
     def _fetch(self, slide: str) -> None:
-        if (self.folder / slide / self._seal).exists():
+        if (self.folder / slide / self._seal).exists() and not self._in_step(slide):
             return
         for left in self._here(slide):
             (self.folder / left).unlink()
@@ -144,6 +156,7 @@ class RemoteResults(Closable):
             path.parent.mkdir(parents=True, exist_ok=True)
             self._store.fetch_below(name, path, self._stop)
             self._uploaded[name] = _stamp(path)
+        self._note_in_step(slide)
 
     def upload(self, slide: str) -> Future[None]:
         """Upload a slide that is finished, in the background; OutputError from what is returned where it cannot be."""
@@ -151,7 +164,7 @@ class RemoteResults(Closable):
 
     def _upload(self, slide: str) -> None:
         here, seal = self._here(slide), f"{slide}/{self._seal}"
-        gone = self._there.get(slide, set()) - here
+        gone = {name for name in self._there.get(slide, set()) - here if self._is_made(slide, name)}
         changed = {name for name in here if self._uploaded.get(name) != _stamp(self.folder / name)}
         if gone or seal in changed:
             for name in (seal, *sorted(gone)):
@@ -159,6 +172,7 @@ class RemoteResults(Closable):
             changed.add(seal)
         for name in self._sealed_last(changed):
             self._put(name)
+        self._note_in_step(slide)
 
     def finish(self, *, whole: bool) -> None:
         """Upload what is not yet there, with `whole` the files over all slides, too, and remove the local folder.
@@ -168,8 +182,13 @@ class RemoteResults(Closable):
         OutputError
             Where something could not be uploaded: then the local folder is kept.
         """
-        slides = sorted(path.parent.relative_to(self.folder).as_posix() for path in self.folder.rglob(self._seal))
-        for uploading in [self.upload(slide) for slide in slides]:
+        sealed = sorted(path.relative_to(self.folder).as_posix() for path in self.folder.rglob(self._seal))
+        slides = [name.rpartition("/")[0] for name in sealed]
+        # What an earlier run uploaded, and this one did not look at, may be older than what is there.
+        touched = [
+            one for one, name in zip(slides, sealed, strict=True) if name in self._uploaded or not self._in_step(one)
+        ]
+        for uploading in [self.upload(slide) for slide in touched]:
             uploading.result()
         if whole:
             here = self._here("")
@@ -187,6 +206,22 @@ class RemoteResults(Closable):
                 files = path.rglob("*") if path.name.endswith(_FOLDERS) else [path]
                 found |= {file.relative_to(self.folder).as_posix() for file in files if file.is_file()}
         return found
+
+    def _is_made(self, slide: str, name: str) -> bool:
+        """Whether a file of a slide in the store is one that a run makes."""
+        return name[len(slide) + 1 :].partition("/")[0] in self._slide_files
+
+    def _in_step(self, slide: str) -> bool:
+        """Whether the local files of a slide are as an earlier run, or this one, left them in the store."""
+        with suppress(OSError):
+            return (self.folder / slide / _IN_STEP).read_text() == self._seal_stamp(slide)
+        return False
+
+    def _note_in_step(self, slide: str) -> None:
+        (self.folder / slide / _IN_STEP).write_text(self._seal_stamp(slide))
+
+    def _seal_stamp(self, slide: str) -> str:
+        return " ".join(map(str, _stamp(self.folder / slide / self._seal)))
 
     def _sealed_last(self, names: Iterable[str]) -> list[str]:
         return sorted(names, key=lambda name: (name.rpartition("/")[2] == self._seal, name))

@@ -67,6 +67,12 @@ def without_secrets(text: str) -> str:
     return printable(_URLS.sub(r"\1\2", text))
 
 
+def folder_url(url: str) -> str:
+    """The address of a folder, without slashes at its end."""
+    stripped = url.rstrip("/")
+    return url if stripped.endswith(":") else stripped
+
+
 def name_in(url: str) -> str:
     """The file name at the end of an address; empty where it ends in a slash."""
     scheme, _, path = url.partition("://")
@@ -124,11 +130,11 @@ class Store:
     def __init__(self, url: str) -> None:
         scheme, _, rest = url.partition("://")
         self.scheme = scheme.lower()
-        if not rest.strip("/"):
-            raise OptionError(f"{printable(url)} names no bucket: give an address like s3://bucket/folder.")
-        listed = self.scheme in LISTED
         # A key may hold signs that end the path of a web address. What stands before an @ is a password.
-        plain = f"{self.scheme}://{_USER.sub('', rest)}"
+        rest = _USER.sub("", rest)
+        plain, listed = f"{self.scheme}://{rest}", self.scheme in LISTED
+        if not rest.strip("/"):
+            raise OptionError(f"{printable(plain)} names no bucket: give an address like s3://bucket/folder.")
         self.url, self.told = url, printable(plain) if listed else without_secrets(url)
         extra, module = _EXTRAS[self.scheme]
         try:
@@ -147,10 +153,11 @@ class Store:
             self._fs.retries = 1
         self.place = str(self._fs._strip_protocol(plain)) if listed else url
 
-    def slides(self, endings: Sequence[str]) -> tuple[list[str], int]:
+    def slides(self, endings: Sequence[str], leave_out: str = "") -> tuple[list[str], int]:
         """Paths below the address of what are slides, sorted, and how many other files there are.
 
-        DICOM files (``.dcm``) of one folder and series count once, named by the lexically first.
+        DICOM files (``.dcm``) of one folder and series count once, named by the lexically first. What lies below the
+        address `leave_out` counts for nothing: results are no slides.
 
         Raises
         ------
@@ -162,6 +169,9 @@ class Store:
         top = self.place.rstrip("/")
         sizes = self._asked(lambda: {str(at): one.get("size") for at, one in self._fs.find(top, detail=True).items()})
         paths = sorted(at[len(top) + 1 :] for at in sizes if at.startswith(f"{top}/"))
+        if leave_out.startswith(f"{self.scheme}://"):
+            results = str(self._fs._strip_protocol(leave_out)).rstrip("/")
+            paths = [path for path in paths if not f"{top}/{path}".startswith(f"{results}/")]
         paths = [path for path in paths if is_safe(path) and not any(part[0] == "." for part in path.split("/"))]
         plain = [path for path in paths if path.lower().endswith(tuple(endings))]
         dicom = [path for path in paths if path.lower().endswith(".dcm") and sizes[f"{top}/{path}"] != 0]

@@ -96,12 +96,10 @@ def fit_domain(stains: Sequence[Stain]) -> Domain | None:
     usual = np.mean(measured, axis=0) if measured else np.zeros(3)
     features = np.array([_features(stain, usual) for stain in stains])
     fold = np.arange(len(features)) % _FOLDS
-    unseen = [
-        distance
-        for k in range(_FOLDS)
-        for others in [_moments(features[fold != k])]
-        for distance in (_mahalanobis(one, *others) for one in features[fold == k])
-    ]
+    unseen = []
+    for k in range(_FOLDS):
+        others = _moments(features[fold != k])
+        unseen += [_mahalanobis(one, *others) for one in features[fold == k]]
     means, covariance = _moments(features)
     return Domain(
         tuple(means.round(6).tolist()),

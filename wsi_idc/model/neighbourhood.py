@@ -131,10 +131,10 @@ def fit_neighbourhood(
     fit = LogisticRegression(C=1 / _PENALTY, max_iter=1_000)
     fit.fit((features - mean) / deviation, label[rows], sample_weight=case_weights(case[rows]))
     weights = fit.coef_[0] / deviation
-    odds = features @ weights + float(fit.intercept_[0] - weights @ mean)
-    best = best_threshold(label[rows], from_log_odds(odds), case_weights(case[rows]))
+    bias = float(fit.intercept_[0] - weights @ mean)
+    best = best_threshold(label[rows], from_log_odds(features @ weights + bias), case_weights(case[rows]))
     shift = float(log_odds(threshold, _SURE) - log_odds(best, _SURE))
-    return Neighbourhood(REACH, tuple(weights.tolist()), float(fit.intercept_[0] - weights @ mean) + shift)
+    return Neighbourhood(REACH, tuple(weights.tolist()), bias + shift)
 
 
 def is_whole(position: NDArray[np.int64]) -> bool:

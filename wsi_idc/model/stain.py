@@ -55,6 +55,9 @@ _USUAL_VARIETY = 0.1
 _DOUBTFUL = 0.4
 """From this share of the prior on, the stain counts as not known."""
 
+_LARGEST = 100.0
+"""No optical density and no sharpness comes near."""
+
 _FADE_STEPS = 64
 """Steps in which normalization fades out towards glass."""
 
@@ -152,6 +155,8 @@ class Stain:
         found = cls(glass, share, means, spreads, prior, counts[0], sharpness, counts[1])
         if not np.isfinite([*glass, share, *means, *spreads, prior, *sharpness]).all():
             raise ValueError("a stain of numbers that are not finite")
+        if min(spreads) <= 0 or min(counts) < 0 or max(map(abs, (*means, *spreads, *sharpness))) > _LARGEST:
+            raise ValueError("a stain of numbers that cannot be")
         return found
 
     def cautions(self) -> list[tuple[str, str]]:

@@ -20,9 +20,9 @@ from wsi_idc.errors import printable
 from wsi_idc.naming import visible
 from wsi_idc.report.page import script_json
 from wsi_idc.scoring.corrections import Correction
+from wsi_idc.scoring.file_names import PATCHES_FILE
 from wsi_idc.scoring.scores import Scores
 
-SLIDE_FILE = "report.js"
 PPM = 1_000_000
 """Probabilities are written as whole millionths, which is what ``scores.csv`` has."""
 
@@ -90,7 +90,7 @@ def slide_script(url: str, data: SlideData) -> str:
 
 def write_slide_file(folder: Path, url: str, data: SlideData) -> None:
     """Write ``report.js``: see `slide_script`. A file that holds the same is left as it is."""
-    path, text = folder / SLIDE_FILE, slide_script(url, data)
+    path, text = folder / PATCHES_FILE, slide_script(url, data)
     remove_unfinished(path)
     if not _holds(path, text.encode()):
         with replacing_text(path) as file:

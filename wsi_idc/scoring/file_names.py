@@ -19,3 +19,6 @@ VIEWS = (
 MOSAIC_TIFF, MOSAIC_ZARR = "mosaic.ome.tif", "mosaic.ome.zarr"
 MOSAICS = (MOSAIC_FILE, MOSAIC_TIFF, MOSAIC_ZARR)
 """Of the slide alone: they last as long as its pixels are the same."""
+PATCHES_FILE = "report.js"
+SLIDE_FILES = (SCORES_FILE, METRICS_FILE, RUN_FILE, PATCHES_FILE, *VIEWS, *MOSAICS)
+"""All that a run makes in the folder of a slide."""

@@ -130,6 +130,9 @@ def _slide_of(row: dict[str, str], folder: Path, where: str) -> FoundSlide:
     written, labels = row[PATH_COLUMN], row.get(LABELS_COLUMN, "")
     if is_url(written):
         return _slide_at(row, folder, where)
+    if is_url(labels):
+        told = without_secrets(labels)
+        raise OptionError(f"{where} has {LABELS_COLUMN} at {told}, which are not read: name a file of this machine.")
     if not written:
         raise OptionError(f"{where} has an empty {PATH_COLUMN}: name the slide's file there, or remove the line.")
     if "\0" in written + labels:

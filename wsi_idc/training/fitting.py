@@ -202,7 +202,9 @@ def learned_context(
 
 def learned_domain(data: LabelledPatches, trains: NDArray[np.intp], stains: CaseStains) -> Domain | None:
     """Stain and sharpness of the cases that trained; None where stains are not measured."""
-    return fit_domain([stains.of_case[case] for case in np.unique(data.case[trains]).tolist() if stains.of_case])
+    if stains.target is None:
+        return None
+    return fit_domain([stains.of_case[case] for case in np.unique(data.case[trains]).tolist()])
 
 
 def write_config(
