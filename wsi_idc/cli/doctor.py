@@ -18,7 +18,7 @@ from wsi_idc.cli import DONE, INCOMPLETE, options
 @options.scheduler
 @click.option(
     "--slides",
-    type=options.SlidePath(),
+    type=options.PathOrAddress(),
     metavar="DIR",
     help="Slides that a run will read: a folder, or an address s3://, gs://, az:// or https://, which is asked.",
 )

@@ -41,7 +41,7 @@ class LocalPath(click.Path):
 FILE = LocalPath()
 
 
-class SlidePath(click.ParamType[Any]):
+class PathOrAddress(click.ParamType[Any]):
     """A path, or the address of a store or web server, which stays a text."""
 
     name = "path"
@@ -95,7 +95,7 @@ out = click.option(
 )
 _out_or_store = click.option(
     "--out",
-    type=SlidePath(),
+    type=PathOrAddress(),
     metavar="DIR",
     default=DEFAULT_OUT,
     show_default=True,
@@ -335,7 +335,7 @@ _cache = together(
 everything = together(
     click.option(
         "--slides",
-        type=SlidePath(),
+        type=PathOrAddress(),
         metavar="DIR",
         help="Score the raw slides under a folder, or under an address s3://, gs:// or az://.",
     ),
@@ -360,7 +360,7 @@ everything = together(
     _cache,
 )
 
-files = together(click.argument("files", nargs=-1, required=True, metavar="FILE...", type=SlidePath()), _cache)
+files = together(click.argument("files", nargs=-1, required=True, metavar="FILE...", type=PathOrAddress()), _cache)
 
 _dicom = together(
     click.option(

@@ -225,7 +225,7 @@ def write_cohort_metrics(path: Path, scores: Sequence[Scores]) -> dict[str, Any]
     if evaluation is None:
         path.unlink(missing_ok=True)
         return None
-    per_case = {of.slide: of.figures for of in scores if of.figures is not None}
+    per_case = {of.slide: of.metrics_json for of in scores if of.metrics_json is not None}
     written = pooled_figures(evaluation, per_case)
     of_classes = _class_metrics(scores)
     if of_classes:

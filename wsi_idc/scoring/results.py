@@ -193,8 +193,8 @@ class SlideRun:
             remove(self.folder / name)
         if not same:
             write_scores(self.folder / SCORES_FILE, scores)
-            if scores.figures is not None:
-                write_json(self.folder / METRICS_FILE, scores.figures)
+            if scores.metrics_json is not None:
+                write_json(self.folder / METRICS_FILE, scores.metrics_json)
         return result
 
     def _in_context(self, scores: Scores) -> Scores:
@@ -318,9 +318,9 @@ def _finished(folder: Path, slide: str, key: str) -> tuple[Scored | None, dict[s
         known = math.isfinite(run["seconds"]) and isinstance(run["software"], dict)
         if len(scores) != run["patches"]["total"] or not known:
             return None, {}
-        if scores.figures is not None:
+        if scores.metrics_json is not None:
             metrics = json.loads((folder / METRICS_FILE).read_text(encoding="utf-8"))
-            if metrics != scores.figures:
+            if metrics != scores.metrics_json:
                 return None, {}
     except UNSOUND:
         return None, {}

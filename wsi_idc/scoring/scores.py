@@ -206,7 +206,7 @@ class Scores:
         return count_classes(self.classes.names, self.class_label[known], self.most_probable[known])
 
     @property
-    def figures(self) -> dict[str, Any] | None:
+    def metrics_json(self) -> dict[str, Any] | None:
         """What ``metrics.json`` says of the slide; None where nothing is labelled."""
         if self.metrics is None:
             return None
