@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import pickle
 import platform
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import dask
 import pytest
+from distributed import Client, LocalCluster
 
 from tests.conftest import Ran
 from tests.damage.crash import dask_cluster
 from wsi_idc.errors import WorkerError
 from wsi_idc.model.classifier import bundled_model, load_model
+from wsi_idc.scoring.engine import Cohort
 from wsi_idc.scoring.handles import CaseRef, FileRef, SlideOptions
 from wsi_idc.scoring.workers import AskedModel, open_source
+from wsi_idc.source import PatchSource
 
 Run = Callable[..., Ran]
 
@@ -118,3 +124,23 @@ def test_a_cluster_without_the_data_ends_the_run_in_one_sentence(run: Run, patch
     assert ran.err.startswith(f"Error: The worker on {platform.node()} finds no case ")
     assert str(patch_set) in ran.err
     assert "Kaggle" not in ran.err
+
+
+@dataclass(frozen=True)
+class Deadly:
+    """A slide at which a worker dies, as one does that takes more memory than there is."""
+
+    name: str
+
+    def open(self) -> AbstractContextManager[PatchSource]:
+        os._exit(1)
+
+
+def test_a_slide_at_which_all_workers_die_fails_with_the_reason(tmp_path: Path) -> None:
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
+        LocalCluster(n_workers=1, threads_per_worker=1, host="127.0.0.1", dashboard_address=None) as cluster,
+        Client(cluster) as client,
+    ):
+        (outcome,) = Cohort(client, [Deadly("deadly")], None, load_model(), tmp_path).run()
+    assert "died, most likely for want of memory" in outcome.error

@@ -22,7 +22,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from distributed import Client, Future
+from distributed import Client, Future, KilledWorker
 from numpy.typing import NDArray
 
 from wsi_idc._util.files import DISK_FULL, make_folder
@@ -135,6 +135,16 @@ def _gone() -> OptionError:
         "The dask scheduler is gone; finished slides are kept, so start one and run the same command again, or leave "
         "out --scheduler."
     )
+
+
+def _reason(error: Exception) -> str:
+    """Why a slide failed, for its row."""
+    if isinstance(error, KilledWorker):
+        return (
+            "Every worker that worked on it died, most likely for want of memory: give workers more, or fewer threads "
+            "each; their logs say more."
+        )
+    return str(error) if isinstance(error, WsiIdcError) else f"{type(error).__name__}: {error}"
 
 
 def _let_go(staging: Any) -> None:
@@ -463,8 +473,7 @@ class Cohort:
         # One worker's fault would be that of slides by chance. What nobody sees any more is the slide's own.
         if isinstance(error, WorkerError) and (not error.path or Path(error.path).exists()):
             raise error
-        told = str(error) if isinstance(error, WsiIdcError) else f"{type(error).__name__}: {error}"
-        self._end(Outcome(ref.name, error=told, seconds=monotonic() - began))
+        self._end(Outcome(ref.name, error=_reason(error), seconds=monotonic() - began))
 
     def _end(self, outcome: Outcome) -> None:
         self._unstage(outcome.name)
