@@ -93,7 +93,10 @@ def main(args: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         interrupts.say()
         return INTERRUPTED
-    except MemoryError:
+    except (MemoryError, ImportError) as error:
+        # What a library says for which there is no room.
+        if isinstance(error, ImportError) and "failed to map segment" not in str(error):
+            raise
         _say("Error: the memory is not enough: allow more (ulimit -v, or the job's limit), or ask for less at once.")
         return UNUSABLE
     except RuntimeError as error:
