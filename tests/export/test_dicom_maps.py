@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -103,7 +104,6 @@ def test_what_the_files_say_of_slide_model_and_use(tmp_path: Path) -> None:
         image = pydicom.dcmread(tmp_path / name)
         assert image.ContentDescription == "For research use only. Not for use in diagnostic procedures."
         assert image.ManufacturerModelName == "Cancer/Net" and MODEL.sha256 in image.SoftwareVersions
-        assert image.DimensionOrganizationType == "TILED_FULL"
         (study,) = image.StudiesContainingOtherReferencedInstancesSequence
         (instance,) = study.ReferencedSeriesSequence[0].ReferencedInstanceSequence
         assert instance.ReferencedSOPInstanceUID == f"{FRAME}.1", "not the finest level"
@@ -116,6 +116,21 @@ def test_what_the_files_say_of_slide_model_and_use(tmp_path: Path) -> None:
     assert probability.ContentQualification == "RESEARCH"
     mapping = probability.SharedFunctionalGroupsSequence[0].RealWorldValueMappingSequence[0]
     assert mapping.QuantityDefinitionSequence[0].ConceptCodeSequence[0].CodeMeaning == "Probability of cancer"
+
+
+@pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="dicom3tools is not installed")
+@pytest.mark.parametrize("keep_patient", [False, True])
+@pytest.mark.parametrize("frame_px", [4, 256])
+def test_dciodvfy_finds_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep_patient: bool, frame_px: int
+) -> None:
+    """In maps of several frames, and of one."""
+    monkeypatch.setattr("wsi_idc.export.dicom_maps.TILE_PX", frame_px)
+    with Slide(write_slide(tmp_path / "slide"), tissue_mask=False) as slide:
+        write_dicom_maps(slide, made_scores(slide), MODEL, tmp_path, keep_patient=keep_patient)
+    for name in ("probability.dcm", "segmentation.dcm"):
+        ran = subprocess.run(["dciodvfy", "-new", tmp_path / name], capture_output=True, text=True, check=False)
+        assert not [line for line in ran.stderr.splitlines() if line.startswith("Error")], ran.stderr
 
 
 def test_nobody_is_named_unless_it_is_asked_for(tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ def _parametric_map(
         content_qualification=hd.ContentQualificationValues.RESEARCH,
         **_geometry(source, values, reference),
     )
-    made.FloatPixelPaddingValue = UNSCORED
+    made.FloatPixelPaddingValue = made.FloatPixelPaddingRangeLimit = UNSCORED
     made.SeriesDescription = f"{_program(source)}: probability of IDC"
     # A Parametric Map has no module for an algorithm: as equipment that contributed, with what it is.
     made.ContributingEquipmentSequence = [*made.get("ContributingEquipmentSequence", []), _equipment(model)]
@@ -141,6 +141,7 @@ def _segmentation(
         content_label="IDC",
         **_geometry(source, values, reference),
     )
+    made.PatientOrientation = None
     made.SeriesDescription = f"{_program(source)}: patches called IDC"
     return made
 
@@ -197,7 +198,7 @@ def _geometry(source: SlideFacts, values: NDArray[np.generic], reference: SlideR
         ],
         "tile_pixel_array": True,
         "tile_size": tuple(min(length, TILE_PX) for length in values.shape),
-        "dimension_organization_type": hd.DimensionOrganizationTypeValues.TILED_FULL,
+        "dimension_organization_type": hd.DimensionOrganizationTypeValues.TILED_SPARSE,
     }
 
 
