@@ -98,6 +98,8 @@ def test_sharpness_falls_with_blur_and_not_with_stain() -> None:
 def test_patches_that_show_nothing_have_no_sharpness(size: int) -> None:
     assert measure_sharpness(np.full((3, size, size, 3), 240, np.uint8), DENSITY) == ((0, 0, 0), 0)
     assert measure_sharpness(np.empty((0, size, size, 3), np.uint8), DENSITY) == ((0, 0, 0), 0)
+    noise = np.random.default_rng(0).integers(0, 256, (3, size, size, 3), np.uint8)
+    assert measure_sharpness(noise, DENSITY) == ((0, 0, 0), 0)
 
 
 def test_the_configuration_keeps_it(learned: Domain, tmp_path: Path) -> None:

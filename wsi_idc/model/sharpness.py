@@ -17,6 +17,9 @@ _LEAST_VARIANCE = 1e-3
 
 _FLOOR = 1e-4
 
+_LEAST_PX = 8
+"""Side of a patch that has neighbours at all three scales."""
+
 
 def measure_sharpness(patches: NDArray[np.uint8], tables: NDArray[np.float64]) -> tuple[Sharpness, int]:
     """Measure how much of the density's variation lies between neighbouring pixels, at three scales.
@@ -45,7 +48,7 @@ def measure_sharpness(patches: NDArray[np.uint8], tables: NDArray[np.float64]) -
     density: NDArray[Any] = sum(tables[c].astype(np.float32)[chosen[..., c]] for c in range(3)) / np.float32(3)
     variance = density.var(axis=(1, 2))
     shown = variance > _LEAST_VARIANCE
-    if not shown.any():
+    if not shown.any() or min(patches.shape[1:3]) < _LEAST_PX:
         return (0.0, 0.0, 0.0), 0
     density, scales = density[shown], []
     for halvings in range(3):
