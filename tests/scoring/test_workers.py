@@ -140,7 +140,7 @@ def test_a_slide_at_which_all_workers_die_fails_with_the_reason(tmp_path: Path) 
     with (
         dask.config.set({"distributed.scheduler.allowed-failures": 0}),
         LocalCluster(n_workers=1, threads_per_worker=1, host="127.0.0.1", dashboard_address=None) as cluster,
-        Client(cluster) as client,
+        Client(cluster, set_as_default=False) as client,
     ):
         (outcome,) = Cohort(client, [Deadly("deadly")], None, load_model(), tmp_path).run()
     assert "died, most likely for want of memory" in outcome.error
