@@ -8,7 +8,7 @@ and 14082. A validation case is inferred by what the others taught, the other tw
 from __future__ import annotations
 
 import argparse
-import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -84,11 +84,7 @@ def main() -> None:
     learned = learn(data, prob, teachers, model.config.threshold)
     planted(learned)
     if asked.write:
-        path = (asked.model or bundled_model()).with_suffix(".json")
-        raw = json.loads(path.read_text(encoding="utf-8"))
-        rest = {name: raw.pop(name) for name in ("training", "context") if name in raw}
-        raw |= {"context": learned.as_dict(), "training": rest["training"]}
-        path.write_text(json.dumps(raw, indent=2) + "\n", encoding="utf-8")
+        replace(model.config, context=learned).write((asked.model or bundled_model()).with_suffix(".json"))
 
 
 if __name__ == "__main__":

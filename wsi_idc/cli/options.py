@@ -59,17 +59,8 @@ def together(*decorators: Callable[[Decorated], Decorated]) -> Callable[[Decorat
     return decorate
 
 
-class _DataPath(LocalPath):
-    """As `LocalPath`, and stays a text: it may be the word ``demo``."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        super().convert(value, param, ctx)
-        return str(value)
-
-
 data = click.option(
     "--data",
-    type=_DataPath(),
     metavar="PATH",
     help="Folder, zip or store of IDC patches, or the word demo for synthetic ones. "
     "[default: WSI_IDC_DATA, else what download fetched]",

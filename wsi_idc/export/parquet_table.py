@@ -77,6 +77,10 @@ def as_table(scores: Scores) -> pa.Table:
         pa.array(scores.pred.astype(np.int8), mask=unread),
         pa.DictionaryArray.from_arrays(pa.array(unread.astype(np.int8)), pa.array(["ok", "unreadable"])),
         pa.array(context, mask=np.isnan(context)),
-        *([pa.array([name or None for name in scores.class_names], pa.string())] if scores.classes.told_apart else []),
+        *(
+            [pa.array([name or None for name in scores.labelled_classes], pa.string())]
+            if scores.classes.told_apart
+            else []
+        ),
     ]
     return pa.Table.from_arrays(columns, schema=schema(scores.classes))

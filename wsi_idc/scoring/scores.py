@@ -133,11 +133,11 @@ class Scores:
         if self.prob_idc_context is not None:
             frame[self.classes.context_column] = self.prob_idc_context
         if self.class_label is not None:
-            frame[CLASS_COLUMN] = pd.array([name or pd.NA for name in self.class_names], dtype="string")
+            frame[CLASS_COLUMN] = pd.array([name or pd.NA for name in self.labelled_classes], dtype="string")
         return frame
 
     @property
-    def class_names(self) -> list[str]:
+    def labelled_classes(self) -> list[str]:
         """The labelled class of each patch; empty where none is known."""
         if self.class_label is None:
             return [""] * len(self)
@@ -343,7 +343,7 @@ def write_scores(path: Path, scores: Scores) -> None:
     if context is not None:
         columns.append(_written(context))
     if scores.class_label is not None:
-        columns.append(scores.class_names)
+        columns.append(scores.labelled_classes)
     # Nothing here needs quotes, and the csv module takes twice as long.
     header = _header(scores.classes, context is not None, scores.class_label is not None)
     rows = [header, *zip(*columns, strict=True)]
