@@ -20,6 +20,7 @@ ROOT = Path(__file__).parent.parent
 
 CONDA = {
     "dask": "dask-core",
+    "isal": "python-isal",
     "matplotlib": "matplotlib-base",
     "openslide-bin": "openslide",
     "xstatic-leaflet": "xstatic-leaflet",

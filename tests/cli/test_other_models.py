@@ -20,7 +20,7 @@ from tests.slides.test_slide import smooth_tissue, write_slide
 from wsi_idc import PatchSpec, open_slide
 from wsi_idc.model.classes import Classes
 from wsi_idc.plotting.class_map import COLOURS
-from wsi_idc.plotting.overlay import LUMA
+from wsi_idc.plotting.overlay import as_grey
 from wsi_idc.scoring.scores import read_scores
 
 Run = Callable[..., Ran]
@@ -67,7 +67,7 @@ def test_three_classes_from_slide_to_files(run: Run, slide: Path, tmp_path: Path
             continue
         x, y = int(row["minx"]) + 20, int(row["miny"]) + 20
         painted = classes[y : y + 20, x : x + 20].reshape(-1, 3).max(axis=0).astype(float)
-        grey = (mosaic[y : y + 20, x : x + 20] @ LUMA).mean()
+        grey = as_grey(mosaic[y : y + 20, x : x + 20]).mean()
         expected = [0.75 * np.array(colour) + 0.25 * grey for colour in COLOURS[:3]]
         assert np.argmin([np.abs(painted - colour).sum() for colour in expected]) == np.argmax(probs)
 

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 from PIL import Image
 
-from tests.plotting.test_sheet import RESEARCH, assert_tidy, words
+from tests.plotting.pages import RESEARCH, assert_tidy, words
 from wsi_idc.errors import OutputError
 from wsi_idc.evaluation.reliability import expected_calibration_error, reliability_bins
 from wsi_idc.metrics import compute_metrics
@@ -83,25 +83,25 @@ def points(page: Page, marker: str = "None") -> NDArray[np.float64]:
 @pytest.mark.parametrize("chart", BUILDS)
 def test_texts_neither_overlap_nor_leave_the_page(chart: str, name: str) -> None:
     page = page_of(BUILDS[chart], name)
-    said = words(page.figure)
+    said = words(page)
     assert {RESEARCH, HEADING, SUBHEADING} <= set(said.split("\n"))
     assert ("undefined" in said) == (name in UNDEFINED)
     assert "nan" not in said and "PHANTOM" not in said
-    assert_tidy(page.figure)
+    assert_tidy(page)
 
 
 @pytest.mark.parametrize("chart", BUILDS)
 def test_a_phantom_and_long_headings_stay_on_the_page(chart: str) -> None:
     label, prob = DATA["usual"]
     page = BUILDS[chart](Judged(label, prob, compute_metrics(label, prob, 0.5), {}, "h" * 300, "s" * 300, phantom=True))
-    assert "PHANTOM" in words(page.figure)
-    assert_tidy(page.figure)
+    assert "PHANTOM" in words(page)
+    assert_tidy(page)
 
 
 @pytest.mark.parametrize("threshold", [0.0, 1.0])
 @pytest.mark.parametrize("chart", BUILDS)
 def test_the_ends_of_the_thresholds(chart: str, threshold: float) -> None:
-    assert_tidy(page_of(BUILDS[chart], "usual", threshold).figure)
+    assert_tidy(page_of(BUILDS[chart], "usual", threshold))
 
 
 def test_the_roc_curve_of_four_patches() -> None:
@@ -109,7 +109,7 @@ def test_the_roc_curve_of_four_patches() -> None:
     page = build_roc(Judged(label, prob, compute_metrics(label, prob, 0.36), {"auc": (0.7, 0.8)}, HEADING, SUBHEADING))
     assert points(page).tolist() == [[0, 0], [0, 0.5], [0.5, 0.5], [0.5, 1], [1, 1]]
     assert points(page, "D").tolist() == [[0.5, 0.5]]
-    said = words(page.figure).split("\n")
+    said = words(page).split("\n")
     assert "AUC 0.750 (95 % 0.70\N{EN DASH}0.80 over cases)" in said
     assert {"at threshold 0.36:", "sensitivity 0.500", "specificity 0.500"} <= set(said)
 
@@ -122,7 +122,7 @@ def test_the_precision_recall_curve_of_four_patches() -> None:
     assert points(page, "D").tolist() == [[1, pytest.approx(2 / 3)]]
     base = [drawn for drawn in page.figure.axes[0].lines if drawn.get_linestyle() == "--"]
     assert [set(drawn.get_ydata()) for drawn in base] == [{0.5}]
-    assert "average precision 0.833" in words(page.figure)
+    assert "average precision 0.833" in words(page)
 
 
 def test_a_first_patch_that_is_no_idc_is_not_drawn_as_precision_1() -> None:
@@ -134,7 +134,7 @@ def test_a_first_patch_that_is_no_idc_is_not_drawn_as_precision_1() -> None:
 def test_without_a_call_there_is_no_point_and_it_is_said() -> None:
     page = page_of(build_precision_recall, "usual", threshold=1.0)
     assert line(page, "D") is None
-    assert "threshold 1.00: no patch is called IDC" in words(page.figure)
+    assert "threshold 1.00: no patch is called IDC" in words(page)
 
 
 @pytest.mark.parametrize("name", ["usual", "few", "large", "all wrong", "all equal"])
@@ -171,9 +171,9 @@ def test_the_reliability_curve_shows_filled_bins_above_their_counts() -> None:
     (bars,) = page.figure.axes[1].containers
     assert isinstance(bars, BarContainer)
     assert [bar.get_height() for bar in bars] == [0, 0, 40, 0, 0, 0, 0, 0, 0, 3]
-    said = words(page.figure)
+    said = words(page)
     assert f"(ECE) {3 / 43 * 0.1:.3f}" in said and "fewer than 20 patches" in said
-    assert "fewer than" not in words(page_of(build_reliability, "usual").figure)
+    assert "fewer than" not in words(page_of(build_reliability, "usual"))
 
 
 def test_an_interval_is_written_so_that_its_ends_differ() -> None:
@@ -183,9 +183,9 @@ def test_an_interval_is_written_so_that_its_ends_differ() -> None:
         ((0.941, 0.972), "(95 % 0.94\N{EN DASH}0.97 over cases)"),
         ((0.9571, 0.9593), "(95 % 0.957\N{EN DASH}0.959 over cases)"),
     ]:
-        assert told in words(build_roc(Judged(label, prob, metrics, {"auc": interval}, HEADING, SUBHEADING)).figure)
+        assert told in words(build_roc(Judged(label, prob, metrics, {"auc": interval}, HEADING, SUBHEADING)))
     for missing in ({}, {"auc": None}, {"auc": (float("nan"), 1.0)}):
-        assert "95 %" not in words(build_roc(Judged(label, prob, metrics, missing, HEADING, SUBHEADING)).figure)
+        assert "95 %" not in words(build_roc(Judged(label, prob, metrics, missing, HEADING, SUBHEADING)))
 
 
 @pytest.mark.parametrize("chart", BUILDS)

@@ -9,7 +9,7 @@ from tests.plotting.conftest import caption_of, make_source
 from wsi_idc.model.classes import Classes
 from wsi_idc.plotting.class_map import COLOURS, add_legend, paint_classes
 from wsi_idc.plotting.mosaic import rebuild_mosaic
-from wsi_idc.plotting.overlay import LUMA, UNREADABLE_RGB
+from wsi_idc.plotting.overlay import UNREADABLE_RGB, as_grey
 from wsi_idc.plotting.slide_pictures import draw_all
 from wsi_idc.plotting.style import Style
 from wsi_idc.scoring.scores import make_scores
@@ -42,7 +42,7 @@ def test_each_patch_has_the_colour_of_its_most_probable_class() -> None:
         if number < 0:
             assert (tile == UNREADABLE_RGB).all(axis=1).mean() > 0.5
             continue
-        over = 0.75 * np.array(COLOURS[number]) + 0.25 * (mosaic.pixels[inner] @ LUMA).mean()
+        over = 0.75 * np.array(COLOURS[number]) + 0.25 * as_grey(mosaic.pixels)[inner].mean()
         np.testing.assert_allclose(np.median(tile, axis=0), over, atol=1.5)
         hatched.append((number, len(np.unique(tile, axis=0)) > 1))
     # In grey print the hatching tells neighbouring classes apart.

@@ -12,7 +12,7 @@ from tests.slides.test_slide import smooth_tissue, write_slide
 from wsi_idc.plotting.close_ups import choose_patches, take_close_ups
 from wsi_idc.plotting.layout import PAGE_H, STRIP_H
 from wsi_idc.plotting.mosaic import rebuild_mosaic
-from wsi_idc.plotting.sheet import build_sheet
+from wsi_idc.plotting.sheet import compose_sheet
 from wsi_idc.plotting.style import Style
 from wsi_idc.scoring.scores import Scores, make_scores
 from wsi_idc.slides.slide import Slide
@@ -84,9 +84,9 @@ def test_the_sheet_grows_by_a_strip(slide: Slide) -> None:
         scores = make_scores("a", slide.patches, np.column_stack([1 - prob, prob]).astype(np.float32), 0.5)
         close_ups = take_close_ups(slide, scores)
         assert [round(one.prob, 2) for one in close_ups][:1] == [1.0]
-        figure = build_sheet(rebuild_mosaic(slide), scores, caption_of(slide), Style(dpi=72), close_ups)
-    assert figure.get_size_inches()[1] == pytest.approx(PAGE_H + STRIP_H, abs=0.02)
-    written = [text.get_text() for text in figure.texts]
+        page = compose_sheet(rebuild_mosaic(slide), scores, caption_of(slide), Style(dpi=72), close_ups)
+    assert page.height == pytest.approx(PAGE_H + STRIP_H, abs=0.02)
+    written = [line.text for line in page.lines]
     assert "highest probability" in written
     assert "50 µm" in written
 

@@ -40,7 +40,8 @@ def lightness(rgb: NDArray[np.uint8], deficiency: str) -> NDArray[np.float64]:
 @pytest.mark.parametrize(("one", "other"), list(combinations(OUTCOMES, 2)))
 def test_outcomes_stay_apart_over_any_tissue(one: str, other: str, deficiency: str) -> None:
     for here, there in product(TISSUE_GREYS, repeat=2):
-        assert difference(outcome_colour(one, here), outcome_colour(other, there), deficiency) > FAR_APART
+        ours, theirs = (np.array(outcome_colour(*of)) / 255 for of in ((one, here), (other, there)))
+        assert difference(ours, theirs, deficiency) > FAR_APART
 
 
 @everyone

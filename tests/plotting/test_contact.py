@@ -7,10 +7,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from tests.plotting.test_sheet import RESEARCH, assert_tidy, words, written
+from tests.plotting.pages import RESEARCH, assert_tidy, words, written
 from wsi_idc.errors import OutputError
 from wsi_idc.plotting.contact import MOST, Tile, build_contact_sheet, save_contact_sheet
-from wsi_idc.plotting.page import Page
+from wsi_idc.plotting.page import Page, Picture
 
 HEADING, SUBHEADING = "Validation: 29 cases, 5,983 patches", "CancerNet 3fa9c07b \N{MIDDLE DOT} threshold 0.634"
 
@@ -35,32 +35,35 @@ def sheet(positives: list[Tile], negatives: list[Tile], **more: bool) -> Page:
 
 def drawn_tiles(page: Page) -> list[tuple[int, int, NDArray[np.uint8]]]:
     """Row, column and pixels of every tile as the page shows it, in the order of drawing."""
-    pixels = page.pixels()
+    drawn = page.pixels()
     found = []
-    for image in page.figure.images:
-        height, width = np.asarray(image.get_array()).shape[:2]
-        left, top = int(image.ox), pixels.shape[0] - int(image.oy) - height
-        found.append((top, left, pixels[top : top + height, left : left + width]))
+    for shape in tiles_of(page):
+        top, left = shape.top_px, shape.left_px
+        found.append((top, left, drawn[top : top + len(shape.pixels), left : left + len(shape.pixels)]))
     return found
+
+
+def tiles_of(page: Page) -> list[Picture]:
+    return [shape for shape in page.shapes if isinstance(shape, Picture)]
 
 
 @pytest.mark.parametrize(("positives", "negatives"), [(MOST, MOST), (60, 3), (1, 0), (0, 9), (0, 0), (8, 8)])
 def test_texts_neither_overlap_nor_leave_the_page(positives: int, negatives: int) -> None:
     page = sheet(tiles(positives), tiles(negatives, seed=1))
-    said = words(page.figure).split("\n")
+    said = words(page).split("\n")
     assert RESEARCH in said and SUBHEADING in said and any(HEADING in text for text in said)
     assert {"False positives", "False negatives"} <= set(said)
     assert said.count("none") == (positives == 0) + (negatives == 0)
-    assert len(page.figure.images) == min(positives, MOST) + min(negatives, MOST)
+    assert len(tiles_of(page)) == min(positives, MOST) + min(negatives, MOST)
     assert page.width <= 8.28 and page.height <= 11.69
-    assert_tidy(page.figure)
+    assert_tidy(page)
 
 
 def test_long_names_and_a_phantom_stay_on_the_page() -> None:
     page = build_contact_sheet(tiles(9, case="a/long/name" * 9), [], "h" * 300, "s" * 300, phantom=True)
-    assert "PHANTOM" in words(page.figure)
-    assert_tidy(page.figure)
-    assert "PHANTOM" not in words(sheet([], []).figure)
+    assert "PHANTOM" in words(page)
+    assert_tidy(page)
+    assert "PHANTOM" not in words(sheet([], []))
 
 
 def test_every_pixel_of_a_patch_is_a_square_of_its_own_colour() -> None:
@@ -83,16 +86,15 @@ def test_tiles_stand_in_reading_order_and_apart_with_their_words_beneath() -> No
     for top, left, pixels in drawn:
         mask[top : top + pixels.shape[0], left : left + pixels.shape[1]] += 1
     assert mask.max() == 1
-    renderer = page.canvas.get_renderer()
-    boxes = [(text.get_text(), text.get_window_extent(renderer)) for text in written(page.figure)]
     for tile, (top, left, pixels) in zip([*positives, *negatives], drawn, strict=True):
-        bottom = mask.shape[0] - top - pixels.shape[0]
-        near = {told for told, box in boxes if abs(box.x0 - left) < 4 and bottom - 110 < box.y0 < box.y1 <= bottom}
+        bottom = (top + pixels.shape[0]) / page.dpi
+        beneath = [one for one in written(page) if bottom <= one.top < one.bottom < bottom + 110 / page.dpi]
+        near = {one.text for one in beneath if abs(one.left * page.dpi - left) < 4}
         assert near == {f"case {tile.case}", f"x{tile.x} y{tile.y}", f"prob. {tile.prob:.3f}"}
 
 
 def test_only_the_worst_are_shown() -> None:
-    said = words(sheet(tiles(60), []).figure)
+    said = words(sheet(tiles(60), []))
     assert f"case 9000{MOST - 1}" in said and f"case 9000{MOST}" not in said
 
 

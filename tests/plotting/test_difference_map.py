@@ -16,7 +16,8 @@ from wsi_idc.evaluation.paired import pair_scores
 from wsi_idc.plotting.changes import table_rows
 from wsi_idc.plotting.difference_map import paint_difference
 from wsi_idc.plotting.image_ops import place_boxes
-from wsi_idc.plotting.page import Page, save_pdf
+from wsi_idc.plotting.page import Page
+from wsi_idc.plotting.page_pdf import save_pdf
 from wsi_idc.report.comparison import compare, picture_name
 
 

@@ -13,8 +13,8 @@ from wsi_idc.plotting.mosaic import rebuild_mosaic
 from wsi_idc.plotting.overlay import (
     HALO_RGB,
     LINE_RGB,
-    LUMA,
     UNREADABLE_LINE_RGB,
+    as_grey,
     bar_colours,
     mean_grey,
     paint_overlay,
@@ -76,7 +76,9 @@ def test_a_patch_has_the_bars_colour(style: Style) -> None:
         centre = painted[patch.y + patch.height // 2, patch.x + patch.width // 2]
         grey = float(tissue @ np.array([0.299, 0.587, 0.114]))
         colour = colour_table(style.colormap)[round(prob * 255)]
-        assert np.abs(centre - (style.opacity * colour + (1 - style.opacity) * grey)).max() <= 0.51
+        assert np.abs(centre - (style.opacity * colour + (1 - style.opacity) * grey)).max() <= 0.51 + 0.5 * (
+            1 - style.opacity
+        )
         assert np.abs(centre - bar_colours(grey, style)[round(prob * 255)].astype(int)).max() <= 1
 
 
@@ -85,7 +87,7 @@ def test_the_bar_stands_on_the_mean_grey_of_scored_tissue() -> None:
     scores = score(source)
     pixels = rebuild_mosaic(source).pixels
     expected = (pixels[area(source, scores.readable)] @ np.array([0.299, 0.587, 0.114])).mean()
-    assert mean_grey(pixels, place_boxes(scores, (1, 1)), scores) == pytest.approx(expected, abs=0.1)
+    assert mean_grey(pixels, place_boxes(scores, (1, 1)), scores) == pytest.approx(expected, abs=0.5)
 
 
 @pytest.mark.parametrize("threshold", [0.2, 0.5, 0.9])
@@ -191,7 +193,7 @@ def test_the_agreement_map_outlines_the_labels() -> None:
 
 def test_false_positives_are_hatched_for_grey_print() -> None:
     source, scores = make_outcomes()
-    painted = paint_agreement(rebuild_mosaic(source).pixels, place_boxes(scores, (1, 1)), scores) @ LUMA
+    painted = as_grey(paint_agreement(rebuild_mosaic(source).pixels, place_boxes(scores, (1, 1)), scores))
     spread = {
         name: np.ptp(painted[patch.y + 15 : patch.y + 35, patch.x + 15 : patch.x + 35])
         for name, which in outcomes(scores).items()

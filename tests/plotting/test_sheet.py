@@ -7,74 +7,51 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont
 from matplotlib.text import Text
+from numpy.typing import NDArray
 
 from tests.plotting.conftest import SHAPES, MadeSource, caption_of, make_source, score
+from tests.plotting.pages import RESEARCH, assert_tidy, words, written
 from wsi_idc.model.classes import Classes
 from wsi_idc.plotting.blocks import figure_rows, round_length
 from wsi_idc.plotting.confusion import build_confusion
+from wsi_idc.plotting.fonts import load_font
 from wsi_idc.plotting.layout import PAGE_H, PAGE_W, plan_sheet
 from wsi_idc.plotting.mosaic import rebuild_mosaic
-from wsi_idc.plotting.page import Page
-from wsi_idc.plotting.sheet import build_sheet
+from wsi_idc.plotting.page import Page, Picture
+from wsi_idc.plotting.page_pdf import page_figure
+from wsi_idc.plotting.sheet import compose_sheet
 from wsi_idc.plotting.style import Style
 from wsi_idc.scoring.scores import Scores, make_scores
 from wsi_idc.source import Caution
 
-RESEARCH = "For research use only. Not for use in diagnostic procedures."
 
-
-def sheet_of(source: MadeSource, scores: Scores | None = None, dpi: int = 80, **caption: object) -> Figure:
+def sheet_of(source: MadeSource, scores: Scores | None = None, dpi: int = 80, **caption: object) -> Page:
     scores = score(source) if scores is None else scores
-    return build_sheet(rebuild_mosaic(source), scores, caption_of(source, **caption), Style(dpi=dpi))
+    return compose_sheet(rebuild_mosaic(source), scores, caption_of(source, **caption), Style(dpi=dpi))
 
 
-def written(figure: Figure) -> list[Text]:
-    """All texts that are drawn; ticks beyond an axis' limits are not."""
-    beyond = set()
-    for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
-        low, high = sorted(axis.get_view_interval())
-        beyond |= {tick.label1 for tick in axis.get_major_ticks() if not low <= tick.get_loc() <= high}
-    texts = figure.findobj(Text)
-    return [text for text in texts if text.get_visible() and text.get_text().strip() and text not in beyond]
-
-
-def words(figure: Figure) -> str:
-    return "\n".join(text.get_text() for text in written(figure))
-
-
-def assert_tidy(figure: Figure) -> None:
-    """No two texts touch, and none leaves the page."""
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    page = figure.bbox
-    boxes = [(text.get_text(), text.get_window_extent(canvas.get_renderer())) for text in written(figure)]
-    for said, box in boxes:
-        assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= page.width and box.y1 <= page.height, said
-    for (one, a), (other, b) in combinations(boxes, 2):
-        apart = a.x1 <= b.x0 or b.x1 <= a.x0 or a.y1 <= b.y0 or b.y1 <= a.y0
-        assert apart, f"{one!r} lies on {other!r}"
+def panels(page: Page) -> list[NDArray[np.uint8]]:
+    """Pixels of the maps."""
+    return [shape.pixels for shape in page.shapes if isinstance(shape, Picture)][:3]
 
 
 def test_texts_neither_overlap_nor_leave_the_page(shape: MadeSource) -> None:
-    figure = sheet_of(shape)
-    assert RESEARCH in words(figure)
-    assert_tidy(figure)
-    right = figure.bbox.width - 0.38 * figure.dpi
-    for text in written(figure):
-        assert text.get_window_extent().x1 <= right or "PHANTOM" in text.get_text(), text.get_text()
+    page = sheet_of(shape)
+    assert RESEARCH in words(page)
+    assert_tidy(page)
+    for one in written(page):
+        assert one.right <= page.width - 0.38 or "PHANTOM" in one.text, one.text
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.1234, 0.9876, 1.0])
 @pytest.mark.parametrize("name", ["ten", "no labels"])
 def test_any_threshold_is_marked_without_a_clash(threshold: float, name: str) -> None:
     source = SHAPES[name]()
-    figure = sheet_of(source, score(source, threshold=threshold))
-    assert f"threshold {threshold:.4f}".rstrip("0")[:14] in words(figure)
-    assert_tidy(figure)
+    page = sheet_of(source, score(source, threshold=threshold))
+    assert f"threshold {threshold:.4f}".rstrip("0")[:14] in words(page)
+    assert_tidy(page)
 
 
 @pytest.mark.parametrize("dpi", [72, 200])
@@ -100,8 +77,7 @@ def test_the_sheet_tells_counts_figures_and_origin() -> None:
 
 
 def test_the_research_line_is_bold() -> None:
-    line = next(text for text in written(sheet_of(SHAPES["ten"]())) if text.get_text() == RESEARCH)
-    assert line.get_fontweight() == "bold"
+    assert next(one for one in written(sheet_of(SHAPES["ten"]())) if one.text == RESEARCH).bold
 
 
 def test_context_is_named_only_where_it_is_on() -> None:
@@ -117,20 +93,19 @@ def test_a_nominal_scale_is_called_so(mpp_source: str, nominal: bool) -> None:
 
 
 def test_a_phantom_says_so_in_large_letters() -> None:
-    text = next(text for text in written(sheet_of(SHAPES["phantom"]())) if "PHANTOM" in text.get_text())
-    assert text.get_fontsize() >= 14
+    assert next(one for one in written(sheet_of(SHAPES["phantom"]())) if "PHANTOM" in one.text).size >= 14
     metrics = score(SHAPES["phantom"]()).metrics
     assert metrics is not None
     caption = caption_of(SHAPES["phantom"]())
     page = build_confusion(metrics, caption.case, caption.model, dpi=200, phantom=True)
-    assert "PHANTOM" in words(page.figure)
+    assert "PHANTOM" in words(page)
 
 
 def test_without_labels_there_is_no_matrix_and_the_panels_are_larger() -> None:
     with_labels, without = sheet_of(SHAPES["labels"]()), sheet_of(SHAPES["no labels"]())
     assert "no labels" in words(without) and "no labels" not in words(with_labels)
     assert "labelled" not in words(without) and "true positive" not in words(without)
-    widths = [figure.images[0].get_array().shape[1] for figure in (with_labels, without)]
+    widths = [panels(page)[0].shape[1] for page in (with_labels, without)]
     assert widths[1] > 1.2 * widths[0]
 
 
@@ -170,9 +145,9 @@ def test_labelled_area_is_told_where_labels_are() -> None:
 
 def test_panels_show_the_slide_at_one_scale_and_its_true_shape() -> None:
     source = make_source(20, 10, mpp=(8.0, 4.0))
-    figure = sheet_of(source, score(source))
-    sizes = {panel.get_array().shape[:2] for panel in figure.images}
-    assert len(figure.images) == 3 and len(sizes) == 1
+    shown = panels(sheet_of(source, score(source)))
+    sizes = {pixels.shape[:2] for pixels in shown}
+    assert len(shown) == 3 and len(sizes) == 1
     height, width = sizes.pop()
     assert width / height == pytest.approx((992 * 8) / (480 * 4), rel=0.02)
 
@@ -200,48 +175,44 @@ def test_cautions_stand_in_a_band_at_the_head(name: str) -> None:
     cautions = tuple(
         Caution(word, f"{word} in a few words", f"About {word}.") for word in ("stain", "scale", "trained")
     )
-    figure = sheet_of(SHAPES[name](), cautions=cautions)
+    page = sheet_of(SHAPES[name](), cautions=cautions)
     told = "CAUTION: stain in a few words; scale in a few words; trained in a few words"
-    assert told in words(figure) and "CAUTION" not in words(sheet_of(SHAPES[name]()))
-    assert_tidy(figure)
+    assert told in words(page) and "CAUTION" not in words(sheet_of(SHAPES[name]()))
+    assert_tidy(page)
 
 
-@pytest.mark.parametrize("name", ["labels", "unreadable", "phantom", "long name", "broad"])
-def test_only_a_font_that_matplotlib_brings_is_used(name: str) -> None:
-    with matplotlib.rc_context({"font.family": "serif"}):
-        figure = sheet_of(SHAPES[name]())
+def test_only_a_font_that_matplotlib_brings_is_used() -> None:
     brought = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
-    used = {Path(findfont(text.get_fontproperties())) for text in written(figure)}
+    assert [Path(load_font(20, bold).path) for bold in (False, True)] == [
+        brought / name for name in ("DejaVuSans.ttf", "DejaVuSans-Bold.ttf")
+    ]
+    figure = page_figure(sheet_of(SHAPES["labels"]()))
+    used = {Path(findfont(text.get_fontproperties())) for text in figure.findobj(Text)}
     assert used == {brought / "DejaVuSans.ttf", brought / "DejaVuSans-Bold.ttf"}
-    assert {text.get_fontfamily()[0] for text in written(figure)} == {"DejaVu Sans"}
 
 
 @pytest.mark.parametrize("name", list(SHAPES))
 def test_no_text_is_too_small_for_paper(name: str) -> None:
-    assert min(text.get_fontsize() for text in written(sheet_of(SHAPES[name]()))) >= 7
+    assert min(one.size for one in written(sheet_of(SHAPES[name]()))) >= 7
 
 
 def test_panels_are_not_resampled() -> None:
-    figure = sheet_of(SHAPES["labels"](), dpi=150)
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    drawn = np.asarray(canvas.buffer_rgba())[..., :3]
-    for panel in figure.images:
-        shown = np.asarray(panel.get_array())
-        left, top = panel.ox, drawn.shape[0] - panel.oy - shown.shape[0]
-        inner = (slice(3, -3), slice(3, -3))
-        part = drawn[top : top + shown.shape[0], left : left + shown.shape[1]]
-        assert len(figure.images) == 3 and (part[inner] == shown[inner]).all()
+    page = sheet_of(SHAPES["labels"](), dpi=150)
+    drawn = page.pixels()
+    shown = [shape for shape in page.shapes if isinstance(shape, Picture) and shape.pixels.shape[0] > 100]
+    assert len(shown) == 3
+    for panel in shown:
+        height, width = panel.pixels.shape[:2]
+        part = drawn[panel.top_px : panel.top_px + height, panel.left_px : panel.left_px + width]
+        assert (part == panel.pixels).all()
 
 
 def test_a_name_in_another_script_or_with_signs_of_markup_is_harmless() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        figure = sheet_of(
-            make_source(5, 4, labels="none", kind="slide", mpp_source="file", slide="$\\frac{$ 切片\n_{a}")
-        )
-        assert_tidy(figure)
-    assert "Slide $\\frac{$ \N{WHITE SQUARE}\N{WHITE SQUARE} _{a}" in words(figure)
+        page = sheet_of(make_source(5, 4, labels="none", kind="slide", mpp_source="file", slide="$\\frac{$ 切片\n_{a}"))
+        assert_tidy(page)
+    assert "Slide $\\frac{$ \N{WHITE SQUARE}\N{WHITE SQUARE} _{a}" in words(page)
 
 
 @pytest.mark.parametrize("most", [0.0123, 0.19, 0.2, 0.999, 1.0, 3.9, 48.0])
@@ -271,7 +242,7 @@ def test_of_several_classes_the_figures_are_said_to_be_of_one_against_the_rest()
     source = SHAPES["labels"]()
     probs = np.random.default_rng(0).dirichlet([1, 1, 1], len(source.patches)).astype(np.float32)
     several = make_scores(source.slide, source.patches, probs, 0.5, Classes(("fat", "In_situ", "Invasive"), "In_situ"))
-    figure = build_sheet(rebuild_mosaic(source), several, caption_of(source), Style(dpi=72))
-    assert "Probability of In situ per patch; calls and figures: In situ against the rest" in words(figure)
-    assert_tidy(figure)
+    page = compose_sheet(rebuild_mosaic(source), several, caption_of(source), Style(dpi=72))
+    assert "Probability of In situ per patch; calls and figures: In situ against the rest" in words(page)
+    assert_tidy(page)
     assert "the rest" not in words(sheet_of(source))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -371,6 +372,23 @@ def test_a_mosaic_of_other_patches_is_not_laid_under_these(tmp_path: Path) -> No
     add_slide(tmp_path, make_source(6, 6), "8863")
     Image.new("RGB", (100, 100)).save(tmp_path / "8863" / "mosaic.png")
     assert slide(Page(write_report(tmp_path)), "8863")["view"]["tissue"] is None
+
+
+def test_a_thumbnail_spares_reading_the_mosaic_and_gives_the_same_page(tmp_path: Path) -> None:
+    add_slide(tmp_path, make_source(24, 20, keep=0.8), "8863")
+    thumbnail = tmp_path / "8863" / "thumbnail.png"
+    page = write_report(tmp_path).read_bytes()
+    whole = thumbnail.read_bytes()
+    thumbnail.unlink()
+    assert write_report(tmp_path).read_bytes() == page
+
+    Image.new("RGB", Image.open(io.BytesIO(whole)).size).save(thumbnail)
+    assert write_report(tmp_path).read_bytes() != page
+    os.utime(thumbnail, ns=(0, (tmp_path / "8863" / "mosaic.png").stat().st_mtime_ns - 1))
+    assert write_report(tmp_path).read_bytes() == page
+    for damaged in (whole[:-20], b"", b"no picture"):
+        thumbnail.write_bytes(damaged)
+        assert write_report(tmp_path).read_bytes() == page
 
 
 def test_a_page_for_mailing_holds_its_slides_and_no_others(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import pytest
 from distributed import Client
 
 from tests.conftest import Ran, make_patch_set
+from wsi_idc._util.lock import FolderLock, try_lock
 from wsi_idc.errors import OptionError
 from wsi_idc.scoring.cluster import connect
 from wsi_idc.scoring.gpus import Gpu, batch_by_memory, choose_gpus, find_gpus
@@ -72,26 +73,38 @@ def test_a_killed_process_costs_nothing_and_ctrl_c_leaves_none(driver: Path, tmp
     expected = tmp_path / "expected"
     subprocess.run([*command[:7], *command[9:], expected], check=True, capture_output=True)
 
-    interrupted = subprocess.Popen([*command, tmp_path / "out"], stderr=subprocess.PIPE, text=True, process_group=0)
-    workers = started(interrupted, tmp_path / "out")
-    os.killpg(interrupted.pid, signal.SIGINT)  # As a terminal does: to all of its processes.
-    told = interrupted.communicate(timeout=300)[1]
+    with held_back(tmp_path / "interrupted"):
+        interrupted = subprocess.Popen(
+            [*command, tmp_path / "interrupted"], stderr=subprocess.PIPE, text=True, process_group=0
+        )
+        workers = started(interrupted, tmp_path / "interrupted")
+        os.killpg(interrupted.pid, signal.SIGINT)  # As a terminal does: to all of its processes.
+        told = interrupted.communicate(timeout=300)[1]
     assert interrupted.returncode == 130
     assert "Interrupted: finished slides are kept" in told and "Traceback" not in told
     assert not psutil.wait_procs(workers, timeout=120)[1]
 
-    killed = subprocess.Popen([*command, tmp_path / "out"], stderr=subprocess.PIPE, text=True)
-    started(killed, tmp_path / "out")[0].kill()
+    with held_back(tmp_path / "killed"):
+        killed = subprocess.Popen([*command, tmp_path / "killed"], stderr=subprocess.PIPE, text=True)
+        started(killed, tmp_path / "killed")[0].kill()
     told = killed.communicate(timeout=300)[1]
     assert killed.returncode == 0, told
     assert "Traceback" not in told and "distributed" not in told
-    assert tables(tmp_path / "out") == tables(expected)
+    assert tables(tmp_path / "killed") == tables(expected)
+
+
+def held_back(out: Path) -> FolderLock:
+    """The lock of one slide's folder: without it a run, however fast, does not end."""
+    (out / "9029").mkdir(parents=True)
+    lock = try_lock(out / "9029")
+    assert lock is not None
+    return lock
 
 
 def started(process: subprocess.Popen[str], out: Path) -> list[psutil.Process]:
     """The processes of both GPUs, when they have begun to score."""
-    before, until = len(tables(out)), time.monotonic() + 300
-    while len(tables(out)) <= before and process.poll() is None and time.monotonic() < until:
+    until = time.monotonic() + 300
+    while not tables(out) and process.poll() is None and time.monotonic() < until:
         time.sleep(0.01)
     children = psutil.Process(process.pid).children()
     return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
@@ -100,10 +113,11 @@ def started(process: subprocess.Popen[str], out: Path) -> list[psutil.Process]:
 def test_processes_end_with_the_one_that_started_them(driver: Path, tmp_path: Path) -> None:
     cases = make_patch_set(tmp_path / "idc", tuple(str(9_000 + i) for i in range(30)), columns=12, rows=10)
     command = [sys.executable, "-m", "wsi_idc", "score", "all", "--data", cases, "--gpus", "all", "--quiet", "--out"]
-    process = subprocess.Popen([*command, tmp_path / "out"], stderr=subprocess.DEVNULL, text=True)
-    workers = started(process, tmp_path / "out")
-    process.kill()
-    process.wait()
+    with held_back(tmp_path / "out"):
+        process = subprocess.Popen([*command, tmp_path / "out"], stderr=subprocess.DEVNULL, text=True)
+        workers = started(process, tmp_path / "out")
+        process.kill()
+        process.wait()
     assert workers and not psutil.wait_procs(workers, timeout=120)[1]
 
 

@@ -7,6 +7,8 @@ What QuPath wants stands in its PathObjectTypeAdapters: type of object, lock, cl
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +70,7 @@ def write_geojson(
     """
     named = scores.classes
     classes = classification(named.negative_title, no_idc_rgb), classification(named.title, idc_rgb)
-    write_features(path, (_tile(scores, i, classes, origin_px) for i in np.flatnonzero(scores.readable).tolist()))
+    write_features(path, _tiles(scores, classes, origin_px))
 
 
 def write_contours(
@@ -107,8 +109,12 @@ def write_contours(
 
 def object_id(scores: Scores, kind: str, i: int) -> str:
     """UUIDv5 of the slide and the position of its patch `i`, another one for each kind of object."""
-    slide = uuid_of(f"wsi-idc {scores.slide}")
-    return str(uuid.uuid5(slide, f"{kind} {scores.minx[i]} {scores.miny[i]}"))
+    return str(uuid.uuid5(_slide_id(scores.slide), f"{kind} {scores.minx[i]} {scores.miny[i]}"))
+
+
+@lru_cache(maxsize=1)
+def _slide_id(slide: str) -> uuid.UUID:
+    return uuid_of(f"wsi-idc {slide}")
 
 
 def box_ring(scores: Scores, i: int, origin_px: tuple[int, int] = CORNER) -> list[list[int]]:
@@ -118,17 +124,19 @@ def box_ring(scores: Scores, i: int, origin_px: tuple[int, int] = CORNER) -> lis
     return [[right, top], [right, bottom], [left, bottom], [left, top], [right, top]]
 
 
-def _tile(
-    scores: Scores, i: int, classes: tuple[dict[str, Any], dict[str, Any]], origin_px: tuple[int, int]
-) -> dict[str, Any]:
-    measured: dict[str, float] = {name: float(prob[i]) for name, prob in scores.measured.items()}
+def _tiles(
+    scores: Scores, classes: tuple[dict[str, Any], dict[str, Any]], origin_px: tuple[int, int]
+) -> Iterator[dict[str, Any]]:
+    columns = dict(scores.measured)
     if scores.prob_idc_context is not None:
-        measured[scores.classes.context_column] = float(scores.prob_idc_context[i])
-    if scores.label[i] != UNKNOWN:
-        measured["label"] = int(scores.label[i])
-    of_class = classes[int(scores.pred[i])]
-    ring = box_ring(scores, i, origin_px)
-    return feature(object_id(scores, "tile", i), "tile", [ring], measured, classification=of_class)
+        columns[scores.classes.context_column] = scores.prob_idc_context
+    calls = scores.pred
+    for i in np.flatnonzero(scores.readable).tolist():
+        measured: dict[str, float] = {name: float(prob[i]) for name, prob in columns.items()}
+        if scores.label[i] != UNKNOWN:
+            measured["label"] = int(scores.label[i])
+        ring = box_ring(scores, i, origin_px)
+        yield feature(object_id(scores, "tile", i), "tile", [ring], measured, classification=classes[int(calls[i])])
 
 
 def _contour(

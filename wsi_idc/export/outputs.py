@@ -10,8 +10,6 @@ from typing import Literal
 from wsi_idc._util.files import remove
 from wsi_idc.errors import OptionError
 from wsi_idc.export.geojson import write_contours, write_geojson
-from wsi_idc.export.overlay_image import write_overlay_tiff
-from wsi_idc.export.probability import write_probability_tiff, write_probability_zarr
 from wsi_idc.model.classes import IDC_CLASSES
 from wsi_idc.model.config import ModelConfig
 from wsi_idc.plotting.caption import make_caption
@@ -121,9 +119,14 @@ def write_outputs(
     elif form == "contours":
         write_contours(scores, geojson, source.mpp, origin_px=source.origin_px)
     if "tiff" in wanted.ome:
+        from wsi_idc.export.overlay_image import write_overlay_tiff
+        from wsi_idc.export.probability import write_probability_tiff
+
         write_probability_tiff(scores, source, tiff)
         write_overlay_tiff(source, scores, wanted.style, overlay)
     if "zarr" in wanted.ome:
+        from wsi_idc.export.probability import write_probability_zarr
+
         write_probability_zarr(scores, source, zarr)
     return sheet
 

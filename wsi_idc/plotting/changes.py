@@ -8,7 +8,8 @@ import numpy as np
 from matplotlib.colors import LogNorm
 
 from wsi_idc.evaluation.paired import Pair
-from wsi_idc.plotting.page import FRAME, INK, QUIET, Page
+from wsi_idc.plotting.chart_page import ChartPage
+from wsi_idc.plotting.page import FRAME, INK, QUIET
 from wsi_idc.source import UNKNOWN
 
 HEIGHT = 1.92
@@ -30,7 +31,7 @@ Row = tuple[str, str, str, str]
 
 
 def draw_changes(
-    page: Page, lefts: Sequence[float], y: float, width: float, pair: Pair, mpp: tuple[float, float], finding: str
+    page: ChartPage, lefts: Sequence[float], y: float, width: float, pair: Pair, mpp: tuple[float, float], finding: str
 ) -> None:
     """Draw the three blocks from `y` down, each `width` inches wide, at the lefts of the maps above.
 
@@ -69,8 +70,8 @@ def _signed(value: float, form: str) -> str:
     return text if not text.strip("0.") else f"{'+' if value > 0 else _MINUS}{text}"
 
 
-def _draw_table(page: Page, x: float, y: float, width: float, changes: Sequence[Row]) -> None:
-    page.text(x, y, "Figures of the patches in both", size=_HEADING, weight="bold")
+def _draw_table(page: ChartPage, x: float, y: float, width: float, changes: Sequence[Row]) -> None:
+    page.text(x, y, "Figures of the patches in both", size=_HEADING, bold=True)
     ends = [x + share * width for share in (0.66, 0.83, 1.0)]
     rows = [("", "A", "B", f"B {_MINUS} A"), *changes]
     wide = any(" of " in row[1] for row in rows)
@@ -80,13 +81,13 @@ def _draw_table(page: Page, x: float, y: float, width: float, changes: Sequence[
         at = y + (i + 1) * _ROW
         page.text(x, at, title, size=_TEXT, room=ends[0] - x - 0.5)
         for end, value in zip(ends, values, strict=True):
-            page.text(end, at, value, size=_TEXT, ha="right", weight="normal" if i else "bold")
+            page.text(end, at, value, size=_TEXT, align="right", bold=not i)
         if i:
             page.rule(x, at - _ROW + 0.055, width, FRAME)
 
 
-def _draw_calls(page: Page, x: float, y: float, width: float, pair: Pair, finding: str) -> None:
-    page.text(x, y, "Calls, A against B", size=_HEADING, weight="bold")
+def _draw_calls(page: ChartPage, x: float, y: float, width: float, pair: Pair, finding: str) -> None:
+    page.text(x, y, "Calls, A against B", size=_HEADING, bold=True)
     first, second = pair.calls
     cells = [
         [(first & second, f"both {finding}"), (pair.lost, "lost")],
@@ -95,22 +96,22 @@ def _draw_calls(page: Page, x: float, y: float, width: float, pair: Pair, findin
     head, side, height = 0.8, (width - 0.8) / 2, 0.62
     top = y + 0.32
     for column, told in enumerate((f"B: {finding}", f"B: no {finding}")):
-        page.text(x + head + (column + 0.5) * side, top - 0.07, told, size=_TEXT, ha="center", color=QUIET)
+        page.text(x + head + (column + 0.5) * side, top - 0.07, told, size=_TEXT, align="center", colour=QUIET)
     for row, told in enumerate((f"A: {finding}", f"A: no {finding}")):
         middle = top + (row + 0.5) * height
-        page.text(x + head - 0.08, middle + 0.04, told, size=_TEXT, ha="right", color=QUIET)
+        page.text(x + head - 0.08, middle + 0.04, told, size=_TEXT, align="right", colour=QUIET)
         for column, (which, name) in enumerate(cells[row]):
             count = int(which.sum())
             left, upper = x + head + column * side, top + row * height
             face = "white" if row == column else "#ececec"
-            page.rectangle(left, upper, side, height, facecolor=face, edgecolor=FRAME, lw=0.6)
-            page.text(left + side / 2, upper + 0.3, f"{count:,}", size=12, weight="bold", ha="center")
-            share = f", {100 * count / len(pair):.1f} %" if len(pair) else ""
-            page.text(left + side / 2, upper + 0.5, f"{name}{share}", size=8, ha="center", color=QUIET, room=side - 0.1)
+            page.rectangle(left, upper, side, height, fill=face, frame=FRAME)
+            page.text(left + side / 2, upper + 0.3, f"{count:,}", size=12, bold=True, align="center")
+            told = name + (f", {100 * count / len(pair):.1f} %" if len(pair) else "")
+            page.text(left + side / 2, upper + 0.5, told, size=8, align="center", colour=QUIET, room=side - 0.1)
 
 
-def _draw_spread(page: Page, x: float, y: float, width: float, pair: Pair, finding: str) -> None:
-    page.text(x, y, f"Probability of {finding}, B over A", size=_HEADING, weight="bold")
+def _draw_spread(page: ChartPage, x: float, y: float, width: float, pair: Pair, finding: str) -> None:
+    page.text(x, y, f"Probability of {finding}, B over A", size=_HEADING, bold=True)
     side = 1.45
     axes = page.axes(x + 0.3, y + 0.1, side, side)
     counts, _, _ = np.histogram2d(pair.second, pair.first, bins=_BINS, range=[[0, 1], [0, 1]])
@@ -137,4 +138,4 @@ def _draw_spread(page: Page, x: float, y: float, width: float, pair: Pair, findi
         "lower right: lost",
     )
     for i, note in enumerate(notes):
-        page.text(x + side + 0.5, y + 0.28 + i * _ROW, note, size=_TEXT, color=QUIET, room=width - side - 0.5)
+        page.text(x + side + 0.5, y + 0.28 + i * _ROW, note, size=_TEXT, colour=QUIET, room=width - side - 0.5)

@@ -16,7 +16,9 @@ from wsi_idc.evaluation.bootstrap import Intervals
 from wsi_idc.evaluation.reliability import ReliabilityBins, expected_calibration_error, reliability_bins
 from wsi_idc.metrics import Metrics
 from wsi_idc.plotting.caption import RESEARCH_USE, threshold_text
-from wsi_idc.plotting.page import FONT, FRAME, INK, QUIET, Page, house_style
+from wsi_idc.plotting.chart_page import ChartPage, house_style
+from wsi_idc.plotting.fonts import FONT
+from wsi_idc.plotting.page import FRAME, INK, QUIET
 
 _Key = list[tuple[dict[str, Any] | None, str]]
 """Rows of what stands for what: how its line or sign is drawn, None where the row belongs to the one above."""
@@ -102,7 +104,7 @@ class Judged:
 
 
 @house_style()
-def build_roc(judged: Judged) -> Page:
+def build_roc(judged: Judged) -> ChartPage:
     """Sensitivity over 1 - specificity, with the threshold's point and the area under the curve."""
     metrics = judged.metrics
     both = judged.both_classes
@@ -127,7 +129,7 @@ def build_roc(judged: Judged) -> Page:
 
 
 @house_style()
-def build_precision_recall(judged: Judged) -> Page:
+def build_precision_recall(judged: Judged) -> ChartPage:
     """Precision over sensitivity, with the threshold's point, the average precision and the share of IDC.
 
     Drawn in steps, whose area is the average precision; straight lines between the points would overstate it.
@@ -162,7 +164,7 @@ def build_precision_recall(judged: Judged) -> Page:
 
 
 @house_style()
-def build_reliability(judged: Judged) -> Page:
+def build_reliability(judged: Judged) -> ChartPage:
     """Share of IDC over mean probability in ten bins of equal width, above a histogram of the probabilities."""
     both = judged.both_classes
     bins = reliability_bins(judged.label, judged.prob)
@@ -192,19 +194,19 @@ def build_reliability(judged: Judged) -> Page:
     return page
 
 
-def _open_page(title: str, judged: Judged, key: _Key, room_below: float = 0) -> tuple[Page, Axes]:
+def _open_page(title: str, judged: Judged, key: _Key, room_below: float = 0) -> tuple[ChartPage, Axes]:
     """A page with title, key and foot, and its square axes, with `room_below` inches between them and the key."""
     bottom = _axes_bottom(judged.phantom) + room_below
     height = bottom + 0.65 + len(key) * _ROW + 0.3
-    page = Page(_WIDTH, height, _DPI)
+    page = ChartPage(_WIDTH, height, _DPI)
     if judged.phantom:
         page.badge(_WIDTH - _MARGIN, 0.12, size=10)
     top, room = _axes_bottom(judged.phantom) - _SIDE, _WIDTH - 2 * _MARGIN
-    page.text(_MARGIN, top - 0.68, title, size=12, weight="bold", room=room)
+    page.text(_MARGIN, top - 0.68, title, size=12, bold=True, room=room)
     page.text(_MARGIN, top - 0.44, judged.heading, size=9.5, room=room)
-    page.text(_MARGIN, top - 0.23, judged.subheading, size=8.5, color=QUIET, room=room)
+    page.text(_MARGIN, top - 0.23, judged.subheading, size=8.5, colour=QUIET, room=room)
     _write_key(page, bottom + 0.65, key)
-    page.text(_MARGIN, height - 0.14, RESEARCH_USE, size=8.5, weight="bold", room=room)
+    page.text(_MARGIN, height - 0.14, RESEARCH_USE, size=8.5, bold=True, room=room)
     return page, page.axes(_LEFT, top, _SIDE, _SIDE)
 
 
@@ -275,7 +277,7 @@ def _thin(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.fl
     return x[keep], y[keep]
 
 
-def _write_key(page: Page, y: float, key: _Key) -> None:
+def _write_key(page: ChartPage, y: float, key: _Key) -> None:
     """Say beneath the axes, where no curve can run into it, what each line and sign is."""
     for i, (style, told) in enumerate(key):
         baseline = y + i * _ROW

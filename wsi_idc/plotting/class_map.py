@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-from matplotlib.font_manager import findfont
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from wsi_idc.errors import printable
 from wsi_idc.plotting.error_map import hatch
+from wsi_idc.plotting.fonts import load_font
 from wsi_idc.plotting.image_ops import place_boxes
 from wsi_idc.plotting.mosaic import Mosaic
-from wsi_idc.plotting.overlay import LUMA, mark_unreadable
+from wsi_idc.plotting.overlay import as_grey, mark_unreadable, over_grey
 from wsi_idc.scoring.scores import Scores
 
 COLOURS = (
@@ -35,15 +35,15 @@ _INK, _PAPER = (26, 26, 26), (255, 255, 255)
 def paint_classes(mosaic: Mosaic, scores: Scores) -> NDArray[np.uint8]:
     """Colour each scored patch by its most probable class, in the shape of the mosaic."""
     boxes = place_boxes(scores, (1 / mosaic.factor, 1 / mosaic.factor))
-    painted, chosen = mosaic.pixels.copy(), scores.most_probable
+    painted, chosen, grey = mosaic.pixels.copy(), scores.most_probable, as_grey(mosaic.pixels)
     for number in range(len(scores.classes.names)):
-        colour = _OPACITY * np.array(_colour(number), dtype=np.float32)
+        (blended,) = over_grey(np.array([_colour(number)], dtype=np.float32), _OPACITY)
         for _, where in boxes.slices(chosen == number):
-            grey = (1 - _OPACITY) * (mosaic.pixels[where] @ LUMA)[..., None]
-            tile = grey + colour
+            tile = blended.take(grey[where], axis=0)
             if number % 2:
-                tile[hatch(where, boxes.side_px)] *= _HATCH
-            painted[where] = np.rint(tile)
+                lines = hatch(where, boxes.side_px)
+                tile[lines] = np.rint(_HATCH * tile[lines])
+            painted[where] = tile
     mark_unreadable(painted, boxes, scores)
     return painted
 
@@ -68,7 +68,7 @@ def _colour(number: int) -> tuple[int, int, int]:
 def _legend(names: tuple[str, ...], counts: list[int], width: int) -> NDArray[np.uint8]:
     """A line for each class: its colour, its name and how many patches it has; shape (height, width, 3)."""
     size = int(np.clip(width / 70, 11, 40))
-    font = ImageFont.truetype(findfont("DejaVu Sans"), size)
+    font = load_font(size)
     line, swatch = round(1.7 * size), round(1.2 * size)
     image = Image.new("RGB", (width, line * len(names) + size), _PAPER)
     draw = ImageDraw.Draw(image)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from wsi_idc.plotting.caption import RESEARCH_USE
 from wsi_idc.plotting.error_map import OUTCOMES
-from wsi_idc.plotting.page import FRAME, QUIET, Page, house_style, save_page
+from wsi_idc.plotting.page import QUIET, Page, save_page
 
 MOST = 24
 """Tiles shown of each kind."""
@@ -54,7 +54,6 @@ class Tile:
             raise ValueError(f"a tile is uint8 of shape (50, 50, 3), not {self.pixels.dtype} {self.pixels.shape}")
 
 
-@house_style()
 def build_contact_sheet(
     false_positives: Sequence[Tile],
     false_negatives: Sequence[Tile],
@@ -81,15 +80,15 @@ def build_contact_sheet(
     height = _HEAD + sum(_section_height(len(tiles)) for *_, tiles in sections) + _FOOT
     page = Page(_WIDTH, height, _DPI)
     right = page.badge(_WIDTH - _MARGIN, 0.15, size=11) - 0.1 if phantom else _WIDTH - _MARGIN
-    page.text(_MARGIN, 0.38, f"Worst errors \N{MIDDLE DOT} {heading}", size=12, weight="bold", room=right - _MARGIN)
-    page.text(_MARGIN, 0.62, subheading, size=9, color=QUIET, room=_WIDTH - 2 * _MARGIN)
+    page.text(_MARGIN, 0.38, f"Worst errors \N{MIDDLE DOT} {heading}", size=12, bold=True, room=right - _MARGIN)
+    page.text(_MARGIN, 0.62, subheading, size=9, colour=QUIET, room=_WIDTH - 2 * _MARGIN)
     top = _HEAD
     for outcome, name, meaning, tiles in sections:
         _draw_section(page, top, outcome, name, meaning, tiles)
         top += _section_height(len(tiles))
-    page.text(_MARGIN, page.height - 0.18, RESEARCH_USE, size=8.5, weight="bold")
+    page.text(_MARGIN, page.height - 0.18, RESEARCH_USE, size=8.5, bold=True)
     page.text(
-        _WIDTH - _MARGIN, page.height - 0.18, "patches 0.2 mm wide (nominal scale)", size=8, color=QUIET, ha="right"
+        _WIDTH - _MARGIN, page.height - 0.18, "patches 0.2 mm wide (nominal scale)", size=8, colour=QUIET, align="right"
     )
     return page
 
@@ -100,10 +99,9 @@ def _section_height(count: int) -> float:
 
 
 def _draw_section(page: Page, top: float, outcome: str, name: str, meaning: str, tiles: Sequence[Tile]) -> None:
-    colour = tuple(channel / 255 for channel in OUTCOMES[outcome][1])
-    page.rectangle(_MARGIN, top + 0.19, 0.13, 0.13, facecolor=colour)
-    title = page.text(_MARGIN + 0.22, top + 0.31, name, size=10.5, weight="bold")
-    page.text(_MARGIN + 0.22 + page.width_of(title) + 0.12, top + 0.31, meaning, size=9, color=QUIET)
+    page.rectangle(_MARGIN, top + 0.19, 0.13, 0.13, fill=OUTCOMES[outcome][1])
+    title = page.text(_MARGIN + 0.22, top + 0.31, name, size=10.5, bold=True)
+    page.text(_MARGIN + 0.22 + title + 0.12, top + 0.31, meaning, size=9, colour=QUIET)
     if not tiles:
         page.text(_MARGIN + 0.22, top + _SECTION + 0.05, "none", size=10)
     for i, tile in enumerate(tiles):
@@ -112,16 +110,8 @@ def _draw_section(page: Page, top: float, outcome: str, name: str, meaning: str,
 
 
 def _draw_tile(page: Page, x: float, y: float, tile: Tile) -> None:
-    """Draw the patch with each of its pixels as a square of whole pixels, and the frame outside of it."""
-    left, top = round(x * page.dpi), round(y * page.dpi)
-    enlarged = tile.pixels.repeat(_ENLARGED, axis=0).repeat(_ENLARGED, axis=1)
-    side = enlarged.shape[0]
-    page.rectangle(
-        *((left - 1) / page.dpi, (top - 1) / page.dpi, (side + 2) / page.dpi, (side + 2) / page.dpi),
-        facecolor=FRAME,
-        zorder=-1,
-    )
-    page.figure.figimage(enlarged, left, round(page.height * page.dpi) - top - side, origin="upper")
+    """Draw the patch with each of its pixels as a square of whole pixels."""
+    page.picture(x, y, tile.pixels.repeat(_ENLARGED, axis=0).repeat(_ENLARGED, axis=1))
     room = _PITCH_X - 0.06
     for i, told in enumerate((f"case {tile.case}", f"x{tile.x} y{tile.y}", f"prob. {tile.prob:.3f}")):
         page.text(x, y + _TILE + 0.13 + i * 0.125, told, size=7.5, room=room)

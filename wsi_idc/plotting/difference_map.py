@@ -10,14 +10,23 @@ from numpy.typing import NDArray
 
 from wsi_idc._version import __version__
 from wsi_idc.evaluation.paired import Pair
-from wsi_idc.plotting.blocks import round_length
+from wsi_idc.plotting.blocks import draw_colour_bar, round_length
 from wsi_idc.plotting.caption import RESEARCH_USE, context_text, threshold_text
 from wsi_idc.plotting.changes import HEIGHT, draw_changes
+from wsi_idc.plotting.chart_page import ChartPage, house_style
 from wsi_idc.plotting.error_map import hatch
 from wsi_idc.plotting.image_ops import Boxes, place_boxes, resize
-from wsi_idc.plotting.layout import MARGIN, PAGE_H, PAGE_W
-from wsi_idc.plotting.overlay import LUMA, draw_outline, mark_unreadable, mean_grey, paint_probability
-from wsi_idc.plotting.page import FRAME, INK, QUIET, Page, house_style, save_page
+from wsi_idc.plotting.layout import MARGIN, PAGE_H, PAGE_W, Box
+from wsi_idc.plotting.overlay import (
+    as_grey,
+    bar_colours,
+    draw_outline,
+    mark_unreadable,
+    mean_grey,
+    over_grey,
+    paint_probability,
+)
+from wsi_idc.plotting.page import INK, QUIET, Page, save_page
 from wsi_idc.plotting.style import Style, colour_table
 from wsi_idc.scoring.scores import Scores
 
@@ -28,6 +37,7 @@ _OPACITY = 0.8
 _STRIPE_RGB = (70, 40, 110)
 _TOP, _KEY, _FOOT, _GAP = 1.1, 1.3, 0.7, 0.25
 _TEXT = 9
+_BAR = 0.18
 _LARGEST_PX_IN = 1 / 33
 _HIGHEST = 5.2
 """Inches of the panels of a high slide."""
@@ -125,7 +135,7 @@ def compose_difference(
     slot = (PAGE_W - 2 * MARGIN - 2 * _GAP) / 3
     inch_per_mm = min(slot / extent_mm[0], _HIGHEST / extent_mm[1], _LARGEST_PX_IN * 1000 / 8)
     figures = _TOP + extent_mm[1] * inch_per_mm + _KEY
-    page = Page(PAGE_W, max(PAGE_H, figures + HEIGHT + _FOOT), style.dpi)
+    page = ChartPage(PAGE_W, max(PAGE_H, figures + HEIGHT + _FOOT), style.dpi)
     width_px, height_px = (max(1, round(side * inch_per_mm * page.dpi)) for side in extent_mm)
     ground = np.full((height_px, width_px, 3), 255, np.uint8) if tissue is None else resize(tissue, width_px, height_px)
     scale = (width_px / extent_l0[0], height_px / extent_l0[1])
@@ -138,24 +148,23 @@ def compose_difference(
     titles = [*(f"Probability of {finding}, {name}" for name in about.names), "Difference, B \N{MINUS SIGN} A"]
     lefts = [MARGIN + i * (slot + _GAP) for i in range(3)]
     for letter, left, title, picture in zip("ABC", lefts, titles, pictures, strict=True):
-        page.text(left, _TOP - 0.07, letter, size=11, weight="bold")
+        page.text(left, _TOP - 0.07, letter, size=11, bold=True)
         page.text(left + 0.22, _TOP - 0.07, title, size=10, room=slot - 0.22)
         page.picture(left, _TOP, picture)
     _draw_scale(page, _TOP + height_px / page.dpi + 0.14, inch_per_mm, about.nominal)
     grey = mean_grey(ground, boxes[0], scores[0])
     top = figures - _KEY + 0.55
-    marks = [(of.threshold, threshold_text(of.threshold)) for of in scores]
-    for left, mark in zip(lefts, marks, strict=False):
-        colours = style.opacity * colour_table(style.colormap) + (1 - style.opacity) * grey
-        _draw_bar(page, left, top, slot, colours, (0.0, 1.0), mark)
-    _draw_bar(page, lefts[2], top, slot, _OPACITY * colour_table(DIVERGING) + (1 - _OPACITY) * grey, (-1.0, 1.0), None)
+    for left, of in zip(lefts, scores, strict=False):
+        draw_colour_bar(page, Box(left, top, slot, _BAR), bar_colours(grey, style), marked=of.threshold)
+    diverging = over_grey(colour_table(DIVERGING), _OPACITY)[:, round(grey)]
+    draw_colour_bar(page, Box(lefts[2], top, slot, _BAR), diverging, ends=(-1.0, 1.0))
     notes = (
         f"outline: called {finding} by A",
         f"outline: called {finding} by B",
         f"outline: called {finding} by B; dashed: by A alone",
     )
     for left, note in zip(lefts, notes, strict=True):
-        page.text(left, top + 0.5, note, size=_TEXT, color=QUIET)
+        page.text(left, top + 0.5, note, size=_TEXT, colour=QUIET)
     page.text(lefts[2], top - 0.07, f"striped: lower by {-_FALL:g} or more", size=_TEXT)
     draw_changes(page, lefts, figures, slot, about.pair, about.mpp, finding)
     _draw_footer(page, scores, about)
@@ -175,12 +184,12 @@ def paint_difference(
     `difference` and `second_calls` are of the patches of the first results; where the difference is NaN the ground
     stays.
     """
-    painted = ground.copy()
+    painted, grey = ground.copy(), as_grey(ground)
     known = np.isfinite(difference)
-    colours = _OPACITY * colour_table(DIVERGING)
-    rows = np.rint((np.nan_to_num(difference) + 1) / 2 * (len(colours) - 1)).astype(int)
+    blended = over_grey(colour_table(DIVERGING), _OPACITY)
+    rows = np.rint((np.nan_to_num(difference) + 1) / 2 * (len(blended) - 1)).astype(int)
     for i, where in boxes.slices(known):
-        painted[where] = np.rint((1 - _OPACITY) * (ground[where] @ LUMA)[..., None] + colours[rows[i]])
+        painted[where] = blended[rows[i]].take(grey[where], axis=0)
         if difference[i] <= _FALL:
             painted[where][hatch(where, boxes.side_px)] = _STRIPE_RGB
     draw_outline(painted, boxes, first.pred & known & ~second_calls, known, line_px, dash_px=max(3, 4 * line_px))
@@ -200,41 +209,15 @@ def _draw_header(page: Page, about: Compared) -> None:
     right = page.width - MARGIN
     if about.phantom:
         right = page.badge(right, 0.22, size=15) - 0.2
-    page.text(MARGIN, 0.42, about.title, size=15, weight="bold", room=right - MARGIN)
-    page.text(MARGIN, 0.65, about.told, size=10, color=QUIET, room=right - MARGIN)
+    page.text(MARGIN, 0.42, about.title, size=15, bold=True, room=right - MARGIN)
+    page.text(MARGIN, 0.65, about.told, size=10, colour=QUIET, room=right - MARGIN)
 
 
 def _draw_scale(page: Page, y: float, inch_per_mm: float, nominal: bool) -> None:
     length_mm = round_length(1.2 / inch_per_mm)
-    page.rectangle(MARGIN, y, length_mm * inch_per_mm, 0.045, facecolor=INK)
+    page.rectangle(MARGIN, y, length_mm * inch_per_mm, 0.045, fill=INK)
     told = f"{length_mm:g} mm" + (" (nominal scale)" if nominal else "")
     page.text(MARGIN + length_mm * inch_per_mm + 0.1, y + 0.065, told, size=_TEXT)
-
-
-def _draw_bar(
-    page: Page,
-    x: float,
-    y: float,
-    width: float,
-    colours: NDArray[np.floating],
-    ends: tuple[float, float],
-    threshold: tuple[float, str] | None,
-) -> None:
-    axes = page.axes(x, y, width, 0.18)
-    shown = np.rint(colours).astype(np.uint8)[None]
-    axes.imshow(shown, extent=(*ends, 0, 1), aspect="auto", interpolation="nearest")
-    axes.set_yticks([])
-    ticks = np.linspace(*ends, 5).tolist()
-    axes.set_xticks(ticks, [f"{tick:+g}" if ends[0] < 0 and tick else f"{tick:g}" for tick in ticks])
-    axes.tick_params(labelsize=_TEXT, length=2.5, pad=2, color=QUIET, labelcolor=INK)
-    for spine in axes.spines.values():
-        spine.set(color=FRAME, linewidth=0.6)
-    if threshold is not None:
-        at, told = threshold
-        axes.axvline(at, color="white", linewidth=3.5)
-        axes.axvline(at, color=INK, linewidth=1.5)
-        side = "left" if at < 0.15 else "right" if at > 0.85 else "center"
-        page.text(x + at * width, y - 0.07, f"threshold {told}", size=_TEXT, ha=side)
 
 
 def _draw_footer(page: Page, scores: tuple[Scores, Scores], about: Compared) -> None:
@@ -251,7 +234,7 @@ def _draw_footer(page: Page, scores: tuple[Scores, Scores], about: Compared) -> 
         MARGIN,
         line + 0.18,
         dot.join([about.case, *parts, f"wsi-idc {__version__}", about.date]),
-        color=QUIET,
+        colour=QUIET,
         room=room,
     )
-    page.text(MARGIN, line + 0.36, RESEARCH_USE, size=9, weight="bold")
+    page.text(MARGIN, line + 0.36, RESEARCH_USE, size=9, bold=True)

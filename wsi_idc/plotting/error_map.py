@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsi_idc.plotting.image_ops import Boxes
-from wsi_idc.plotting.overlay import LUMA, draw_outline, mark_unreadable
+from wsi_idc.plotting.overlay import as_grey, draw_outline, mark_unreadable, over_grey
 from wsi_idc.scoring.scores import Scores
 from wsi_idc.source import UNKNOWN
 
@@ -50,15 +50,15 @@ def paint_agreement(pixels: NDArray[np.uint8], boxes: Boxes, scores: Scores, lin
     line_px : int
         Width of the outline.
     """
-    painted = pixels.copy()
+    painted, grey = pixels.copy(), as_grey(pixels)
     for name, which in outcomes(scores).items():
-        colour = _OPACITY * np.array(OUTCOMES[name][1], dtype=np.float32)
+        plain, line = _over_grey(name)
         for _, where in boxes.slices(which):
-            painted[where] = np.rint((1 - _OPACITY) * (pixels[where] @ LUMA)[..., None] + colour)
+            tile = plain.take(grey[where], axis=0)
             if name == HATCHED:
                 lines = hatch(where, boxes.side_px)
-                over = _OPACITY * np.array(HATCH_RGB, dtype=np.float32)
-                painted[where][lines] = np.rint((1 - _OPACITY) * (pixels[where][lines] @ LUMA)[..., None] + over)
+                tile[lines] = line[grey[where][lines]]
+            painted[where] = tile
     mark_unreadable(painted, boxes, scores)
     known = scores.label != UNKNOWN
     draw_outline(painted, boxes, scores.label == 1, known, line_px, dash_px=max(3, 4 * line_px))
@@ -72,7 +72,21 @@ def hatch(where: tuple[slice, slice], side_px: int) -> NDArray[np.bool_]:
     return np.asarray((y + x) % period < max(1, period // 5))
 
 
-def outcome_colour(name: str, tissue_grey: float) -> tuple[float, float, float]:
-    """Colour (RGB 0-1) that an outcome takes over tissue of this grey (0-255)."""
-    red, green, blue = ((_OPACITY * channel + (1 - _OPACITY) * tissue_grey) / 255 for channel in OUTCOMES[name][1])
+def outcome_colour(name: str, tissue_grey: float) -> tuple[int, int, int]:
+    """Colour (RGB 0-255) that an outcome takes over tissue of this grey (0-255)."""
+    red, green, blue = _over_grey(name)[0][round(tissue_grey)].tolist()
     return red, green, blue
+
+
+def outcome_swatch(name: str, tissue_grey: float, height_px: int, width_px: int) -> NDArray[np.uint8]:
+    """What an outcome looks like over even tissue of this grey (0-255), shape (height, width, 3)."""
+    plain, line = (table[round(tissue_grey)] for table in _over_grey(name))
+    swatch = np.full((height_px, width_px, 3), plain)
+    if name == HATCHED:
+        swatch[hatch((slice(height_px), slice(width_px)), height_px)] = line
+    return swatch
+
+
+def _over_grey(name: str) -> NDArray[np.uint8]:
+    """Colours of an outcome and of lines that hatch it over each grey, shape (2, 256, 3)."""
+    return over_grey(np.array([OUTCOMES[name][1], HATCH_RGB], dtype=np.float32), _OPACITY)

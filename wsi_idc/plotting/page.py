@@ -1,191 +1,263 @@
-"""A page measured in inches from its upper left corner, on which nothing leaves its place."""
+"""A page measured in inches from its upper left corner, and drawn with Pillow."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import math
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
-import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.backends.backend_pdf import PdfPages
-from matplotlib.figure import Figure
-from matplotlib.font_manager import findfont, get_font
-from matplotlib.image import FigureImage
-from matplotlib.patches import Rectangle
-from matplotlib.text import Text
-from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
+from PIL import Image, ImageColor, ImageDraw, ImageFont
 
-from wsi_idc._util.files import replacing
-from wsi_idc._version import __version__
-from wsi_idc.errors import printable
-from wsi_idc.plotting.caption import PHANTOM, RESEARCH_USE
+from wsi_idc.plotting.caption import PHANTOM
+from wsi_idc.plotting.fonts import ASCENT, CAP_HEIGHT, DESCENT, load_font, plain_text
 from wsi_idc.plotting.image_ops import save_png
+
+Colour = str | tuple[int, int, int]
+"""As ``"#rrggbb"``, or RGB 0-255."""
+
+Align = Literal["left", "center", "right"]
 
 INK = "#1a1a1a"
 QUIET = "#595959"
 FRAME = "#bdbdbd"
 WARNING = "#b00020"
-FONT = "DejaVu Sans"
+
+_POINTS = 72
+"""Per inch."""
+
+_ANCHORS = {"left": "ls", "center": "ms", "right": "rs"}
+"""Pillow's names of the points of a baseline."""
+
+_ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
 
 
-@contextmanager
-def house_style() -> Iterator[None]:
-    """Draw by Matplotlib's own settings, whatever the user's matplotlibrc says; also a decorator.
+@dataclass(frozen=True)
+class Line:
+    """A line of text.
 
-    A setting counts when a line or a text is made, and some again when it is drawn.
+    Attributes
+    ----------
+    text : str
+    x, y : float
+        Of a point of its baseline in inches: its start, middle or end, as `align` says.
+    size : float
+        Of the font in points.
+    bold : bool
+    colour : Colour
+    align : {"left", "center", "right"}
+    angle : float
+        By which it is turned about that point, counterclockwise, in degrees.
+    halo : float
+        Width of a white rim around the letters in points.
     """
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        yield
+
+    text: str
+    x: float
+    y: float
+    size: float
+    bold: bool
+    colour: Colour
+    align: Align
+    angle: float
+    halo: float
+
+
+@dataclass(frozen=True)
+class Rectangle:
+    """A rectangle in inches, filled or framed or both; the frame lies inside of it and is `points` wide."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    fill: Colour | None
+    frame: Colour | None
+    points: float
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """Pixels, shape (h, w, 3), whose upper left corner is at a pixel of the page."""
+
+    left_px: int
+    top_px: int
+    pixels: NDArray[np.uint8]
 
 
 class Page:
-    """A figure with its canvas; `x` and `y` of all methods are inches from the upper left corner.
+    """What stands on a page; `x` and `y` of all methods are inches from the upper left corner.
 
     Parameters
     ----------
     width, height : float
         Size in inches, rounded to whole pixels, so that a picture drawn at its own size is not resampled.
     dpi : int
+
+    Attributes
+    ----------
+    lines : list of Line
+        Drawn over all else.
+    shapes : list of Rectangle or Picture
+        Each over those before.
     """
 
     def __init__(self, width: float, height: float, dpi: int) -> None:
         self.dpi = dpi
         self.width, self.height = round(width * dpi) / dpi, round(height * dpi) / dpi
-        self.figure = Figure(figsize=(self.width, self.height), dpi=dpi, facecolor="white")
-        self.canvas = FigureCanvasAgg(self.figure)
-        self._pictures: list[tuple[FigureImage, int, int, NDArray[np.uint8]]] = []
+        self.lines: list[Line] = []
+        self.shapes: list[Rectangle | Picture] = []
 
-    def text(self, x: float, y: float, text: str, size: float = 8, room: float | None = None, **style: Any) -> Text:
-        """Write one line with its baseline at `y`; where it is wider than `room` inches its middle is left out."""
-        style = {"color": INK, "va": "baseline", "family": FONT, "parse_math": False, **style}
-        written = self.figure.text(
-            x, self.height - y, plain_text(text), size=size, transform=self.figure.dpi_scale_trans, **style
-        )
-        if room is not None:
-            self._fit(written, room)
-        return written
+    def text(
+        self,
+        x: float,
+        y: float,
+        text: str,
+        size: float = 8,
+        *,
+        bold: bool = False,
+        colour: Colour = INK,
+        align: Align = "left",
+        room: float | None = None,
+        angle: float = 0,
+        halo: float = 0,
+    ) -> float:
+        """Write a line as `Line` says; where it is wider than `room` inches its middle is left out.
 
-    def _fit(self, text: Text, room: float) -> None:
-        whole = text.get_text()
-        width = self.width_of(text)
-        keep = len(whole)
+        Returns
+        -------
+        float
+            Its width in inches.
+        """
+        text = plain_text(text) if room is None else self.fitted(text, room, size, bold)
+        self.lines.append(Line(text, x, y, size, bold, colour, align, angle, halo))
+        return self.width_of(text, size, bold)
+
+    def fitted(self, text: str, room: float, size: float = 8, bold: bool = False) -> str:
+        """A text as the font can show it, with as much of its middle left out as makes it fit `room` inches."""
+        text = whole = plain_text(text)
+        keep, width = len(whole), self.width_of(whole, size, bold)
         while width > room and keep > 4:
             keep = min(keep - 1, int(keep * room / width) + 1)
-            text.set_text(f"{whole[: (keep + 1) // 2]}\N{HORIZONTAL ELLIPSIS}{whole[-(keep // 2) :]}")
-            width = self.width_of(text)
+            text = f"{whole[: (keep + 1) // 2]}{_ELLIPSIS}{whole[-(keep // 2) :]}"
+            width = self.width_of(text, size, bold)
+        return text
 
-    def width_of(self, text: Text) -> float:
+    def width_of(self, text: str, size: float = 8, bold: bool = False) -> float:
         """Width of a text in inches."""
-        return float(self._extent(text).width) / self.dpi
+        return load_font(size * self.dpi / _POINTS, bold).getlength(text) / self.dpi
 
-    def _extent(self, text: Text) -> Bbox:
-        return text.get_window_extent(self.canvas.get_renderer())  # type: ignore[no-untyped-call]
-
-    def rectangle(self, x: float, y: float, width: float, height: float, **style: Any) -> None:
+    def rectangle(
+        self,
+        x: float,
+        y: float,
+        width: float,
+        height: float,
+        *,
+        fill: Colour | None = None,
+        frame: Colour | None = None,
+        points: float = 0.6,
+    ) -> None:
         """Draw a rectangle whose upper left corner is at `x`, `y`."""
-        corner = (x, self.height - y - height)
-        self.figure.add_artist(
-            Rectangle(corner, width, height, transform=self.figure.dpi_scale_trans, **{"lw": 0, **style})
-        )
+        self.shapes.append(Rectangle(x, y, width, height, fill, frame, points))
 
-    def rule(self, x: float, y: float, width: float, colour: str, points: float = 0.4) -> None:
+    def rule(self, x: float, y: float, width: float, colour: Colour, points: float = 0.4) -> None:
         """Draw a level line that no resolution loses: whole pixels, at least one."""
-        thick = max(1, round(points / 72 * self.dpi))
-        self.rectangle(x, round(y * self.dpi) / self.dpi, width, thick / self.dpi, facecolor=colour, antialiased=False)
+        thick, top = max(1, round(points / _POINTS * self.dpi)), round(y * self.dpi)
+        self.rectangle(x, top / self.dpi, width, thick / self.dpi, fill=colour)
 
-    def axes(self, x: float, y: float, width: float, height: float) -> Axes:
-        """Axes with the upper left corner of their frame at `x`, `y`."""
-        bottom = self.height - y - height
-        axes = self.figure.add_axes((x / self.width, bottom / self.height, width / self.width, height / self.height))
-        # Otherwise the numbers follow the reader's own settings of Matplotlib.
-        axes.tick_params(labelfontfamily=FONT)
-        return axes
-
-    def picture(self, x: float, y: float, pixels: NDArray[np.uint8]) -> None:
-        """Show an array, shape (h, w, 3), one pixel to a pixel of the page, in a thin frame."""
+    def picture(self, x: float, y: float, pixels: NDArray[np.uint8], framed: bool = True) -> None:
+        """Show an array, shape (h, w, 3), one pixel to a pixel of the page, with a thin frame around it."""
         height, width = pixels.shape[:2]
         left, top = round(x * self.dpi), round(y * self.dpi)
-        image = self.figure.figimage(pixels, left, round(self.height * self.dpi) - top - height, origin="upper")
-        self._pictures.append((image, left, top, pixels))
-        frame = (left / self.dpi, top / self.dpi, width / self.dpi, height / self.dpi)
-        self.rectangle(*frame, facecolor="none", edgecolor=FRAME, lw=0.5)
+        self.shapes.append(Picture(left, top, pixels))
+        if framed:
+            x, y, width_in, height_in = (side / self.dpi for side in (left - 1, top - 1, width + 2, height + 2))
+            self.rectangle(x, y, width_in, height_in, frame=FRAME, points=0)
 
     def badge(self, right: float, y: float, size: float) -> float:
         """Put the phantom's word, white on red, with its upper right corner at `right`, `y`; return its left edge."""
-        text = self.text(right - 0.12, y, PHANTOM, size=size, weight="bold", color="white", ha="right", va="top")
-        width = self.width_of(text)
-        height = self._extent(text).height / self.dpi
-        text.set_y(self.height - y - 0.07)
-        text.set_zorder(5)
+        height = (ASCENT + DESCENT) * size / _POINTS
+        width = self.text(
+            right - 0.12, y + 0.07 + ASCENT * size / _POINTS, PHANTOM, size, bold=True, colour="white", align="right"
+        )
         left = right - width - 0.24
-        self.rectangle(left, y, width + 0.24, height + 0.14, facecolor=WARNING)
+        self.rectangle(left, y, width + 0.24, height + 0.14, fill=WARNING)
         return left
 
-    @house_style()
     def pixels(self) -> NDArray[np.uint8]:
-        """The page as drawn, shape (h, w, 3).
+        """The page as drawn, shape (h, w, 3)."""
+        page = self._ground()
+        for shape in self.shapes:
+            if isinstance(shape, Picture):
+                height, width = shape.pixels.shape[:2]
+                page[shape.top_px : shape.top_px + height, shape.left_px : shape.left_px + width] = shape.pixels
+            else:
+                self._draw_rectangle(page, shape)
+        for line in self.lines:
+            self._write(page, line)
+        return page
 
-        Pictures are copied onto it first, as Matplotlib would resample each, and all else is drawn over them.
-        """
-        renderer = self.canvas.get_renderer()  # type: ignore[no-untyped-call]
-        canvas = np.asarray(renderer.buffer_rgba())
-        canvas[:] = 255
-        drawn = canvas[..., :3]
-        self.figure.patch.set_visible(False)
-        for image, left, top, pixels in self._pictures:
-            image.set_visible(False)
-            drawn[top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels
-        self.figure.draw(renderer)
-        self.figure.patch.set_visible(True)
-        for image, *_ in self._pictures:
-            image.set_visible(True)
-        return drawn
+    def _ground(self) -> NDArray[np.uint8]:
+        """What all else is drawn on."""
+        return np.full((round(self.height * self.dpi), round(self.width * self.dpi), 3), 255, dtype=np.uint8)
+
+    def _draw_rectangle(self, page: NDArray[np.uint8], shape: Rectangle) -> None:
+        left, top = round(shape.x * self.dpi), round(shape.y * self.dpi)
+        right = max(left + 1, round((shape.x + shape.width) * self.dpi))
+        bottom = max(top + 1, round((shape.y + shape.height) * self.dpi))
+        inside = page[max(0, top) : bottom, max(0, left) : right]
+        if shape.fill is not None:
+            inside[:] = _rgb(shape.fill)
+        if shape.frame is not None:
+            thick = max(1, round(shape.points / _POINTS * self.dpi))
+            for side in (inside[:thick], inside[-thick:], inside[:, :thick], inside[:, -thick:]):
+                side[:] = _rgb(shape.frame)
+
+    def _write(self, page: NDArray[np.uint8], line: Line) -> None:
+        font, x, y = load_font(line.size * self.dpi / _POINTS, line.bold), line.x * self.dpi, line.y * self.dpi
+        rim = round(line.halo * self.dpi / _POINTS)
+        for stroke, colour in ((rim, "white"), (0, line.colour)):
+            if stroke or colour == line.colour:
+                mask, left, top = _letters(line.text, font, _ANCHORS[line.align], line.angle, stroke)
+                _lay(page, mask, round(x) + left, round(y) + top, _rgb(colour))
+
+
+def _letters(
+    text: str, font: ImageFont.FreeTypeFont, anchor: str, angle: float, stroke: int
+) -> tuple[Image.Image, int, int]:
+    """How far a text covers each pixel, 0-255; and where that picture lies from the text's own point."""
+    left, top, right, bottom = font.getbbox(text, anchor=anchor, stroke_width=stroke)
+    left, top, right, bottom = math.floor(left), math.floor(top), math.ceil(right), math.ceil(bottom)
+    if angle:
+        reach = math.ceil(math.hypot(max(-left, right), max(-top, bottom)))
+        left, top, right, bottom = -reach, -reach, reach + 1, reach + 1
+    mask = Image.new("L", (max(1, right - left), max(1, bottom - top)))
+    ImageDraw.Draw(mask).text((-left, -top), text, 255, font, anchor, stroke_width=stroke)
+    return mask.rotate(angle, Image.Resampling.BICUBIC) if angle else mask, left, top
+
+
+def _lay(page: NDArray[np.uint8], mask: Image.Image, left: int, top: int, colour: tuple[int, ...]) -> None:
+    """Lay a colour over a page as far as a mask, 0-255, covers it; what lies outside is cut off."""
+    above, before = max(0, top), max(0, left)
+    under = page[above : max(0, top + mask.height), before : max(0, left + mask.width)]
+    if under.size:
+        image = Image.fromarray(under)
+        image.paste(colour, (left - before, top - above), mask)
+        under[:] = np.asarray(image)
+
+
+def _rgb(colour: Colour) -> tuple[int, ...]:
+    return ImageColor.getrgb(colour) if isinstance(colour, str) else colour
+
+
+def below_middle(size: float) -> float:
+    """How far below the middle of its capitals and digits the baseline of a text lies, in inches."""
+    return CAP_HEIGHT * size / _POINTS / 2
 
 
 def save_page(path: Path, page: Page) -> None:
     """Write the page as a PNG that prints at its size, atomically."""
     save_png(path, page.pixels(), page.dpi)
-
-
-def save_pdf(path: Path, pages: Sequence[Page], title: str) -> None:
-    """Write pages as one PDF with text as text and pictures at their own pixels, atomically.
-
-    The pages cannot be drawn as pixels afterwards.
-    """
-    # No date: the same results give the same bytes.
-    told = {
-        "Title": printable(title),
-        "Subject": RESEARCH_USE,
-        "Creator": f"wsi-idc {__version__}",
-        "CreationDate": None,
-    }
-    fonts = matplotlib.rc_context({"pdf.fonttype": 42})
-    with replacing(path) as temporary, house_style(), fonts, PdfPages(temporary, metadata=told) as pdf:
-        for page in pages:
-            _place_pictures(page)
-            pdf.savefig(page.figure, dpi=page.dpi)
-
-
-def _place_pictures(page: Page) -> None:
-    """Lay pictures that stand at pixels of the page into axes: a PDF has points, not pixels."""
-    for image in list(page.figure.images):
-        assert isinstance(image, FigureImage)
-        pixels = np.asarray(image.get_array())
-        height, width = (side / page.dpi for side in pixels.shape[:2])
-        axes = page.axes(image.ox / page.dpi, page.height - image.oy / page.dpi - height, width, height)
-        axes.imshow(pixels, aspect="auto", interpolation="none", origin=image.origin)
-        axes.set_axis_off()
-        axes.set_zorder(-1)
-        image.remove()
-
-
-def plain_text(text: str) -> str:
-    """What the font can show of a text: on one line, a box for each sign that it lacks."""
-    font = get_font(findfont(FONT))
-    return "".join(sign if font.get_char_index(ord(sign)) else "\N{WHITE SQUARE}" for sign in printable(text))

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from matplotlib.figure import Figure
-
 from wsi_idc.plotting.blocks import (
     CLOSE_UP_LETTERS,
     draw_close_ups,
@@ -16,7 +14,7 @@ from wsi_idc.plotting.blocks import (
     draw_scale_bar,
     mark_close_ups,
 )
-from wsi_idc.plotting.caption import PHANTOM, RESEARCH_USE, Caption
+from wsi_idc.plotting.caption import RESEARCH_USE, Caption
 from wsi_idc.plotting.close_ups import CloseUp
 from wsi_idc.plotting.error_map import paint_agreement
 from wsi_idc.plotting.image_ops import place_boxes, resize
@@ -36,13 +34,11 @@ from wsi_idc.plotting.layout import (
 )
 from wsi_idc.plotting.mosaic import Mosaic
 from wsi_idc.plotting.overlay import mean_grey, paint_probability
-from wsi_idc.plotting.page import QUIET, Page, house_style, save_page, save_pdf
+from wsi_idc.plotting.page import QUIET, Page, below_middle, save_page
 from wsi_idc.plotting.style import Style
 from wsi_idc.plotting.tissue_map import outline_tissue
 from wsi_idc.plotting.watermark import CAUTION_COLOUR
 from wsi_idc.scoring.scores import Scores
-
-__all__ = ["PHANTOM", "RESEARCH_USE", "Caption", "build_sheet", "draw_sheet"]
 
 _LARGEST_PX_IN = 1 / 33
 """Inches that a mosaic pixel is drawn at most: a slide of one patch shall not fill the page with blur."""
@@ -53,6 +49,9 @@ _BAND_IN = 0.19
 
 _LINE_IN = 0.01
 """Width of the outlines: a quarter of a millimetre."""
+
+_LARGE = 16
+"""Points of what stands in an empty panel."""
 
 
 def draw_sheet(
@@ -89,13 +88,14 @@ def draw_sheet_pdf(
     close_ups: Sequence[CloseUp] = (),
 ) -> None:
     """Write the sheet as a PDF of A4 landscape pages, atomically: as `draw_sheet`, with close-ups on a second page."""
+    from wsi_idc.plotting.page_pdf import save_pdf
+
     pages = [compose_sheet(mosaic, scores, caption, style, close_ups, strip=False)]
     if close_ups:
         pages.append(compose_close_ups(scores, caption, style, close_ups))
     save_pdf(Path(path), pages, f"Probability of {scores.classes.title} per patch, {caption.title}")
 
 
-@house_style()
 def compose_close_ups(scores: Scores, caption: Caption, style: Style, close_ups: Sequence[CloseUp]) -> Page:
     """A page of close-ups in two rows, with the letters that the sheet has at their places."""
     page = Page(PAGE_W, PAGE_H, style.dpi)
@@ -108,14 +108,6 @@ def compose_close_ups(scores: Scores, caption: Caption, style: Style, close_ups:
     return page
 
 
-def build_sheet(
-    mosaic: Mosaic, scores: Scores, caption: Caption, style: Style, close_ups: Sequence[CloseUp] = ()
-) -> Figure:
-    """The sheet as a Matplotlib figure, not yet written."""
-    return compose_sheet(mosaic, scores, caption, style, close_ups).figure
-
-
-@house_style()
 def compose_sheet(
     mosaic: Mosaic,
     scores: Scores,
@@ -153,21 +145,21 @@ def _draw_header(page: Page, scores: Scores, caption: Caption) -> None:
     right = page.width - MARGIN
     if caption.kind == "phantom":
         right = page.badge(right, 0.22, size=15) - 0.2
-    page.text(MARGIN, 0.42, caption.title, size=15, weight="bold", room=right - MARGIN)
+    page.text(MARGIN, 0.42, caption.title, size=15, bold=True, room=right - MARGIN)
     told = "invasive ductal carcinoma (IDC)" if scores.classes.title == "IDC" else scores.classes.title
     line = f"Probability of {told} per patch"
     if scores.classes.told_apart:
         line += f"; calls and figures: {told} against the rest"
-    page.text(MARGIN, 0.65, line, size=10, color=QUIET, room=right - MARGIN)
+    page.text(MARGIN, 0.65, line, size=10, colour=QUIET, room=right - MARGIN)
     if caption.cautions:
         _draw_cautions(page, caption)
 
 
 def _draw_cautions(page: Page, caption: Caption) -> None:
     """A band across the top of the page."""
-    page.rectangle(0, 0, page.width, _BAND_IN, facecolor=[value / 255 for value in CAUTION_COLOUR])
+    page.rectangle(0, 0, page.width, _BAND_IN, fill=CAUTION_COLOUR)
     told = f"CAUTION: {'; '.join(one.short for one in caption.cautions)}"
-    page.text(MARGIN, _BAND_IN - 0.055, told, size=9, weight="bold", room=page.width - 2 * MARGIN)
+    page.text(MARGIN, _BAND_IN - 0.055, told, size=9, bold=True, room=page.width - 2 * MARGIN)
 
 
 def _draw_panels(page: Page, layout: Layout, mosaic: Mosaic, scores: Scores, style: Style) -> float:
@@ -186,7 +178,7 @@ def _draw_panels(page: Page, layout: Layout, mosaic: Mosaic, scores: Scores, sty
         pictures.append(paint_agreement(tissue, boxes, scores, line_px))
         titles.append("Labels and errors")
     for letter, title, picture, box in zip("ABC", titles, pictures, layout.panels, strict=False):
-        page.text(box.x, box.y - 0.07, letter, size=11, weight="bold")
+        page.text(box.x, box.y - 0.07, letter, size=11, bold=True)
         page.text(box.x + 0.22, box.y - 0.07, title, size=10)
         page.picture(box.x, box.y, picture)
     if not scores.readable.any():
@@ -196,19 +188,18 @@ def _draw_panels(page: Page, layout: Layout, mosaic: Mosaic, scores: Scores, sty
 
 def _say_nothing_scored(page: Page, layout: Layout, scores: Scores) -> None:
     panel = layout.panels[1]
-    x, y = panel.x + panel.width / 2, panel.y + panel.height / 2
+    x, y = panel.x + panel.width / 2, panel.y + panel.height / 2 + below_middle(_LARGE)
     told = "No readable patch" if len(scores) else "No tissue found"
-    box = {"facecolor": "white", "edgecolor": QUIET, "boxstyle": "round,pad=0.5", "linewidth": 0.8}
-    page.text(x, y, told, size=16, weight="bold", ha="center", va="center", bbox=box)
+    width, height = page.text(x, y, told, size=_LARGE, bold=True, align="center") + 0.3, 2.2 * _LARGE / 72
+    page.rectangle(x - width / 2, panel.y + (panel.height - height) / 2, width, height, fill="white", frame=QUIET)
 
 
 def _draw_footer(page: Page, scores: Scores, caption: Caption) -> None:
     line = page.height - 0.56
     page.rule(MARGIN, line, page.width - 2 * MARGIN, QUIET, points=0.6)
     room = page.width - 2 * MARGIN
-    said = f" \N{MIDDLE DOT} {caption.provenance(scores.threshold)}"
-    provenance = page.text(MARGIN, line + 0.18, said, color=QUIET, room=room - 1.5)
+    said = page.fitted(f" \N{MIDDLE DOT} {caption.provenance(scores.threshold)}", room - 1.5)
     # A long name gives way, not the model or the threshold.
-    name = page.text(MARGIN, line + 0.18, caption.case, color=QUIET, room=room - page.width_of(provenance))
-    provenance.set_x(MARGIN + page.width_of(name))
-    page.text(MARGIN, line + 0.36, RESEARCH_USE, size=9, weight="bold")
+    name = page.text(MARGIN, line + 0.18, caption.case, colour=QUIET, room=room - page.width_of(said))
+    page.text(MARGIN + name, line + 0.18, said, colour=QUIET)
+    page.text(MARGIN, line + 0.36, RESEARCH_USE, size=9, bold=True)

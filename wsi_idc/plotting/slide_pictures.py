@@ -6,24 +6,29 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from wsi_idc.plotting.caption import Caption
 from wsi_idc.plotting.class_map import add_legend, paint_classes
 from wsi_idc.plotting.close_ups import take_close_ups
 from wsi_idc.plotting.confusion import save_class_confusion, save_confusion
-from wsi_idc.plotting.image_ops import resize, save_png
+from wsi_idc.plotting.image_ops import reduce_image, resize, save_png
 from wsi_idc.plotting.mosaic import rebuild_mosaic
 from wsi_idc.plotting.overlay import paint_overlay
 from wsi_idc.plotting.sheet import draw_sheet, draw_sheet_pdf
 from wsi_idc.plotting.style import Style
 from wsi_idc.plotting.tissue_map import show_tissue
 from wsi_idc.plotting.watermark import stamp_cautions, stamp_phantom
-from wsi_idc.scoring.file_names import CLASSES_FILE, MOSAIC_FILE, SHEET_FILE, SHEET_PDF
+from wsi_idc.scoring.file_names import CLASSES_FILE, MOSAIC_FILE, SHEET_FILE, SHEET_PDF, THUMBNAIL_FILE
 from wsi_idc.scoring.scores import Scores
 from wsi_idc.source import PatchSource, SourceKind
 
 TISSUE_SIDE_PX = 2_048
 """Longest side of ``tissue.png``: a thumbnail that fills a screen."""
+
+
+THUMBNAIL_PX = (240, 180)
+"""Room for ``thumbnail.png``: sharp at half that size on a screen of two pixels a point."""
 
 
 def save_mosaic(source: PatchSource, folder: Path) -> Path:
@@ -42,9 +47,9 @@ def draw_all(
 ) -> Path:
     """Write the pictures of a slide; the path of ``heatmap.png`` comes back.
 
-    ``mosaic.png``, and at its scale ``overlay.png`` with the cautions in a corner; ``confusion.png`` where labels are
-    known, ``classes.png`` where the model has more than two, and ``tissue.png`` where tissue was looked for. Each is
-    written atomically, and an older one that no longer belongs is removed.
+    ``mosaic.png``, reduced as ``thumbnail.png``, and at its scale ``overlay.png`` with the cautions in a corner;
+    ``confusion.png`` where labels are known, ``classes.png`` where the model has more than two, and ``tissue.png``
+    where tissue was looked for. Each is written atomically, and an older one that no longer belongs is removed.
 
     Parameters
     ----------
@@ -60,10 +65,14 @@ def draw_all(
         The sheet as ``heatmap.pdf``, too.
     """
     mosaic = rebuild_mosaic(source)
-    save_picture(folder / MOSAIC_FILE, mosaic.pixels, caption.kind)
+    phantom = caption.kind == "phantom"
+    shown = stamp_phantom(mosaic.pixels) if phantom else mosaic.pixels
+    save_png(folder / MOSAIC_FILE, shown)
+    # After the mosaic: one that is older is not of it.
+    save_png(folder / THUMBNAIL_FILE, reduce_image(Image.fromarray(shown), THUMBNAIL_PX))
     overlay = stamp_cautions(paint_overlay(mosaic, scores, style), caption.cautions)
     save_picture(folder / "overlay.png", overlay, caption.kind)
-    classes, phantom = folder / CLASSES_FILE, caption.kind == "phantom"
+    classes = folder / CLASSES_FILE
     if scores.classes.told_apart:
         painted = paint_classes(mosaic, scores)
         # What is stamped on the map would hide part of the legend.

@@ -12,7 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from wsi_idc.plotting.page import FONT, FRAME, INK, QUIET, Page, house_style, save_page
+from wsi_idc.plotting.chart_page import ChartPage, house_style
+from wsi_idc.plotting.fonts import FONT
+from wsi_idc.plotting.page import FRAME, INK, QUIET, save_page
 
 if TYPE_CHECKING:
     from wsi_idc.training.history import Epoch
@@ -22,17 +24,17 @@ _DPI = 150
 
 
 @house_style()
-def build_history(history: Sequence[Epoch]) -> Page:
+def build_history(history: Sequence[Epoch]) -> ChartPage:
     """Loss and AUC over the epochs, training and validation, with the epoch of highest validation AUC marked.
 
     Of a training without a validation part there is no validation to draw.
     """
-    page = Page(9, 3.8, _DPI)
+    page = ChartPage(9, 3.8, _DPI)
     judged = [epoch for epoch in history if not math.isnan(epoch.val_auc)]
     best = max(judged, key=lambda epoch: (epoch.val_auc, -epoch.epoch)) if judged else None
     told = f"best epoch {best.epoch}: validation AUC {best.val_auc:.4f}" if best else f"{len(history)} epochs"
-    page.text(0.15, 0.3, "Training", size=11, weight="bold")
-    page.text(8.85, 0.3, told, size=9, color=QUIET, ha="right")
+    page.text(0.15, 0.3, "Training", size=11, bold=True)
+    page.text(8.85, 0.3, told, size=9, colour=QUIET, align="right")
     left, right = page.axes(0.75, 0.5, 3.6, 2.75), page.axes(5.2, 0.5, 3.6, 2.75)
     _draw(left, history, "loss", lambda epoch: epoch.loss, lambda epoch: epoch.val_loss)
     _draw(right, history, "AUC", lambda epoch: epoch.auc, lambda epoch: epoch.val_auc)

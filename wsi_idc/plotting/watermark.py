@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.font_manager import findfont
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from wsi_idc.plotting.caption import PHANTOM
+from wsi_idc.plotting.fonts import load_font
 from wsi_idc.source import Caution
 
 CAUTION_COLOUR = (255, 213, 77)
@@ -82,10 +82,9 @@ def _fitting(
     draw: ImageDraw.ImageDraw, wordings: Sequence[str], width: int, height: int, wanted: int
 ) -> tuple[str, ImageFont.FreeTypeFont]:
     """The first wording, in the largest size up to the one wanted, that fits the picture."""
-    path = findfont("DejaVu Sans:bold")
     for text in wordings:
         for size in range(wanted, (_SMALLEST_PT if text == wordings[-1] else 10) - 1, -1):
-            font = ImageFont.truetype(path, size)
+            font = load_font(size, bold=True)
             left, top, right, bottom = draw.textbbox((0, 0), text, font=font)
             pad = 2 * max(1, size // 3)
             if right - left + pad <= width and bottom - top + pad <= height:

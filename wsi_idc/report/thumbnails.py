@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import math
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,17 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from wsi_idc.plotting.image_ops import Boxes, place_boxes
+from wsi_idc.plotting.image_ops import Boxes, fit_size, place_boxes, reduce_image
 from wsi_idc.plotting.mosaic import MAX_SIDE_PX
 from wsi_idc.plotting.overlay import mean_grey, paint_probability
+from wsi_idc.plotting.slide_pictures import THUMBNAIL_PX
 from wsi_idc.plotting.style import Style
 from wsi_idc.plotting.watermark import stamp_phantom
 from wsi_idc.report.gather import Run
-from wsi_idc.scoring.file_names import MOSAIC_FILE
+from wsi_idc.scoring.file_names import MOSAIC_FILE, THUMBNAIL_FILE
 from wsi_idc.scoring.scores import Scores
-
-THUMB_PX = (240, 180)
-"""Room for a thumbnail: sharp at half that size on a screen of two pixels a point."""
 
 EMBEDDED_SIDE_PX = 4_096
 """Longest side of a slide image that is mailed."""
@@ -32,6 +31,8 @@ OTHER_MOSAIC = "Its mosaic.png is not of the slide's size, so it is not shown: d
 
 _THUMB_QUALITY, _EMBEDDED_QUALITY = 72, 80
 _MIME = "image/webp"
+_UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
+"""Of Pillow, for a picture that is damaged or missing."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def find_tissue(folder: Path, run: Run) -> tuple[TissueImage | None, str]:
             width, height = image.size
     except FileNotFoundError:
         return None, "This slide was only scored: draw it with wsi-idc heatmap to see its tissue."
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    except _UNREADABLE:
         return None, UNREADABLE_MOSAIC
     factor = mosaic_factor((width, height), run)
     if factor is None:
@@ -112,7 +113,7 @@ def make_thumbnails(tissue: TissueImage | None, scores: Scores, phantom: bool) -
     phantom : bool
         Whether to write so into the pictures.
     """
-    pixels = None if tissue is None else _read_reduced(tissue.path, THUMB_PX)
+    pixels = None if tissue is None else _read_thumbnail(tissue)
     if pixels is not None and tissue is not None:
         height, width = pixels.shape[:2]
         across, down = width / (tissue.width * tissue.factor), height / (tissue.height * tissue.factor)
@@ -121,7 +122,7 @@ def make_thumbnails(tissue: TissueImage | None, scores: Scores, phantom: bool) -
         extent = int(ends[0].max(initial=1)), int(ends[1].max(initial=1))
         if not len(scores):
             return Thumbnails()
-        width, height = _fitted(extent, THUMB_PX)
+        width, height = fit_size(extent, THUMBNAIL_PX)
         across, down = width / extent[0], height / extent[1]
     boxes = place_boxes(scores, (across, down))
     ground = np.full((height, width, 3), 255, dtype=np.uint8) if pixels is None else pixels
@@ -140,22 +141,19 @@ def _grey(pixels: NDArray[np.uint8], boxes: Boxes, scores: Scores) -> float:
     return round(mean_grey(pixels, boxes, scores), 1)
 
 
-def _fitted(size: tuple[int, int], room: tuple[int, int]) -> tuple[int, int]:
-    """A size in proportion that fills the room, and never more than the size itself."""
-    scale = min(1.0, room[0] / size[0], room[1] / size[1])
-    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+def _read_thumbnail(tissue: TissueImage) -> NDArray[np.uint8] | None:
+    """``thumbnail.png``, or where that is not of this ``mosaic.png``, the mosaic reduced."""
+    path, size = tissue.path.with_name(THUMBNAIL_FILE), fit_size((tissue.width, tissue.height), THUMBNAIL_PX)
+    with suppress(*_UNREADABLE), Image.open(path) as image:
+        if image.size == size and path.stat().st_mtime_ns >= tissue.path.stat().st_mtime_ns:
+            return np.array(image.convert("RGB"))
+    return _read_reduced(tissue.path, THUMBNAIL_PX)
 
 
 def _read_reduced(path: Path, room: tuple[int, int]) -> NDArray[np.uint8] | None:
-    try:
-        with Image.open(path) as image:
-            size = _fitted(image.size, room)
-            # Converting copies all of it, even where nothing is to be converted.
-            whole = image if image.mode == "RGB" else image.convert("RGB")
-            small = whole.resize(size, Image.Resampling.HAMMING, reducing_gap=3.0)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return None
-    return np.array(small)
+    with suppress(*_UNREADABLE), Image.open(path) as image:
+        return reduce_image(image, room)
+    return None
 
 
 def _encode(pixels: NDArray[np.uint8], phantom: bool) -> bytes:

@@ -56,11 +56,12 @@ def uuid_of(name: str) -> uuid.UUID:
 
 def write_features(path: Path, features: Iterable[dict[str, Any]]) -> None:
     """Write a FeatureCollection, one feature at a time, each on a line of its own; gzipped for a path in ``.gz``."""
+    encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
     with _writing(path) as file:
         file.write('{"type":"FeatureCollection","features":[')
         separator = "\n"
         for one in features:
-            file.write(separator + json.dumps(one, separators=(",", ":"), allow_nan=False))
+            file.write(separator + encode(one))
             separator = ",\n"
         file.write("\n]}\n")
 

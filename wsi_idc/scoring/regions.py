@@ -10,6 +10,9 @@ from scipy.spatial.distance import pdist
 from wsi_idc.scoring.contours import trace_regions
 from wsi_idc.scoring.scores import Scores
 
+_FEW_CORNERS = 50
+"""The distances of so many points take less time than their convex hull."""
+
 
 def region_widths_mm(scores: Scores, mpp: tuple[float, float]) -> NDArray[np.float64]:
     """Largest width of each region called IDC, the widest first: patches that hang together by their sides.
@@ -36,4 +39,5 @@ def region_widths_mm(scores: Scores, mpp: tuple[float, float]) -> NDArray[np.flo
 
 def _largest_width(corners: NDArray[np.float64]) -> float:
     """Distance of the two farthest of some points, shape (n, 2), that enclose an area."""
-    return float(pdist(corners[ConvexHull(corners).vertices]).max())
+    outer = corners if len(corners) <= _FEW_CORNERS else corners[ConvexHull(corners).vertices]
+    return float(pdist(outer).max())
