@@ -15,7 +15,7 @@ from wsi_idc.io.openslide_reader import OpenSlideReader
 from wsi_idc.phantom import paint_slide
 from wsi_idc.phantom.magnify import magnify
 
-TILE_PX, SIDE_PX, REDUCTION = 256, 4_096, 4
+TILE_PX, SIDE_PX, REDUCTION = 256, 8_192, 4
 """Side of a tile and of the slide, and pixels of the slide to one of what is read reduced."""
 
 

@@ -132,7 +132,7 @@ def test_a_tile_that_says_to_be_larger_is_not_decoded(tmp_path: Path) -> None:
     stored[frame + 5 : frame + 9] = b"\xff\xff\xff\xff"
     path.write_bytes(stored)
     with OpenSlideReader(path) as reader:
-        assert reader._jpeg.tiles[0]._tile(8, 0, 0) is None
+        assert reader._jpeg.tiles[0]._tile(8, 0, 0, keep=True) is None
 
 
 @pytest.mark.parametrize(("mpp", "most"), [(1.0, 4), (0.2527, 16)])

@@ -130,6 +130,7 @@ class JpegTiles:
         self._head = _ADOBE + (_IS_YCBCR if is_ycbcr else _IS_RGB)
         self._tables = (page.jpegtables or b"")[len(_START) : -len(_START)]
         tile_bytes = 3 * self._tile_width * self._tile_height
+        self._of_thread = threading.local()
         self._decoded = {factor: Latest[Region](_KEPT_BYTES * factor**2 // tile_bytes + 1) for factor in FACTORS}
 
     @property
@@ -179,7 +180,9 @@ class JpegTiles:
         across, down = self._tile_width // factor, self._tile_height // factor
         for row, rows, from_rows in _pieces(top, height, down):
             for column, columns, from_columns in _pieces(left, width, across):
-                tile = self._tile(factor, row, column)
+                # Of a tile that is used up here nothing is left for the next region.
+                used_up = from_rows == slice(0, down) and from_columns == slice(0, across)
+                tile = self._tile(factor, row, column, keep=not used_up)
                 if tile is None:
                     tile = self._reduced(factor, row, column, instead)
                 piece = tile[from_rows, from_columns]
@@ -190,8 +193,8 @@ class JpegTiles:
                     opacity[rows, columns] = piece[..., 3]
         return region if opacity is None else np.dstack([region, opacity])
 
-    def _tile(self, factor: int, row: int, column: int) -> Region | None:
-        """A whole tile; None where it is missing or damaged."""
+    def _tile(self, factor: int, row: int, column: int, keep: bool) -> Region | None:
+        """A whole tile, which this thread's next may overwrite unless it is to be kept; None if missing or damaged."""
         if self._left_out[row, column]:
             return None
         size = self._own_size(row, column)
@@ -200,13 +203,20 @@ class JpegTiles:
 
         def decode() -> Region:
             if not cut:
-                return self._decode(factor, row, column)
+                return self._decode(factor, row, column, None if keep else self._scratch())
             return _block_means(self._decode(1, row, column)[: size[0], : size[1]], factor)
 
         try:
-            return self._decoded[factor].get((row, column), decode)
+            return self._decoded[factor].get((row, column), decode) if keep or cut else decode()
         except (OSError, ValueError):
             return None
+
+    def _scratch(self) -> bytearray:
+        """Room for a decoded tile, one for each thread: new memory for each takes half as long as decoding it."""
+        room: bytearray | None = getattr(self._of_thread, "scratch", None)
+        if room is None:
+            room = self._of_thread.scratch = bytearray(3 * self._tile_width * self._tile_height)
+        return room
 
     def _own_size(self, row: int, column: int) -> tuple[int, int]:
         """Height and width of what belongs to the level of a tile."""
@@ -215,13 +225,13 @@ class JpegTiles:
             min(self._tile_width, self._width_px - column * self._tile_width),
         )
 
-    def _decode(self, factor: int, row: int, column: int) -> Region:
+    def _decode(self, factor: int, row: int, column: int, room: bytearray | None = None) -> Region:
         stored = self._file.read(int(self._offsets[row, column]), int(self._lengths[row, column]))
         jpeg = _START + self._head + self._tables + _without_app_segments(stored)
         if simplejpeg.decode_jpeg_header(jpeg)[:2] != (self._tile_height, self._tile_width):
             raise ValueError("a JPEG of another size")
         least = self._tile_height // factor, self._tile_width // factor
-        return cast(Region, simplejpeg.decode_jpeg(jpeg, min_height=least[0], min_width=least[1]))
+        return cast(Region, simplejpeg.decode_jpeg(jpeg, min_height=least[0], min_width=least[1], buffer=room))
 
     def _reduced(self, factor: int, row: int, column: int, instead: Callable[..., Region]) -> Region:
         left, top = column * self._tile_width, row * self._tile_height

@@ -303,10 +303,17 @@ def make_scores(
     """Join patches with their probabilities, shape ``(n, classes)``, of (no IDC, IDC); NaN where unreadable."""
     rounded = np.array(np.round(probs.astype(np.float64), DECIMALS), dtype=np.float64)
     table = Patches.of(patches)
-    minx, miny, width, height = table.boxes.T.copy()
+    minx, miny = table.boxes[:, :2].T.copy()
+    width, height = map(_once, table.boxes[:, 2:].T)
     none = np.empty(len(rounded))
     scores = Scores(slide, minx, miny, width, height, none, none, table.labels, threshold)
     return _of_classes(scores, classes, rounded).with_labels(table.labels, table.class_labels)
+
+
+def _once(values: NDArray[np.int64]) -> NDArray[np.int64]:
+    """A copy, of one number where all are alike: a cohort keeps the scores of all its slides."""
+    alike = len(values) > 0 and bool((values == values[0]).all())
+    return np.broadcast_to(values[:1].copy(), values.shape) if alike else values.copy()
 
 
 def _of_several(class_label: NDArray[np.int64] | None, classes: Classes) -> NDArray[np.int64] | None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from skimage.measure import label
 
 Mask = NDArray[np.bool_]
 Pieces = NDArray[np.int_]
@@ -84,8 +83,8 @@ def fill_holes(mask: Mask, most_mm2: float, um: Scale) -> Mask:
 
 def label_pieces(mask: Mask) -> tuple[Pieces, int]:
     """Each pixel's connected piece, 0 for none, and one more than the number of pieces."""
-    pieces: Pieces = label(mask, connectivity=1)  # type: ignore[no-untyped-call]
-    return pieces, int(pieces.max()) + 1
+    pieces, count = ndimage.label(mask)
+    return pieces, count + 1
 
 
 def areas_mm2(pieces: Pieces, count: int, um: Scale) -> NDArray[np.float64]:
