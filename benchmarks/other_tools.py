@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import zarr
@@ -23,15 +24,19 @@ from wsi_idc.phantom import paint_slide
 SLIDE, FULL_PX, QUICK_PX = "90001", (5_000, 3_750), (1_542, 1_435)
 """Width and height at 8 µm/px; level 0 is eight times as fine."""
 
+STEADY = "without the start"
+"""From opening a slide until its results are written; libraries and models are loaded, but for wsinfer's model."""
+
+_OURS = str(Path(__file__).with_name("in_wsi_idc.py"))
 _RUNS = 3
 
 
-def wsinfer(scale: Scale) -> Sequence[float]:
+def wsinfer(scale: Scale) -> dict[str, Sequence[float]]:
     """Tiles/s of ``score slide`` over those of wsinfer."""
     return _against(scale, "wsinfer", lambda results: _rows_of(results / "model-outputs-csv" / f"{SLIDE}.csv"))
 
 
-def tiatoolbox(scale: Scale) -> Sequence[float]:
+def tiatoolbox(scale: Scale) -> dict[str, Sequence[float]]:
     """Tiles/s of ``score slide`` over those of TIAToolbox."""
     return _against(
         scale,
@@ -40,8 +45,8 @@ def tiatoolbox(scale: Scale) -> Sequence[float]:
     )
 
 
-def _against(scale: Scale, tool: str, tiles: Callable[[Path], int]) -> Sequence[float]:
-    """Whole commands in turn, each over the tiles that it scored, which `tiles` counts in the other's results."""
+def _against(scale: Scale, tool: str, tiles: Callable[[Path], int]) -> dict[str, Sequence[float]]:
+    """Each in turn, over the tiles that it scored, which `tiles` counts in the other's results."""
     variable = f"{tool.upper()}_PYTHON"
     command = shutil.which(tool)
     python = os.environ.get(variable) or (command and Path(command).with_name("python"))
@@ -53,16 +58,19 @@ def _against(scale: Scale, tool: str, tiles: Callable[[Path], int]) -> Sequence[
         raise SkippedError(str(error)) from error
     slide = _slide(scale)
     script = str(Path(__file__).with_name(f"in_{tool}.py"))
-    ratios = []
+    whole, steady = [], []
     for _ in range(1 if scale.quick else _RUNS):
         with tempfile.TemporaryDirectory(dir=scale.folder) as name:
-            ours, theirs = Path(name) / "ours", Path(name) / "theirs"
+            ours, again, theirs = (Path(name) / of for of in ("ours", "again", "theirs"))
             theirs.mkdir()
             files = [str(path) for path in (model, slide.parent, theirs)]
-            other = _seconds([str(python), script, *files, str(os.cpu_count())])
-            own = _seconds([sys.executable, "-m", "wsi_idc", "score", "slide", str(slide), "--out", str(ours)])
-            ratios.append((_rows_of(ours / slide.name / "scores.csv") / own) / (tiles(theirs) / other))
-    return ratios
+            other, other_steady = _seconds([str(python), script, *files, str(os.cpu_count())])
+            own, _ = _seconds([sys.executable, "-m", "wsi_idc", "score", "slide", str(slide), "--out", str(ours)])
+            _, own_steady = _seconds([sys.executable, _OURS, str(slide), str(again)])
+            more = _rows_of(ours / slide.name / "scores.csv") / tiles(theirs)
+            whole.append(more * other / own)
+            steady.append(more * other_steady / own_steady)
+    return {f"vs-{tool}": whole, STEADY: steady}
 
 
 def _slide(scale: Scale) -> Path:
@@ -74,10 +82,14 @@ def _slide(scale: Scale) -> Path:
     return path
 
 
-def _seconds(command: list[str]) -> float:
+def _seconds(command: list[str]) -> tuple[float, float]:
+    """Of a whole command, and those that the last line of its output says, if it does."""
     began = time.monotonic()
-    subprocess.run(command, check=True, capture_output=True)
-    return time.monotonic() - began
+    told = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    seconds = time.monotonic() - began
+    with suppress(IndexError, ValueError):
+        return seconds, float(told[-1])
+    return seconds, seconds
 
 
 def _rows_of(table: Path) -> int:

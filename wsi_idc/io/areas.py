@@ -28,7 +28,7 @@ def reduction(edges: NDArray[np.float64]) -> int:
     inner = edges[: max(2, len(edges) - 1)]
     step = (edges[-1] - edges[0]) / (len(edges) - 1)
     for factor in FACTORS:
-        whole = np.abs(inner - factor * np.rint(inner / factor)).max() < _WHOLE_PX and step >= factor
+        whole = step >= factor and np.abs(inner - factor * np.rint(inner / factor)).max() < _WHOLE_PX
         if whole or step >= factor * _LEAST_LEFT:
             return factor
     return 1

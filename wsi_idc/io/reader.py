@@ -164,7 +164,7 @@ class SlideReader(Closable, ABC):
         pixels : ndarray of uint8, shape (h, w, 3)
             RGB, transparent parts on the slide's background colour.
         opaque : ndarray of bool, shape (h, w)
-            Where the slide has any pixel at all.
+            Where the slide has any pixel at all; not to be written to.
         """
         index = self._level_of(across, down, finer)
         level = self.levels[index]
@@ -187,10 +187,10 @@ class SlideReader(Closable, ABC):
         seen = region if whole else on_background(region, self.background)
         pixels = average_pixels(seen[..., :3], x - left, y - top)
         rows, columns = np.diff(y) > 0, np.diff(x) > 0
-        opaque = np.ones(pixels.shape[:2], dtype=np.bool_)
+        opaque = np.broadcast_to(np.True_, pixels.shape[:2])
         if not (rows.all() and columns.all()):
             opaque = rows[:, None] & columns
             pixels[~opaque] = self.background
         if not whole:
-            opaque &= average_areas(region[..., 3:], x - left, y - top)[..., 0] > 0
+            opaque = opaque & (average_areas(region[..., 3:], x - left, y - top)[..., 0] > 0)
         return pixels, opaque
