@@ -85,7 +85,9 @@ def _slide(scale: Scale) -> Path:
 def _seconds(command: list[str]) -> tuple[float, float]:
     """Of a whole command, and those that the last line of its output says, if it does."""
     began = time.monotonic()
-    told = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    # Another Python must not find the packages of this one.
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH" or command[0] == sys.executable}
+    told = subprocess.run(command, check=True, capture_output=True, text=True, env=env).stdout.split()
     seconds = time.monotonic() - began
     with suppress(IndexError, ValueError):
         return seconds, float(told[-1])
