@@ -10,7 +10,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import zarr
@@ -64,12 +63,12 @@ def _against(scale: Scale, tool: str, tiles: Callable[[Path], int]) -> dict[str,
             ours, again, theirs = (Path(name) / of for of in ("ours", "again", "theirs"))
             theirs.mkdir()
             files = [str(path) for path in (model, slide.parent, theirs)]
-            other, other_steady = _seconds([str(python), script, *files, str(os.cpu_count())])
-            own, _ = _seconds([sys.executable, "-m", "wsi_idc", "score", "slide", str(slide), "--out", str(ours)])
-            _, own_steady = _seconds([sys.executable, _OURS, str(slide), str(again)])
+            other, told = _run([str(python), script, *files, str(os.cpu_count())])
+            own, _ = _run([sys.executable, "-m", "wsi_idc", "score", "slide", str(slide), "--out", str(ours)])
+            own_steady = float(_run([sys.executable, _OURS, str(slide), str(again)])[1])
             more = _rows_of(ours / slide.name / "scores.csv") / tiles(theirs)
             whole.append(more * other / own)
-            steady.append(more * other_steady / own_steady)
+            steady.append(more * float(told) / own_steady)
     return {f"vs-{tool}": whole, STEADY: steady}
 
 
@@ -82,16 +81,13 @@ def _slide(scale: Scale) -> Path:
     return path
 
 
-def _seconds(command: list[str]) -> tuple[float, float]:
-    """Of a whole command, and those that the last line of its output says, if it does."""
-    began = time.monotonic()
+def _run(command: list[str]) -> tuple[float, str]:
+    """Seconds of a whole command, and the last word of its output."""
     # Another Python must not find the packages of this one.
     env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH" or command[0] == sys.executable}
-    told = subprocess.run(command, check=True, capture_output=True, text=True, env=env).stdout.split()
-    seconds = time.monotonic() - began
-    with suppress(IndexError, ValueError):
-        return seconds, float(told[-1])
-    return seconds, seconds
+    began = time.monotonic()
+    ran = subprocess.run(command, check=True, capture_output=True, text=True, env=env)
+    return time.monotonic() - began, (ran.stdout.split() or [""])[-1]
 
 
 def _rows_of(table: Path) -> int:

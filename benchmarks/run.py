@@ -126,7 +126,7 @@ def machine() -> dict[str, object]:
     if cpuinfo.is_file():
         names = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
         model = names[0].partition(":")[2].strip() if names else model
-    packages = ("numpy", "keras", "tensorflow", "openvino", "zarr", "dask", "matplotlib")
+    packages = ("numpy", "keras", "tensorflow", "openvino", "zarr", "dask", "pillow", "isal")
     return {
         "processor": model,
         "cores": os.cpu_count(),

@@ -358,7 +358,7 @@ def find_refs(
 def _drawing(
     drawers: Helpers, config: ModelConfig, outputs: Outputs | None
 ) -> Callable[[SlideRef, SlideResult], Future[Any]] | None:
-    """How slides are drawn: in other processes, as much of it is Python's. None without `outputs`."""
+    """How slides are drawn: in other processes, as most of drawing holds the GIL. None without `outputs`."""
     if outputs is None:
         return None
     from wsi_idc.export.outputs import write_outputs_apart

@@ -41,11 +41,11 @@ def test_pictures_do_not_follow_the_users_matplotlibrc(
     run_apart: RunApart, patch_set: Path, tmp_path: Path, settings: str
 ) -> None:
     (tmp_path / "matplotlibrc").write_text(settings)
-    args = ("heatmap", "patient", "8863", "--data", patch_set)
+    args = ("heatmap", "patient", "8863", "--data", patch_set, "--pdf")
     plain = run_apart(*args, "--out", tmp_path / "plain")
     own = run_apart(*args, "--out", tmp_path / "own", MATPLOTLIBRC=str(tmp_path / "matplotlibrc"))
     assert (plain.code, own.code) == (0, 0), own.err
-    for name in ("confusion.png", "heatmap.png"):
+    for name in ("confusion.png", "heatmap.png", "heatmap.pdf"):
         assert (tmp_path / "own/8863" / name).read_bytes() == (tmp_path / "plain/8863" / name).read_bytes()
 
 

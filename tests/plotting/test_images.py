@@ -43,7 +43,7 @@ STEP = 8
 
 LETTERS, LETTERS_STEP = 4, 16
 """Elsewhere: side of the squares of the reference whose means are compared, and levels that make a difference. Letters
-hinted in another way change up to 0.9 % of them, a missing footer and scale bar 2 %."""
+that Matplotlib's FreeType draws, as in `test_a_pdf_looks_alike`, change fewer; a missing footer and scale bar 2 %."""
 
 Pixels = NDArray[np.uint8]
 
@@ -65,7 +65,7 @@ def phantom(width_px: int, height_px: int) -> tuple[MadeSource, Mosaic, Scores]:
 
 def sheet_of(
     width_px: int, height_px: int, label: int | None = None, raw: bool = False, colormap: str = "cividis"
-) -> Pixels:
+) -> Page:
     """The sheet with the phantom's labels or one label for all; `raw` as a slide whose tissue was looked for."""
     source, mosaic, scores = phantom(width_px, height_px)
     if label is not None:

@@ -186,7 +186,8 @@ def test_only_a_font_that_matplotlib_brings_is_used() -> None:
     assert [Path(load_font(20, bold).path) for bold in (False, True)] == [
         brought / name for name in ("DejaVuSans.ttf", "DejaVuSans-Bold.ttf")
     ]
-    figure = page_figure(sheet_of(SHAPES["labels"]()))
+    with matplotlib.rc_context({"font.family": "serif", "axes.facecolor": "red"}):
+        figure = page_figure(sheet_of(SHAPES["labels"]()))
     used = {Path(findfont(text.get_fontproperties())) for text in figure.findobj(Text)}
     assert used == {brought / "DejaVuSans.ttf", brought / "DejaVuSans-Bold.ttf"}
 

@@ -83,6 +83,9 @@ def test_a_killed_process_costs_nothing_and_ctrl_c_leaves_none(driver: Path, tmp
     assert interrupted.returncode == 130
     assert "Interrupted: finished slides are kept" in told and "Traceback" not in told
     assert not psutil.wait_procs(workers, timeout=120)[1]
+    finished = tables(tmp_path / "interrupted")
+    subprocess.run([*command, tmp_path / "interrupted"], check=True, capture_output=True)
+    assert finished and tables(tmp_path / "interrupted") == tables(expected)
 
     with held_back(tmp_path / "killed"):
         killed = subprocess.Popen([*command, tmp_path / "killed"], stderr=subprocess.PIPE, text=True)

@@ -203,7 +203,7 @@ class JpegTiles:
 
         def decode() -> Region:
             if not cut:
-                return self._decode(factor, row, column, None if keep else self._scratch())
+                return self._decode(factor, row, column, None if keep else self._buffer())
             return _block_means(self._decode(1, row, column)[: size[0], : size[1]], factor)
 
         try:
@@ -211,12 +211,12 @@ class JpegTiles:
         except (OSError, ValueError):
             return None
 
-    def _scratch(self) -> bytearray:
-        """Room for a decoded tile, one for each thread: new memory for each takes half as long as decoding it."""
-        room: bytearray | None = getattr(self._of_thread, "scratch", None)
-        if room is None:
-            room = self._of_thread.scratch = bytearray(3 * self._tile_width * self._tile_height)
-        return room
+    def _buffer(self) -> bytearray:
+        """A buffer for a decoded tile, one for each thread: a new array for each adds half of the decoding time."""
+        buffer: bytearray | None = getattr(self._of_thread, "buffer", None)
+        if buffer is None:
+            buffer = self._of_thread.buffer = bytearray(3 * self._tile_width * self._tile_height)
+        return buffer
 
     def _own_size(self, row: int, column: int) -> tuple[int, int]:
         """Height and width of what belongs to the level of a tile."""
@@ -225,13 +225,13 @@ class JpegTiles:
             min(self._tile_width, self._width_px - column * self._tile_width),
         )
 
-    def _decode(self, factor: int, row: int, column: int, room: bytearray | None = None) -> Region:
+    def _decode(self, factor: int, row: int, column: int, buffer: bytearray | None = None) -> Region:
         stored = self._file.read(int(self._offsets[row, column]), int(self._lengths[row, column]))
         jpeg = _START + self._head + self._tables + _without_app_segments(stored)
         if simplejpeg.decode_jpeg_header(jpeg)[:2] != (self._tile_height, self._tile_width):
             raise ValueError("a JPEG of another size")
         least = self._tile_height // factor, self._tile_width // factor
-        return cast(Region, simplejpeg.decode_jpeg(jpeg, min_height=least[0], min_width=least[1], buffer=room))
+        return cast(Region, simplejpeg.decode_jpeg(jpeg, min_height=least[0], min_width=least[1], buffer=buffer))
 
     def _reduced(self, factor: int, row: int, column: int, instead: Callable[..., Region]) -> Region:
         left, top = column * self._tile_width, row * self._tile_height

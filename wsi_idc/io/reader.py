@@ -187,7 +187,7 @@ class SlideReader(Closable, ABC):
         seen = region if whole else on_background(region, self.background)
         pixels = average_pixels(seen[..., :3], x - left, y - top)
         rows, columns = np.diff(y) > 0, np.diff(x) > 0
-        opaque = np.broadcast_to(np.True_, pixels.shape[:2])
+        opaque: NDArray[np.bool_] = np.broadcast_to(np.True_, pixels.shape[:2])
         if not (rows.all() and columns.all()):
             opaque = rows[:, None] & columns
             pixels[~opaque] = self.background

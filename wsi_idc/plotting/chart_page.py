@@ -50,7 +50,7 @@ class ChartPage(Page):
         return axes
 
     @house_style()
-    def _ground(self) -> NDArray[np.uint8]:
+    def _background(self) -> NDArray[np.uint8]:
         self.canvas.draw()  # type: ignore[no-untyped-call]
         rgba = np.asarray(self.canvas.buffer_rgba())  # type: ignore[no-untyped-call]
         return rgba[..., :3].copy()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,7 +81,7 @@ def draw_confusion(page: Page, box: Box, metrics: Metrics, size: float = 8, name
     _write_axes(page, box, left - line - _PAD / 2, below + line + _PAD / 2, size)
 
 
-def _draw_cells(page: Page, box: Box, counts: NDArray[np.int64]) -> Iterator[_Cell]:
+def _draw_cells(page: Page, box: Box, counts: NDArray[np.int64]) -> list[_Cell]:
     """Shade each cell by its share of the row, with lines between; the cells come back, row by row."""
     height, width = (side / of for side, of in zip((box.height, box.width), counts.shape, strict=True))
     totals = counts.sum(axis=1)
@@ -95,7 +95,7 @@ def _draw_cells(page: Page, box: Box, counts: NDArray[np.int64]) -> Iterator[_Ce
         page.rectangle(left, top, width, height, fill=(red, green, blue), frame=FRAME, points=_LINE_POINTS / 2)
         cells.append(_Cell(left + width / 2, top + height / 2, int(counts[row, column]), share))
     page.rectangle(box.x, box.y, box.width, box.height, frame=FRAME, points=_LINE_POINTS)
-    return iter(cells)
+    return cells
 
 
 def _write_axes(page: Page, box: Box, left: float, below: float, size: float) -> None:

@@ -52,7 +52,7 @@ def paint_agreement(pixels: NDArray[np.uint8], boxes: Boxes, scores: Scores, lin
     """
     painted, grey = pixels.copy(), as_grey(pixels)
     for name, which in outcomes(scores).items():
-        plain, line = _over_grey(name)
+        plain, line = _outcome_tables(name)
         for _, where in boxes.slices(which):
             tile = plain.take(grey[where], axis=0)
             if name == HATCHED:
@@ -74,19 +74,19 @@ def hatch(where: tuple[slice, slice], side_px: int) -> NDArray[np.bool_]:
 
 def outcome_colour(name: str, tissue_grey: float) -> tuple[int, int, int]:
     """Colour (RGB 0-255) that an outcome takes over tissue of this grey (0-255)."""
-    red, green, blue = _over_grey(name)[0][round(tissue_grey)].tolist()
+    red, green, blue = _outcome_tables(name)[0][round(tissue_grey)].tolist()
     return red, green, blue
 
 
 def outcome_swatch(name: str, tissue_grey: float, height_px: int, width_px: int) -> NDArray[np.uint8]:
     """What an outcome looks like over even tissue of this grey (0-255), shape (height, width, 3)."""
-    plain, line = (table[round(tissue_grey)] for table in _over_grey(name))
+    plain, line = (table[round(tissue_grey)] for table in _outcome_tables(name))
     swatch = np.full((height_px, width_px, 3), plain)
     if name == HATCHED:
         swatch[hatch((slice(height_px), slice(width_px)), height_px)] = line
     return swatch
 
 
-def _over_grey(name: str) -> NDArray[np.uint8]:
+def _outcome_tables(name: str) -> NDArray[np.uint8]:
     """Colours of an outcome and of lines that hatch it over each grey, shape (2, 256, 3)."""
     return over_grey(np.array([OUTCOMES[name][1], HATCH_RGB], dtype=np.float32), _OPACITY)

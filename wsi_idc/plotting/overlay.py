@@ -63,7 +63,9 @@ def over_grey(colours: NDArray[np.float32], opacity: float) -> NDArray[np.uint8]
 
 @lru_cache(maxsize=8)
 def _blended(style: Style) -> NDArray[np.uint8]:
-    return over_grey(colour_table(style.colormap), style.opacity)
+    table = over_grey(colour_table(style.colormap), style.opacity)
+    table.flags.writeable = False
+    return table
 
 
 def mean_grey(pixels: NDArray[np.uint8], boxes: Boxes, scores: Scores) -> float:
@@ -101,8 +103,8 @@ def draw_outline(
     core = shrink_mask(region, line_px)
     outer_halo = grow_mask(region, halo_px) & ~region & boxes.mask(allowed, shape)[near]
     inner_halo = core & ~shrink_mask(core, halo_px)
-    part[_places(outer_halo | inner_halo)] = HALO_RGB
-    y, x = _places(region & ~core)
+    part[_nonzero(outer_halo | inner_halo)] = HALO_RGB
+    y, x = _nonzero(region & ~core)
     part[y, x] = LINE_RGB
     if dash_px:
         # In step with the rest of the picture, so that neighbouring regions have one rhythm.
@@ -110,7 +112,7 @@ def draw_outline(
         part[y[gap], x[gap]] = HALO_RGB
 
 
-def _places(mask: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def _nonzero(mask: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Rows and columns of what is set, as `np.nonzero`, which takes several times as long."""
     y, x = np.divmod(np.flatnonzero(mask), mask.shape[1])
     return y, x

@@ -28,6 +28,9 @@ WARNING = "#b00020"
 _POINTS = 72
 """Per inch."""
 
+_FRAME_POINTS = 0.4
+"""Width of the frame around a picture."""
+
 _ANCHORS = {"left": "ls", "center": "ms", "right": "rs"}
 """Pillow's names of the points of a baseline."""
 
@@ -67,7 +70,10 @@ class Line:
 
 @dataclass(frozen=True)
 class Rectangle:
-    """A rectangle in inches, filled or framed or both; the frame lies inside of it and is `points` wide."""
+    """A rectangle in inches, filled or framed or both.
+
+    The frame lies inside of it, `points` wide and at least a pixel; in a PDF on its edge, and at least 0.4 points wide.
+    """
 
     x: float
     y: float
@@ -174,8 +180,10 @@ class Page:
         left, top = round(x * self.dpi), round(y * self.dpi)
         self.shapes.append(Picture(left, top, pixels))
         if framed:
-            x, y, width_in, height_in = (side / self.dpi for side in (left - 1, top - 1, width + 2, height + 2))
-            self.rectangle(x, y, width_in, height_in, frame=FRAME, points=0)
+            thick = max(1, round(_FRAME_POINTS / _POINTS * self.dpi))
+            outer = left - thick, top - thick, width + 2 * thick, height + 2 * thick
+            x, y, width_in, height_in = (side / self.dpi for side in outer)
+            self.rectangle(x, y, width_in, height_in, frame=FRAME, points=_FRAME_POINTS)
 
     def badge(self, right: float, y: float, size: float) -> float:
         """Put the phantom's word, white on red, with its upper right corner at `right`, `y`; return its left edge."""
@@ -189,7 +197,7 @@ class Page:
 
     def pixels(self) -> NDArray[np.uint8]:
         """The page as drawn, shape (h, w, 3)."""
-        page = self._ground()
+        page = self._background()
         for shape in self.shapes:
             if isinstance(shape, Picture):
                 height, width = shape.pixels.shape[:2]
@@ -200,15 +208,15 @@ class Page:
             self._write(page, line)
         return page
 
-    def _ground(self) -> NDArray[np.uint8]:
-        """What all else is drawn on."""
+    def _background(self) -> NDArray[np.uint8]:
+        """The empty page."""
         return np.full((round(self.height * self.dpi), round(self.width * self.dpi), 3), 255, dtype=np.uint8)
 
     def _draw_rectangle(self, page: NDArray[np.uint8], shape: Rectangle) -> None:
         left, top = round(shape.x * self.dpi), round(shape.y * self.dpi)
         right = max(left + 1, round((shape.x + shape.width) * self.dpi))
         bottom = max(top + 1, round((shape.y + shape.height) * self.dpi))
-        inside = page[max(0, top) : bottom, max(0, left) : right]
+        inside = page[max(0, top) : max(0, bottom), max(0, left) : max(0, right)]
         if shape.fill is not None:
             inside[:] = _rgb(shape.fill)
         if shape.frame is not None:
@@ -219,10 +227,10 @@ class Page:
     def _write(self, page: NDArray[np.uint8], line: Line) -> None:
         font, x, y = load_font(line.size * self.dpi / _POINTS, line.bold), line.x * self.dpi, line.y * self.dpi
         rim = round(line.halo * self.dpi / _POINTS)
-        for stroke, colour in ((rim, "white"), (0, line.colour)):
-            if stroke or colour == line.colour:
-                mask, left, top = _letters(line.text, font, _ANCHORS[line.align], line.angle, stroke)
-                _lay(page, mask, round(x) + left, round(y) + top, _rgb(colour))
+        rims: list[tuple[int, Colour]] = [(rim, "white")] if rim else []
+        for stroke, colour in [*rims, (0, line.colour)]:
+            mask, left, top = _letters(line.text, font, _ANCHORS[line.align], line.angle, stroke)
+            _paste_colour(page, mask, round(x) + left, round(y) + top, _rgb(colour))
 
 
 def _letters(
@@ -239,7 +247,7 @@ def _letters(
     return mask.rotate(angle, Image.Resampling.BICUBIC) if angle else mask, left, top
 
 
-def _lay(page: NDArray[np.uint8], mask: Image.Image, left: int, top: int, colour: tuple[int, ...]) -> None:
+def _paste_colour(page: NDArray[np.uint8], mask: Image.Image, left: int, top: int, colour: tuple[int, ...]) -> None:
     """Lay a colour over a page as far as a mask, 0-255, covers it; what lies outside is cut off."""
     above, before = max(0, top), max(0, left)
     under = page[above : max(0, top + mask.height), before : max(0, left + mask.width)]

@@ -16,7 +16,7 @@ from wsi_idc._util.files import replacing
 from wsi_idc._version import __version__
 from wsi_idc.errors import printable
 from wsi_idc.plotting.caption import RESEARCH_USE
-from wsi_idc.plotting.chart_page import house_style
+from wsi_idc.plotting.chart_page import ChartPage, house_style
 from wsi_idc.plotting.fonts import FONT
 from wsi_idc.plotting.page import Colour, Line, Page, Picture, Rectangle
 
@@ -33,21 +33,23 @@ def save_pdf(path: Path, pages: Sequence[Page], title: str) -> None:
         Of the document.
     """
     # No date: the same results give the same bytes.
-    told = {
+    metadata = {
         "Title": printable(title),
         "Subject": RESEARCH_USE,
         "Creator": f"wsi-idc {__version__}",
         "CreationDate": None,
     }
     fonts = matplotlib.rc_context({"pdf.fonttype": 42})
-    with replacing(path) as temporary, house_style(), fonts, PdfPages(temporary, metadata=told) as pdf:
+    with replacing(path) as temporary, house_style(), fonts, PdfPages(temporary, metadata=metadata) as pdf:
         for page in pages:
             pdf.savefig(page_figure(page), dpi=page.dpi)
 
 
 @house_style()
 def page_figure(page: Page) -> Figure:
-    """The page as a figure, without its charts."""
+    """The page as a figure; TypeError where it has charts."""
+    if isinstance(page, ChartPage):
+        raise TypeError("a page with charts cannot be drawn as a PDF")
     figure = Figure(figsize=(page.width, page.height), dpi=page.dpi, facecolor="white")
     for order, mark in enumerate([*page.shapes, *page.lines], start=1):
         if isinstance(mark, Picture):

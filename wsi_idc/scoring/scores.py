@@ -48,7 +48,7 @@ class Scores:
     ----------
     slide : str
     minx, miny, width, height : ndarray of int64, shape (n,)
-        Box of each patch in 0-based pixels of level 0.
+        Box of each patch in 0-based pixels of level 0; not to be written to.
     prob_no_idc, prob_idc : ndarray of float64, shape (n,)
         Probabilities as written, to 6 decimals; NaN where the patch is unreadable. Of another model's classes: of all
         but the positive one, and of that.
@@ -304,14 +304,14 @@ def make_scores(
     rounded = np.array(np.round(probs.astype(np.float64), DECIMALS), dtype=np.float64)
     table = Patches.of(patches)
     minx, miny = table.boxes[:, :2].T.copy()
-    width, height = map(_once, table.boxes[:, 2:].T)
+    width, height = map(_compact, table.boxes[:, 2:].T)
     none = np.empty(len(rounded))
     scores = Scores(slide, minx, miny, width, height, none, none, table.labels, threshold)
     return _of_classes(scores, classes, rounded).with_labels(table.labels, table.class_labels)
 
 
-def _once(values: NDArray[np.int64]) -> NDArray[np.int64]:
-    """A copy, of one number where all are alike: a cohort keeps the scores of all its slides."""
+def _compact(values: NDArray[np.int64]) -> NDArray[np.int64]:
+    """A copy, in the memory of one number where all are equal: a cohort keeps the scores of all its slides."""
     alike = len(values) > 0 and bool((values == values[0]).all())
     return np.broadcast_to(values[:1].copy(), values.shape) if alike else values.copy()
 
