@@ -36,7 +36,7 @@ def draw(source: MadeSource, folder: Path) -> Path:
 def test_every_shape_is_drawn_whole(shape: MadeSource, tmp_path: Path) -> None:
     sheet = draw(shape, tmp_path)
     assert sheet == tmp_path / "heatmap.png"
-    expected = {"mosaic.png", "thumbnail.png", "overlay.png", "heatmap.png"}
+    expected = {"mosaic.png", "overlay.png", "heatmap.png"}
     if score(shape).metrics is not None:
         expected.add("confusion.png")
     assert {path.name for path in tmp_path.iterdir()} == expected

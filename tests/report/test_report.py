@@ -19,6 +19,7 @@ from tests.plotting.results import HOSTILE, SCRIPT, THRESHOLD, add_slide, make_r
 from wsi_idc.errors import DataNotFoundError, OptionError
 from wsi_idc.evaluation.cohort_metrics import failed, summarise, write_summary
 from wsi_idc.metrics import compute_metrics
+from wsi_idc.plotting.image_ops import THUMBNAIL_CHUNK, encode_png, save_png
 from wsi_idc.report import write_report
 from wsi_idc.report.gather import find_results, read_results, read_summary
 from wsi_idc.report.page import SCRIPTS, script_json
@@ -374,20 +375,22 @@ def test_a_mosaic_of_other_patches_is_not_laid_under_these(tmp_path: Path) -> No
     assert slide(Page(write_report(tmp_path)), "8863")["view"]["tissue"] is None
 
 
-def test_a_thumbnail_spares_reading_the_mosaic_and_gives_the_same_page(tmp_path: Path) -> None:
+def test_a_thumbnail_in_the_mosaic_gives_the_page_that_the_mosaic_gives(tmp_path: Path) -> None:
     add_slide(tmp_path, make_source(24, 20, keep=0.8), "8863")
-    thumbnail = tmp_path / "8863" / "thumbnail.png"
-    page = write_report(tmp_path).read_bytes()
-    whole = thumbnail.read_bytes()
-    thumbnail.unlink()
+    path = tmp_path / "8863" / "mosaic.png"
+    page, mosaic = write_report(tmp_path).read_bytes(), Image.open(path)
+    ((kind, held),) = mosaic.private_chunks
+    mosaic.save(path)
+    with Image.open(path) as without:
+        assert kind == THUMBNAIL_CHUNK and not without.private_chunks
     assert write_report(tmp_path).read_bytes() == page
 
-    Image.new("RGB", Image.open(io.BytesIO(whole)).size).save(thumbnail)
-    assert write_report(tmp_path).read_bytes() != page
-    os.utime(thumbnail, ns=(0, (tmp_path / "8863" / "mosaic.png").stat().st_mtime_ns - 1))
-    assert write_report(tmp_path).read_bytes() == page
-    for damaged in (whole[:-20], b"", b"no picture"):
-        thumbnail.write_bytes(damaged)
+    pixels = np.asarray(mosaic)
+    black = encode_png(np.zeros_like(np.asarray(Image.open(io.BytesIO(held)))))
+    save_png(path, pixels, thumbnail=black)
+    assert write_report(tmp_path).read_bytes() != page, "the thumbnail is used"
+    for damaged in (held[:-20], b"no picture", encode_png(pixels)):
+        save_png(path, pixels, thumbnail=damaged)
         assert write_report(tmp_path).read_bytes() == page
 
 

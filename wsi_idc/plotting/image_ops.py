@@ -15,6 +15,9 @@ from PIL import Image
 from wsi_idc._util.files import replacing
 from wsi_idc.scoring.scores import Scores
 
+THUMBNAIL_CHUNK = b"thMB"
+"""Ancillary, private, and not to be copied into another picture, as its letters' cases say."""
+
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _RGB_8_BITS = struct.pack(">5B", 8, 2, 0, 0, 0)
 _FILTER_SUB = 1
@@ -127,14 +130,17 @@ def reduce_image(image: Image.Image, room: tuple[int, int]) -> NDArray[np.uint8]
     return np.array(whole.resize(fit_size(image.size, room), Image.Resampling.HAMMING, reducing_gap=3.0))
 
 
-def save_png(path: Path, pixels: NDArray[np.uint8], dpi: int | None = None) -> None:
-    """Write a picture atomically; with a resolution only where it has a print size, which a slide's pixels have not."""
+def save_png(path: Path, pixels: NDArray[np.uint8], dpi: int | None = None, thumbnail: bytes = b"") -> None:
+    """Write a picture atomically: see `encode_png`."""
     with replacing(path) as temporary:
-        temporary.write_bytes(encode_png(pixels, dpi))
+        temporary.write_bytes(encode_png(pixels, dpi, thumbnail))
 
 
-def encode_png(pixels: NDArray[np.uint8], dpi: int | None = None) -> bytes:
+def encode_png(pixels: NDArray[np.uint8], dpi: int | None = None, thumbnail: bytes = b"") -> bytes:
     """A picture, shape (h, w, 3), as PNG (PNG specification, 5 and 11).
+
+    With a resolution only where it has a print size, which a slide's pixels have not. A thumbnail is a PNG of its own
+    in a private chunk, which programs that change the picture leave out.
 
     Compressed by ISA-L: Pillow and imagecodecs, by zlib, take three times as long.
     """
@@ -148,6 +154,7 @@ def encode_png(pixels: NDArray[np.uint8], dpi: int | None = None) -> bytes:
     chunks = (
         (b"IHDR", struct.pack(">II", width, height) + _RGB_8_BITS),
         (b"pHYs", struct.pack(">IIB", per_metre, per_metre, 1) if dpi else b""),
+        (THUMBNAIL_CHUNK, thumbnail),
         (b"IDAT", isal_zlib.compress(filtered, _LEVEL)),
         (b"IEND", b""),
     )

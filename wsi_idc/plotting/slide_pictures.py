@@ -12,14 +12,14 @@ from wsi_idc.plotting.caption import Caption
 from wsi_idc.plotting.class_map import add_legend, paint_classes
 from wsi_idc.plotting.close_ups import take_close_ups
 from wsi_idc.plotting.confusion import save_class_confusion, save_confusion
-from wsi_idc.plotting.image_ops import reduce_image, resize, save_png
+from wsi_idc.plotting.image_ops import encode_png, reduce_image, resize, save_png
 from wsi_idc.plotting.mosaic import rebuild_mosaic
 from wsi_idc.plotting.overlay import paint_overlay
 from wsi_idc.plotting.sheet import draw_sheet, draw_sheet_pdf
 from wsi_idc.plotting.style import Style
 from wsi_idc.plotting.tissue_map import show_tissue
 from wsi_idc.plotting.watermark import stamp_cautions, stamp_phantom
-from wsi_idc.scoring.file_names import CLASSES_FILE, MOSAIC_FILE, SHEET_FILE, SHEET_PDF, THUMBNAIL_FILE
+from wsi_idc.scoring.file_names import CLASSES_FILE, MOSAIC_FILE, SHEET_FILE, SHEET_PDF
 from wsi_idc.scoring.scores import Scores
 from wsi_idc.source import PatchSource, SourceKind
 
@@ -28,12 +28,19 @@ TISSUE_SIDE_PX = 2_048
 
 
 THUMBNAIL_PX = (240, 180)
-"""Room for ``thumbnail.png``: sharp at half that size on a screen of two pixels a point."""
+"""Room for a thumbnail: sharp at half that size on a screen of two pixels a point."""
 
 
 def save_mosaic(source: PatchSource, folder: Path) -> Path:
     """Write ``mosaic.png`` alone: see `draw_all`."""
-    return save_picture(folder / MOSAIC_FILE, rebuild_mosaic(source).pixels, source.kind)
+    return _save_mosaic(folder, rebuild_mosaic(source).pixels, source.kind)
+
+
+def _save_mosaic(folder: Path, pixels: NDArray[np.uint8], kind: SourceKind) -> Path:
+    """Write ``mosaic.png`` with a thumbnail in it, so that the report need not decode all of it."""
+    path, shown = folder / MOSAIC_FILE, stamp_phantom(pixels) if kind == "phantom" else pixels
+    save_png(path, shown, thumbnail=encode_png(reduce_image(Image.fromarray(shown), THUMBNAIL_PX)))
+    return path
 
 
 def save_picture(path: Path, pixels: NDArray[np.uint8], kind: SourceKind) -> Path:
@@ -47,7 +54,7 @@ def draw_all(
 ) -> Path:
     """Write the pictures of a slide; the path of ``heatmap.png`` comes back.
 
-    ``mosaic.png``, reduced as ``thumbnail.png``, and at its scale ``overlay.png`` with the cautions in a corner;
+    ``mosaic.png``, and at its scale ``overlay.png`` with the cautions in a corner;
     ``confusion.png`` where labels are known, ``classes.png`` where the model has more than two, and ``tissue.png``
     where tissue was looked for. Each is written atomically, and an older one that no longer belongs is removed.
 
@@ -65,14 +72,10 @@ def draw_all(
         The sheet as ``heatmap.pdf``, too.
     """
     mosaic = rebuild_mosaic(source)
-    phantom = caption.kind == "phantom"
-    shown = stamp_phantom(mosaic.pixels) if phantom else mosaic.pixels
-    save_png(folder / MOSAIC_FILE, shown)
-    # After the mosaic: one that is older is not of it.
-    save_png(folder / THUMBNAIL_FILE, reduce_image(Image.fromarray(shown), THUMBNAIL_PX))
+    _save_mosaic(folder, mosaic.pixels, caption.kind)
     overlay = stamp_cautions(paint_overlay(mosaic, scores, style), caption.cautions)
     save_picture(folder / "overlay.png", overlay, caption.kind)
-    classes = folder / CLASSES_FILE
+    classes, phantom = folder / CLASSES_FILE, caption.kind == "phantom"
     if scores.classes.told_apart:
         painted = paint_classes(mosaic, scores)
         # What is stamped on the map would hide part of the legend.

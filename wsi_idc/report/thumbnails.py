@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import math
+import os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,14 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from wsi_idc.plotting.image_ops import Boxes, fit_size, place_boxes, reduce_image
+from wsi_idc.plotting.image_ops import THUMBNAIL_CHUNK, Boxes, fit_size, place_boxes, reduce_image
 from wsi_idc.plotting.mosaic import MAX_SIDE_PX
 from wsi_idc.plotting.overlay import mean_grey, paint_probability
 from wsi_idc.plotting.slide_pictures import THUMBNAIL_PX
 from wsi_idc.plotting.style import Style
 from wsi_idc.plotting.watermark import stamp_phantom
 from wsi_idc.report.gather import Run
-from wsi_idc.scoring.file_names import MOSAIC_FILE, THUMBNAIL_FILE
+from wsi_idc.scoring.file_names import MOSAIC_FILE
 from wsi_idc.scoring.scores import Scores
 
 EMBEDDED_SIDE_PX = 4_096
@@ -31,6 +32,7 @@ OTHER_MOSAIC = "Its mosaic.png is not of the slide's size, so it is not shown: d
 
 _THUMB_QUALITY, _EMBEDDED_QUALITY = 72, 80
 _MIME = "image/webp"
+_PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 _UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
 """Of Pillow, for a picture that is damaged or missing."""
 
@@ -142,12 +144,22 @@ def _grey(pixels: NDArray[np.uint8], boxes: Boxes, scores: Scores) -> float:
 
 
 def _read_thumbnail(tissue: TissueImage) -> NDArray[np.uint8] | None:
-    """``thumbnail.png``, or where that is not of this ``mosaic.png``, the mosaic reduced."""
-    path, size = tissue.path.with_name(THUMBNAIL_FILE), fit_size((tissue.width, tissue.height), THUMBNAIL_PX)
-    with suppress(*_UNREADABLE), Image.open(path) as image:
-        if image.size == size and path.stat().st_mtime_ns >= tissue.path.stat().st_mtime_ns:
-            return np.array(image.convert("RGB"))
+    """The thumbnail in a ``mosaic.png``, or where it has none, the mosaic reduced."""
+    size = fit_size((tissue.width, tissue.height), THUMBNAIL_PX)
+    with suppress(*_UNREADABLE), Image.open(tissue.path) as image:
+        held = dict(getattr(image, "private_chunks", ())).get(THUMBNAIL_CHUNK)
+        if held is not None and _ends_whole(tissue.path):
+            with Image.open(io.BytesIO(held)) as thumbnail:
+                if thumbnail.size == size:
+                    return np.array(thumbnail.convert("RGB"))
     return _read_reduced(tissue.path, THUMBNAIL_PX)
+
+
+def _ends_whole(path: Path) -> bool:
+    """Whether a PNG was not cut off, which its thumbnail does not show."""
+    with path.open("rb") as file:
+        file.seek(-len(_PNG_END), os.SEEK_END)
+        return file.read() == _PNG_END
 
 
 def _read_reduced(path: Path, room: tuple[int, int]) -> NDArray[np.uint8] | None:

@@ -15,13 +15,10 @@ VIEWS = (
     *(GEOJSON_FILE, f"{GEOJSON_FILE}.gz", PROBABILITY_TIFF, PROBABILITY_ZARR, OVERLAY_TIFF),
     *(PROBABILITY_DICOM, SEGMENTATION_DICOM),
 )
-"""Pictures, and files for other programs."""
-THUMBNAIL_FILE = "thumbnail.png"
-OF_SCORES = (METRICS_FILE, *VIEWS, THUMBNAIL_FILE)
-"""Removed when the slide is scored anew."""
+"""Made of the scores: they are as old as those."""
 MOSAIC_TIFF, MOSAIC_ZARR = "mosaic.ome.tif", "mosaic.ome.zarr"
 MOSAICS = (MOSAIC_FILE, MOSAIC_TIFF, MOSAIC_ZARR)
 """Of the slide alone: they last as long as its pixels are the same."""
 PATCHES_FILE = "report.js"
-SLIDE_FILES = (SCORES_FILE, RUN_FILE, PATCHES_FILE, *OF_SCORES, *MOSAICS)
+SLIDE_FILES = (SCORES_FILE, METRICS_FILE, RUN_FILE, PATCHES_FILE, *VIEWS, *MOSAICS)
 """All that a run makes in the folder of a slide."""

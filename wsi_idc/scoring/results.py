@@ -21,7 +21,7 @@ from wsi_idc.model.config import DEFAULT_BATCH
 from wsi_idc.model.neighbourhood import LEARNED, Context
 from wsi_idc.model.stain import Stain
 from wsi_idc.scoring.cautions import find_cautions
-from wsi_idc.scoring.file_names import METRICS_FILE, MOSAICS, OF_SCORES, RUN_FILE, SCORES_FILE, SHEET_FILE
+from wsi_idc.scoring.file_names import METRICS_FILE, MOSAICS, RUN_FILE, SCORES_FILE, SHEET_FILE, VIEWS
 from wsi_idc.scoring.origins import ORIGINS_FILE, Origin, origin_in, origin_of, tell_origins, told_origins
 from wsi_idc.scoring.run_json import (
     ACROSS_PROCESSORS,
@@ -158,7 +158,7 @@ class SlideRun:
 
     def tidy(self) -> None:
         """Remove what was killed in the middle of a write."""
-        for name in (SCORES_FILE, RUN_FILE, ORIGINS_FILE, *MOSAICS, *OF_SCORES):
+        for name in (SCORES_FILE, METRICS_FILE, RUN_FILE, ORIGINS_FILE, *MOSAICS, *VIEWS):
             remove_unfinished(self.folder / name)
 
     @property
@@ -187,7 +187,7 @@ class SlideRun:
         others = [name for name, origin in _origins(self.folder).items() if origin != self._origin]
         if not same:
             self.unseal()
-            for name in OF_SCORES:
+            for name in (METRICS_FILE, *VIEWS):
                 remove(self.folder / name)
         for name in others:
             remove(self.folder / name)
@@ -224,7 +224,7 @@ class SlideRun:
         sealed = (self.folder / RUN_FILE).is_file() and ran.keys() <= self._run.keys()
         if not sealed or any(self._run.get(name) != value for name, value in made.items()):
             # After a power cut, a run.json must not stand beside files that are empty.
-            sync(self.folder / name for name in (SCORES_FILE, *OF_SCORES, *MOSAICS))
+            sync(self.folder / name for name in (SCORES_FILE, METRICS_FILE, *VIEWS, *MOSAICS))
             write_json(self.folder / RUN_FILE, made | ran, durable=True)
             self._run = made | ran
         tell_origins(self.folder, {})
