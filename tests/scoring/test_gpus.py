@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import dask
 import psutil
 import pytest
 from distributed import Client
@@ -64,7 +65,7 @@ def test_a_process_sees_its_gpu_alone_and_nobody_else_reaches_the_scheduler(driv
         assert address.startswith("tls://127.0.0.1:")
         for reached in (address, address.replace("tls", "tcp")):
             with pytest.raises((OSError, TypeError)):
-                Client(reached, timeout=2)
+                Client(reached, timeout=2, set_as_default=False)
 
 
 def test_a_killed_process_costs_nothing_and_ctrl_c_leaves_none(driver: Path, tmp_path: Path) -> None:
@@ -122,6 +123,14 @@ def test_processes_end_with_the_one_that_started_them(driver: Path, tmp_path: Pa
         process.kill()
         process.wait()
     assert workers and not psutil.wait_procs(workers, timeout=120)[1]
+
+
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "tls://127.0.0.1:1"])
+def test_a_scheduler_that_does_not_answer_leaves_dasks_configuration_as_it_was(address: str) -> None:
+    before = dask.config.get("scheduler", None)
+    with pytest.raises(OptionError, match="No dask scheduler answers"), connect(address):
+        pass
+    assert dask.config.get("scheduler", None) == before
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,7 @@ def _connected(scheduler: str | None, workers: int | None) -> Iterator[Client]:
             yield client
         return
     try:
-        client = Client(scheduler, timeout=_ANSWER_S)  # type: ignore[no-untyped-call]
+        client = Client(scheduler, timeout=_ANSWER_S, set_as_default=False)  # type: ignore[no-untyped-call]
     except (OSError, ValueError, TypeError, RuntimeError) as error:
         raise OptionError(
             f"No dask scheduler answers at {scheduler}: start one, or leave out --scheduler; "
