@@ -26,26 +26,23 @@ from wsi_idc.source import PatchSource, SourceKind
 TISSUE_SIDE_PX = 2_048
 """Longest side of ``tissue.png``: a thumbnail that fills a screen."""
 
-
 THUMBNAIL_PX = (240, 180)
 """Room for a thumbnail: sharp at half that size on a screen of two pixels a point."""
 
 
 def save_mosaic(source: PatchSource, folder: Path) -> Path:
     """Write ``mosaic.png`` alone: see `draw_all`."""
-    return _save_mosaic(folder, rebuild_mosaic(source).pixels, source.kind)
+    return save_picture(folder / MOSAIC_FILE, rebuild_mosaic(source).pixels, source.kind, thumbnail=True)
 
 
-def _save_mosaic(folder: Path, pixels: NDArray[np.uint8], kind: SourceKind) -> Path:
-    """Write ``mosaic.png`` with a thumbnail in it, so that the report need not decode all of it."""
-    path, shown = folder / MOSAIC_FILE, stamp_phantom(pixels) if kind == "phantom" else pixels
-    save_png(path, shown, thumbnail=encode_png(reduce_image(Image.fromarray(shown), THUMBNAIL_PX)))
-    return path
+def save_picture(path: Path, pixels: NDArray[np.uint8], kind: SourceKind, thumbnail: bool = False) -> Path:
+    """Write a picture of a slide, shape (height, width, 3); one of a phantom says so in a corner.
 
-
-def save_picture(path: Path, pixels: NDArray[np.uint8], kind: SourceKind) -> Path:
-    """Write a picture of a slide, shape (height, width, 3); one of a phantom says so in a corner."""
-    save_png(path, stamp_phantom(pixels) if kind == "phantom" else pixels)
+    With a `thumbnail` in it, the report need not decode all of it.
+    """
+    shown = stamp_phantom(pixels) if kind == "phantom" else pixels
+    held = encode_png(reduce_image(Image.fromarray(shown), THUMBNAIL_PX)) if thumbnail else b""
+    save_png(path, shown, thumbnail=held)
     return path
 
 
@@ -72,7 +69,7 @@ def draw_all(
         The sheet as ``heatmap.pdf``, too.
     """
     mosaic = rebuild_mosaic(source)
-    _save_mosaic(folder, mosaic.pixels, caption.kind)
+    save_picture(folder / MOSAIC_FILE, mosaic.pixels, caption.kind, thumbnail=True)
     overlay = stamp_cautions(paint_overlay(mosaic, scores, style), caption.cautions)
     save_picture(folder / "overlay.png", overlay, caption.kind)
     classes, phantom = folder / CLASSES_FILE, caption.kind == "phantom"
