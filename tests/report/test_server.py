@@ -21,7 +21,7 @@ from tests.report.served import SIZE_PX, SLIDE, TOKEN, Client, add_raw_slide, pi
 from wsi_idc.errors import DataNotFoundError, OptionError
 from wsi_idc.report.live import LiveResults
 from wsi_idc.report.server import HOST, LONGEST_BODY, _listen, make_app, serving
-from wsi_idc.report.tiles import TILE_PX, ByteCache, Shape
+from wsi_idc.report.tiles import TILE_PX, Shape
 from wsi_idc.scoring.corrections import CORRECTIONS_FILE, Correction, read_corrections, write_corrections
 
 PAINT = {"kind": "IDC", "boxes": [[400, 0, 400, 400]], "who": "Ada L.", "note": ""}
@@ -320,21 +320,6 @@ def test_the_last_depth_is_one_tile(size: tuple[int, int]) -> None:
         last = [(side - 1) // TILE_PX for side in reduced]
         left, top, width, height = shape.box(depth, last[0], last[1]) or (0, 0, 0, 0)
         assert (left + width, top + height) == tuple(reduced)
-
-
-def test_the_cache_holds_so_many_bytes() -> None:
-    cache = ByteCache(1_000)
-    made = []
-
-    def make(k: int) -> bytes:
-        made.append(k)
-        return bytes([k]) * 300
-
-    for k in (1, 2, 3, 1, 4, 1, 2):
-        assert cache.get(k, lambda k=k: make(k)) == bytes([k]) * 300
-        assert cache.held_bytes <= 1_000
-    assert made == [1, 2, 3, 4, 2]
-    assert cache.get(9, lambda: None) is None
 
 
 # What is saved.

@@ -38,32 +38,52 @@ class Latest(Generic[Made]):
     Parameters
     ----------
     most : int
-        Things that are kept.
+        Things that are kept, or what `size` gives of all of them; the latest is kept in any case.
+    size : callable
+        What a thing counts.
     """
 
-    def __init__(self, most: int) -> None:
-        self._most, self._lock = most, Lock()
+    def __init__(self, most: int, size: Callable[[Made], int] = lambda made: 1) -> None:
+        self._most, self._size, self._lock = most, size, Lock()
+        self._held = 0
         self._made: OrderedDict[Hashable, Made] = OrderedDict()
+
+    @property
+    def held(self) -> int:
+        """What all that is kept counts."""
+        return self._held
 
     def clear(self) -> None:
         """Forget all of them; who still uses one keeps it."""
-        with self._lock:
-            self._made.clear()
+        self.forget_where(lambda key: True)
 
     def forget(self, key: Hashable) -> None:
         """Forget one; who still uses it keeps it."""
+        self.forget_where(key.__eq__)
+
+    def forget_where(self, is_meant: Callable[[Any], bool]) -> None:
+        """Forget those whose key is meant."""
         with self._lock:
-            self._made.pop(key, None)
+            for key in [key for key in self._made if is_meant(key)]:
+                self._drop(key)
+
+    def _drop(self, key: Hashable) -> None:
+        self._held -= self._size(self._made.pop(key))
 
     def get(self, key: Hashable, make: Callable[[], Made]) -> Made:
-        """What was made for a key. Two threads may make it at once; one of the two is kept."""
+        """What was made for a key. Two threads may make it at once; one of the two is kept. None never is."""
         with self._lock:
             if key in self._made:
                 self._made.move_to_end(key)
                 return self._made[key]
         made = make()
+        if made is None:
+            return made
         with self._lock:
-            kept = self._made.setdefault(key, made)
-            while len(self._made) > self._most:
-                self._made.popitem(last=False)
+            if key not in self._made:
+                self._made[key] = made
+                self._held += self._size(made)
+            kept = self._made[key]
+            while self._held > self._most and len(self._made) > 1:
+                self._drop(next(iter(self._made)))
         return kept

@@ -37,16 +37,18 @@ class ShardedRows:
         self._shard = (array.shards or array.chunks)[0]
         self._row = array.shape[1:]
 
-    def read(self, start: int, stop: int) -> NDArray[np.uint8]:
-        """Rows ``start`` to ``stop - 1``; ValueError or OSError where they are not all there."""
-        rows = np.empty((stop - start, *self._row), dtype=np.uint8)
+    def read_into(self, rows: NDArray[np.uint8], start: int) -> None:
+        """Fill `rows` with those from `start` on; ValueError or OSError where they are not all there.
+
+        Threads may call it. `rows` lie one after the other in memory.
+        """
+        stop = start + len(rows)
         for shard in range(start // self._shard, -(-stop // self._shard)):
             first = max(start, shard * self._shard)
             end = min(stop, (shard + 1) * self._shard)
             key = self._array.metadata.encode_chunk_key((shard, *(0 for _ in self._row)))
             with (self._folder / key).open("rb", buffering=0) as file:
                 self._fill_from_shard(file, first - shard * self._shard, rows[first - start : end - start])
-        return rows
 
     def _fill_from_shard(self, file: BinaryIO, first: int, rows: NDArray[np.uint8]) -> None:
         """Read rows of a shard from its row `first` on."""

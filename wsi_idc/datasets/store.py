@@ -131,12 +131,12 @@ class StoreWriter:
 
     def add(self, case: PatchSource, on_patches: Callable[[int], None] | None = None) -> list[Problem]:
         """Pack a case; the problems of its unreadable patches come back."""
-        start, digest, table = self._rows, _PixelHash(), hashlib.sha256()
+        start, digest, table = self._rows, hashlib.sha256(), hashlib.sha256()
         unreadable: dict[int, Problem] = {}
         for first in range(0, len(case.patches), _SHARD):
             block = case.read(first, first + _SHARD)
             rows = _rows(case.slide, case.patches[first : first + _SHARD])
-            digest.update(block.pixels)
+            digest.update(b"".join(_for_each_chunk(len(block.pixels), partial(_chunk_sha256, block.pixels))))
             table.update(rows.astype(_ROW_TYPE).tobytes())
             wrong = first + np.flatnonzero(~block.readable)
             unreadable |= dict(zip(wrong.tolist(), block.problems, strict=True))
@@ -259,7 +259,7 @@ class PatchStore(Dataset):
             # Zarr fills what is missing with zeros, and says nothing.
             table = np.column_stack(list(self._table.values())).astype(_ROW_TYPE)
             for entry in self._entries.values():
-                if _sha256(table[entry.start : entry.stop]) != entry.table_sha256:
+                if _sha256(table[entry.start : entry.stop]).hex() != entry.table_sha256:
                     raise ValueError(f"the table of case {entry.case} is not what was written")
                 _check_rows(entry, {name: column[entry.start : entry.stop] for name, column in self._table.items()})
         except NotIdcDataError:
@@ -293,13 +293,17 @@ class PatchStore(Dataset):
 
     def case(self, case: str) -> LoadedCase:
         entry = self._entry_of(case)
+        pixels = np.empty((entry.stop - entry.start, PATCH_PX, PATCH_PX, 3), dtype=np.uint8)
+
+        def read(chunk: slice) -> bytes:
+            self._pixels.read_into(pixels[chunk], entry.start + chunk.start)
+            return _chunk_sha256(pixels, chunk)
+
         try:
-            pixels = self._pixels.read(entry.start, entry.stop)
+            digests = _for_each_chunk(len(pixels), read)
         except (OSError, ValueError) as error:
             raise self._damaged(f"case {case} cannot be read") from error
-        digest = _PixelHash()
-        digest.update(pixels)
-        if digest.hexdigest() != entry.pixels_sha256:
+        if hashlib.sha256(b"".join(digests)).hexdigest() != entry.pixels_sha256:
             raise self._damaged(f"the pixels of case {case} are not what was written")
         columns = [self._table[name][entry.start : entry.stop] for name in ("x", "y", "width", "height", "label")]
         return LoadedCase(
@@ -313,25 +317,22 @@ class PatchStore(Dataset):
         )
 
 
-class _PixelHash:
-    """SHA-256 over the SHA-256 of every `_CHUNK` patches, which threads take at once."""
+def _for_each_chunk(count: int, function: Callable[[slice], bytes]) -> list[bytes]:
+    """What `function` gives for every `_CHUNK` of so many patches, which threads take at once.
 
-    def __init__(self) -> None:
-        self._digest = hashlib.sha256()
-
-    def update(self, pixels: NDArray[np.uint8]) -> None:
-        """Add patches; all but the last time whole blocks of `_CHUNK`."""
-        blocks = [pixels[start : start + _CHUNK] for start in range(0, len(pixels), _CHUNK)]
-        with ThreadPoolExecutor(processors()) as pool:
-            for digest in pool.map(lambda block: hashlib.sha256(np.ascontiguousarray(block).data).digest(), blocks):
-                self._digest.update(digest)
-
-    def hexdigest(self) -> str:
-        return self._digest.hexdigest()
+    The hash of a case's pixels is the SHA-256 over those of its chunks, counted from its first patch.
+    """
+    chunks = [slice(start, min(start + _CHUNK, count)) for start in range(0, count, _CHUNK)]
+    with ThreadPoolExecutor(processors()) as pool:
+        return list(pool.map(function, chunks))
 
 
-def _sha256(values: NDArray[Any]) -> str:
-    return hashlib.sha256(np.ascontiguousarray(values).data).hexdigest()
+def _chunk_sha256(pixels: NDArray[np.uint8], chunk: slice) -> bytes:
+    return _sha256(pixels[chunk])
+
+
+def _sha256(values: NDArray[Any]) -> bytes:
+    return hashlib.sha256(np.ascontiguousarray(values).data).digest()
 
 
 def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:

@@ -22,8 +22,8 @@ from wsi_idc._util.files import Closable
 FACTORS = (8, 4, 2, 1)
 """What JPEG's blocks can be reduced by."""
 
-_KEPT_BYTES = 32_000_000
-"""Decoded tiles that are kept: a row of them, as neighbouring rows of a slide lie in the same."""
+_KEPT_BYTES = 64_000_000
+"""Decoded tiles of all slides that are kept: rows of patches share tiles, and so does the sample of the stain."""
 
 _START = b"\xff\xd8"
 """The marker that begins a JPEG."""
@@ -43,6 +43,8 @@ _TABLE, _TABLE_BYTES, _STANDARD_SUM = b"\xff\xdb", 64, 3_688
 """Marker of quantisation tables, their length, and the sum of the standard luminance table (ITU-T T.81, annex K.1)."""
 
 Region = NDArray[np.uint8]
+
+_decoded = Latest[Region](_KEPT_BYTES, size=lambda tile: tile.nbytes)
 
 
 class JpegLevels(Closable):
@@ -89,6 +91,8 @@ class JpegLevels(Closable):
     def close(self) -> None:
         if self._file:
             self._file.close()
+        for tiles in self.tiles.values():
+            tiles.forget()
 
 
 class _SharedFile(Closable):
@@ -119,7 +123,7 @@ class JpegTiles:
     """One level, whose page is `_is_jpeg_tiled`."""
 
     def __init__(self, file: _SharedFile, page: tifffile.TiffPage, is_ycbcr: bool) -> None:
-        self._file = file
+        self._file, self._id = file, object()
         self._width_px, self._height_px = page.imagewidth, page.imagelength
         self._tile_width, self._tile_height = page.tilewidth, page.tilelength
         shape = -(-page.imagelength // page.tilelength), -(-page.imagewidth // page.tilewidth)
@@ -129,9 +133,7 @@ class JpegTiles:
         self._left_out = self._lengths == 0
         self._head = _ADOBE + (_IS_YCBCR if is_ycbcr else _IS_RGB)
         self._tables = (page.jpegtables or b"")[len(_START) : -len(_START)]
-        tile_bytes = 3 * self._tile_width * self._tile_height
         self._of_thread = threading.local()
-        self._decoded = {factor: Latest[Region](_KEPT_BYTES * factor**2 // tile_bytes + 1) for factor in FACTORS}
 
     @property
     def quality(self) -> int | None:
@@ -144,6 +146,10 @@ class JpegTiles:
         except OSError:
             return None
         return jpeg_quality(self._tables) or jpeg_quality(start)
+
+    def forget(self) -> None:
+        """Let go of decoded tiles."""
+        _decoded.forget_where(lambda key: key[0] is self._id)
 
     def leave_out(self, finer: JpegTiles) -> None:
         """Take for missing what lies over missing tiles of a finer level."""
@@ -207,7 +213,7 @@ class JpegTiles:
             return _block_means(self._decode(1, row, column)[: size[0], : size[1]], factor)
 
         try:
-            return self._decoded[factor].get((row, column), decode) if keep or cut else decode()
+            return _decoded.get((self._id, factor, row, column), decode) if keep or cut else decode()
         except (OSError, ValueError):
             return None
 

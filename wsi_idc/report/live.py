@@ -16,7 +16,7 @@ from wsi_idc.report.entries import FILES, corrections_in, show, tell_classes
 from wsi_idc.report.gather import Run, SlideResults, find_results, read_results, read_summary
 from wsi_idc.report.page import Shown, build_page
 from wsi_idc.report.slide_file import make_slide_data, slide_script, tell_correction
-from wsi_idc.report.tiles import OVERLAP_PX, TILE_PX, ByteCache, SlideTiles, open_tiles, slide_path, version_of
+from wsi_idc.report.tiles import OVERLAP_PX, TILE_PX, SlideTiles, open_tiles, slide_path, version_of
 from wsi_idc.report.totals import Pool
 from wsi_idc.scoring.corrections import Correction
 from wsi_idc.scoring.file_names import MOSAIC_FILE, RUN_FILE, SCORES_FILE
@@ -90,7 +90,7 @@ class LiveResults:
         self._editors: dict[str, Editor] = {}
         self._reads = Latest[_Read](_READ_SLIDES)
         self._open = Latest[SlideTiles](OPEN_SLIDES)
-        self._tiles = ByteCache(CACHED_BYTES)
+        self._tiles = Latest[bytes | None](CACHED_BYTES, size=lambda tile: len(tile or b""))
         self.page(on_slide)
 
     def page(self, on_slide: Callable[[int, int], None] | None = None) -> str:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
-from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from threading import Lock
 
 import numpy as np
 import simplejpeg
@@ -139,31 +136,3 @@ def open_tiles(path: Path, run: Run) -> SlideTiles:
             f"{run.size_px[1]:,}: score it again."
         )
     return SlideTiles(slide)
-
-
-class ByteCache:
-    """The latest byte strings used, by key, for all threads, up to so many bytes in all."""
-
-    def __init__(self, most_bytes: int) -> None:
-        self._most, self._held, self._lock = most_bytes, 0, Lock()
-        self._kept: OrderedDict[Hashable, bytes] = OrderedDict()
-
-    @property
-    def held_bytes(self) -> int:
-        return self._held
-
-    def get(self, key: Hashable, make: Callable[[], bytes | None]) -> bytes | None:
-        """What was made for a key; None is not kept."""
-        with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                return self._kept[key]
-        made = make()
-        if made is None:
-            return None
-        with self._lock:
-            self._held += len(made) - len(self._kept.pop(key, b""))
-            self._kept[key] = made
-            while self._held > self._most:
-                self._held -= len(self._kept.popitem(last=False)[1])
-        return made

@@ -93,8 +93,8 @@ def tissue_share(mask: Mask, left: Floats, top: Floats, right: Floats, bottom: F
         mask is cut off first; a box of which nothing is left has a share of 0.
     """
     height, width = mask.shape
-    summed = np.zeros((height + 1, width + 1))
-    summed[1:, 1:] = mask.cumsum(axis=0).cumsum(axis=1)
+    summed = np.zeros((height + 1, width + 1), dtype=np.int32)
+    mask.cumsum(axis=0, out=summed[1:, 1:]).cumsum(axis=1, out=summed[1:, 1:])
     left, right = np.clip(left, 0, width), np.clip(right, 0, width)
     top, bottom = np.clip(top, 0, height), np.clip(bottom, 0, height)
     inside = _at(summed, bottom, right) - _at(summed, top, right) - _at(summed, bottom, left) + _at(summed, top, left)
@@ -103,9 +103,9 @@ def tissue_share(mask: Mask, left: Floats, top: Floats, right: Floats, bottom: F
     return share
 
 
-def _at(table: Floats, y: Floats, x: Floats) -> Floats:
+def _at(table: NDArray[np.int32], y: Floats, x: Floats) -> Floats:
     """Bilinear interpolation, which is exact in a table of summed areas: they grow linearly within a pixel."""
-    values: Floats = ndimage.map_coordinates(table, [y, x], order=1, mode="nearest")
+    values: Floats = ndimage.map_coordinates(table, [y, x], order=1, mode="nearest", output=np.float64)
     return values
 
 
