@@ -113,7 +113,7 @@ def export_tables(
             raise DataNotFoundError(f"{out} holds no finished slide: run the command that scores again.")
 
     with wait_lock(out, on_wait):
-        remove_unfinished(path)
+        remove_unfinished(path.parent, path.name)
         if to == "parquet":
             from wsi_idc.export.parquet_table import write_parquet
 

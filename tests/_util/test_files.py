@@ -51,7 +51,7 @@ def test_only_what_was_being_written_here_is_removed(tmp_path: Path) -> None:
         with replacing(tmp_path / name) as temporary:
             left = temporary.with_name(f"{temporary.name[:9]}left-{name}")
             left.write_text("half")
-        remove_unfinished(tmp_path / name)
+        remove_unfinished(tmp_path, name)
         assert not left.exists()
     with temporary_folder(tmp_path / "b.zarr") as folder:
         assert folder.name.startswith(files.TEMPORARY)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import glob
 import json
 import os
 import shutil
@@ -107,10 +106,13 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def remove_unfinished(path: Path) -> None:
-    """Remove what `replacing` left beside `path` where a run was killed. Nobody must be writing it."""
-    for left in path.parent.glob(f"{TEMPORARY}*-{glob.escape(path.name)}"):
-        remove(left)
+def remove_unfinished(folder: Path, *names: str) -> None:
+    """Remove what `replacing` left beside files of these names where a run was killed. Nobody must be writing them."""
+    ends = tuple(f"-{name}" for name in names)
+    with suppress(FileNotFoundError, NotADirectoryError):
+        for left in list(folder.iterdir()):
+            if left.name.startswith(TEMPORARY) and left.name.endswith(ends):
+                remove(left)
 
 
 @contextmanager

@@ -119,8 +119,7 @@ def _write(
 
         with wait_lock(folder, say_waiting):
             bar.describe(what)
-            for name in (*MOSAICS, ORIGINS_FILE):
-                remove_unfinished(folder / name)
+            remove_unfinished(folder, *MOSAICS, ORIGINS_FILE)
             made = {"png": MOSAIC_FILE, "ome-tiff": MOSAIC_TIFF, "ome-zarr": MOSAIC_ZARR}[form]
             with making(folder, made, source):
                 if form == "ome-tiff":

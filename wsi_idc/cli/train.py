@@ -275,6 +275,5 @@ def _alone_in(out: Path) -> AbstractContextManager[object]:
     if lock is None:
         raise OutputError(f"Another training is at work in {out}: wait for its end, or give another --out.")
     for folder in (out, *out.glob("fold-*")):
-        for name in (MODEL_FILE, HISTORY_FILE, PLAN_FILE, CHECKPOINT_FILE):
-            remove_unfinished(folder / name)
+        remove_unfinished(folder, MODEL_FILE, HISTORY_FILE, PLAN_FILE, CHECKPOINT_FILE)
     return lock

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any, Literal
@@ -139,16 +139,19 @@ def fit_neighbourhood(
 
 def is_whole(position: NDArray[np.int64]) -> bool:
     """Whether a case's patches lie side by side, rather than drawn here and there from it."""
-    present = [(_neighbour(position, step) >= 0).mean() for step in ((1, 0), (-1, 0), (0, 1), (0, -1))]
-    return bool(np.mean(present) >= _WHOLE)
+    nearest = _neighbours(position, ((1, 0), (-1, 0), (0, 1), (0, -1)))
+    return bool((nearest >= 0).mean() >= _WHOLE)
 
 
 def _features(position: NDArray[np.int64], prob: NDArray[np.float64], reach: int) -> NDArray[np.float64]:
     """Own log-odds, then of each ring mean, share, maximum and minimum; shape ``(n, 1 + 4 * rings)``."""
     odds = log_odds(prob, _SURE)
-    columns = [odds]
-    for ring in _rings(reach):
-        rows = np.stack([_neighbour(position, step) for step in ring])
+    rings = _rings(reach)
+    neighbours = _neighbours(position, tuple(step for ring in rings for step in ring))
+    columns, first = [odds], 0
+    for ring in rings:
+        rows = neighbours[first : first + len(ring)]
+        first += len(ring)
         there, around = rows >= 0, odds[rows]
         count = there.sum(axis=0)
         columns += [
@@ -174,15 +177,17 @@ def _steps(reach: int) -> Iterator[tuple[int, int]]:
     return ((x, y) for x in sides for y in sides if (x, y) != (0, 0))
 
 
-def _neighbour(position: NDArray[np.int64], step: tuple[int, int]) -> NDArray[np.intp]:
-    """Row of the patch that lies a step away from each, -1 where there is none; shape (n,)."""
+def _neighbours(position: NDArray[np.int64], steps: Sequence[tuple[int, int]]) -> NDArray[np.intp]:
+    """Row of the patch that lies each of these steps away, -1 where there is none; shape (steps, n)."""
     if not len(position):
-        return np.empty(0, dtype=np.intp)
+        return np.empty((len(steps), 0), dtype=np.intp)
     # A number for each place, with room beside each line of them, so that no step leads into the next line.
     column, row = (position - position.min(axis=0)).T
-    width = int(column.max()) + 1 + 2 * abs(step[0])
+    across, down = np.array(steps).T
+    width = int(column.max()) + 1 + 2 * int(np.abs(across).max())
     place = row * width + column
     order = np.argsort(place, kind="stable")
-    wanted = place + step[1] * width + step[0]
-    found = order[np.minimum(np.searchsorted(place, wanted, sorter=order), len(order) - 1)]
-    return np.where(place[found] == wanted, found, -1)
+    sorted_place = place[order]
+    wanted = place + (down * width + across)[:, None]
+    found = np.minimum(np.searchsorted(sorted_place, wanted), len(order) - 1)
+    return np.where(sorted_place[found] == wanted, order[found], -1)

@@ -17,6 +17,7 @@ from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -66,6 +67,7 @@ class OpenVinoNetwork:
         count = threads or processors()
         self._requests = 4 * count
         self._free: deque[Any] = deque()
+        self._feeding = Lock()
         core = openvino.Core()
         with ExitStack() as stack:
             network = core.read_model(_translated(model, sha256, interface, stack))
@@ -97,13 +99,16 @@ class OpenVinoNetwork:
             part[:] = request.get_output_tensor(0).data[: len(part)]
             return request
 
-        for start in range(0, len(patches), _BATCH):
-            batch = self._interface.transform(patches[start : start + _BATCH])
-            request = finish() if len(running) == self._requests else self._free_request()
-            # What an earlier batch left behind a shorter one is computed, and not looked at.
-            request.get_input_tensor(0).data[: len(batch)] = batch
-            request.start_async()
-            running.append((request, start))
+        # Threads take turns: while one keeps the processors busy, another reads and normalizes. Side by side they would
+        # push each other's batches out of the caches.
+        with self._feeding:
+            for start in range(0, len(patches), _BATCH):
+                batch = self._interface.transform(patches[start : start + _BATCH])
+                request = finish() if len(running) == self._requests else self._free_request()
+                # What an earlier batch left behind a shorter one is computed, and not looked at.
+                request.get_input_tensor(0).data[: len(batch)] = batch
+                request.start_async()
+                running.append((request, start))
         while running:
             self._free.append(finish())
         return self._interface.probabilities(raw, self._interface.activation)

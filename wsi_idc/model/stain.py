@@ -207,24 +207,24 @@ def estimate_stain(patches: NDArray[np.uint8], target: Normalization) -> Stain:
     Stain
     """
     whole = _whole(patches)
-    pixels = np.ascontiguousarray(whole[:, _STEP // 2 :: _STEP, _STEP // 2 :: _STEP]).reshape(-1, 3)
-    glass, share = _find_glass(pixels, target.glass)
-    if not len(pixels):
+    planes = np.ascontiguousarray(whole[:, _STEP // 2 :: _STEP, _STEP // 2 :: _STEP].reshape(-1, 3).T)
+    count = planes.shape[1]
+    glass, share = _find_glass(planes, target.glass)
+    if not count:
         return Stain(glass, share, target.usual_means, target.usual_spreads, 1.0, 0)
     tables = np.stack([_density_table(light, target.glass) for light in glass])
-    density = np.stack([tables[c][pixels[:, c]] for c in range(3)], axis=1)
-    mean_density = density.mean(axis=1)
+    density = np.stack([table[plane] for table, plane in zip(tables, planes, strict=True)])
+    mean_density = (density[0] + density[1] + density[2]) / 3
     stained = mean_density > target.density
-    count = int(np.count_nonzero(stained))
+    per_patch, count = count // len(whole), int(np.count_nonzero(stained))
     means, spreads = np.array(target.usual_means), np.array(target.usual_spreads)
     if not count:
         return Stain(glass, share, target.usual_means, target.usual_spreads, 1.0, 0)
-    seen = density[stained]
-    per_patch = len(pixels) // len(whole)
+    seen = density[:, stained]
     prior = _prior_share(mean_density.reshape(-1, per_patch), stained.reshape(-1, per_patch))
-    means = prior * means + (1 - prior) * seen.mean(axis=0)
+    means = prior * means + (1 - prior) * seen.mean(axis=1)
     # Standard deviations are ratios: half way between two of them is their geometric mean.
-    spreads = np.exp(prior * np.log(spreads) + (1 - prior) * np.log(np.maximum(seen.std(axis=0), 0.02)))
+    spreads = np.exp(prior * np.log(spreads) + (1 - prior) * np.log(np.maximum(seen.std(axis=1), 0.02)))
     sharpness = measure_sharpness(whole, tables)
     return Stain(glass, share, _rgb(means), _rgb(spreads), round(prior, 4), count, *sharpness)
 
@@ -318,18 +318,19 @@ def _filled(patch: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(patch[rows][:, columns])
 
 
-def _find_glass(pixels: NDArray[np.uint8], usual: float) -> tuple[Rgb, float]:
-    """Light of the glass in R, G and B, and the share of the pixels, shape (n, 3), that show it.
+def _find_glass(planes: NDArray[np.uint8], usual: float) -> tuple[Rgb, float]:
+    """Light of the glass in R, G and B, and the share of the pixels, shape (3, n), that show it.
 
     Glass is as bright as anything on the slide in all channels, and hardly tinted. Where what is brightest is not
     that, the glass is a guess between the usual one and the brightest light, and the share is 0.
     """
-    if not len(pixels):
+    if not planes.size:
         return (usual, usual, usual), 0.0
-    top = np.array([_percentile(pixels[:, c], _BRIGHTEST) for c in range(3)])
-    is_glass = (pixels >= (top + 1) * math.exp(-_GLASS_REACH) - 1).all(axis=1)
-    share = float(np.count_nonzero(is_glass)) / len(pixels)
-    seen = pixels[is_glass].mean(axis=0, dtype=np.float64) if share else top
+    top = np.array([_percentile(plane, _BRIGHTEST) for plane in planes])
+    least = (top + 1) * math.exp(-_GLASS_REACH) - 1
+    is_glass = (planes[0] >= least[0]) & (planes[1] >= least[1]) & (planes[2] >= least[2])
+    share = float(np.count_nonzero(is_glass)) / planes.shape[1]
+    seen = planes[:, is_glass].mean(axis=1, dtype=np.float64) if share else top
     low, high = _GLASS_RANGE
     plausible = low <= seen.min() and seen.max() <= high and np.ptp(seen) <= _GLASS_TINT
     # No tissue is brighter than its glass, and glass hardly darker than usual.

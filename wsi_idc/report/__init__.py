@@ -70,7 +70,7 @@ def _write(
 ) -> Path:
     """`write_report` of these slides, in a folder that is locked."""
     path = out / (SINGLE_FILE if embedded else REPORT_FILE)
-    remove_unfinished(path)
+    remove_unfinished(out, path.name)
     rows = read_summary(out)
     pool = Pool()
     slides: list[Shown] = []

@@ -68,7 +68,7 @@ def write_cohort_files(
     """
     from wsi_idc.plotting.confusion import save_class_confusion, save_confusion
 
-    _tidy(out)
+    remove_unfinished(out, *COHORT_FILES)
     write_summary(out / SUMMARY_FILE, rows)
     write_cohort_metrics(out / METRICS_FILE, scores)
     path, metrics, of_classes = out / _CONFUSION_FILE, pooled_metrics(scores), pooled_class_metrics(scores)
@@ -98,7 +98,7 @@ def merge_shard(out: Path, rows: Sequence[SlideSummary], cohort: Sequence[str]) 
     cohort : sequence of str
         Names of all slides, in the order of the rows: rows of others are dropped, as where the cohort is not split.
     """
-    _tidy(out)
+    remove_unfinished(out, *COHORT_FILES)
     if merge_summary(out / SUMMARY_FILE, rows, cohort):
         for name in (METRICS_FILE, _CONFUSION_FILE):
             (out / name).unlink(missing_ok=True)
@@ -167,8 +167,3 @@ def _row(results: SlideResults, was: Mapping[str, str] | None) -> SlideSummary |
     if was is not None and was.get("status") == "failed":
         return failed(results.name, cell_text(was.get("error") or ""), number(was, "seconds"))
     return None if results.scores is None else results.summary
-
-
-def _tidy(out: Path) -> None:
-    for name in COHORT_FILES:
-        remove_unfinished(out / name)

@@ -91,7 +91,7 @@ def slide_script(url: str, data: SlideData) -> str:
 def write_slide_file(folder: Path, url: str, data: SlideData) -> None:
     """Write ``report.js``: see `slide_script`. A file that holds the same is left as it is."""
     path, text = folder / PATCHES_FILE, slide_script(url, data)
-    remove_unfinished(path)
+    remove_unfinished(folder, PATCHES_FILE)
     if not _holds(path, text.encode()):
         with replacing_text(path) as file:
             file.write(text)

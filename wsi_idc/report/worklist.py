@@ -57,7 +57,7 @@ def write_review(
     if not slides:
         raise DataNotFoundError(f"No slide in {out} is finished: run wsi-idc score or heatmap again.")
     path = out / REVIEW_FILE
-    remove_unfinished(path)
+    remove_unfinished(out, REVIEW_FILE)
     with replacing_text(path) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)

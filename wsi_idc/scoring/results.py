@@ -158,8 +158,7 @@ class SlideRun:
 
     def tidy(self) -> None:
         """Remove what was killed in the middle of a write."""
-        for name in (SCORES_FILE, METRICS_FILE, RUN_FILE, ORIGINS_FILE, *MOSAICS, *VIEWS):
-            remove_unfinished(self.folder / name)
+        remove_unfinished(self.folder, SCORES_FILE, METRICS_FILE, RUN_FILE, ORIGINS_FILE, *MOSAICS, *VIEWS)
 
     @property
     def seconds(self) -> float:
