@@ -6,6 +6,7 @@ import errno
 import gzip
 import os
 import tracemalloc
+import uuid
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -23,6 +24,7 @@ from wsi_idc.errors import OptionError, OutputError
 from wsi_idc.export.geojson import write_contours, write_geojson
 from wsi_idc.geometry import IDC_PATCH, tile_edges
 from wsi_idc.phantom import as_case, paint_slide
+from wsi_idc.scoring.qupath import uuid5
 from wsi_idc.scoring.scores import Scores, make_scores
 from wsi_idc.slides.annotations import read_annotations
 from wsi_idc.slides.outline_shapes import share_inside
@@ -309,3 +311,8 @@ def test_tiles_are_never_taken_as_labels(phantom: Scores, tmp_path: Path) -> Non
     write_geojson(phantom, tmp_path / "a.geojson.gz")
     with pytest.raises(OptionError, match=r"only of .*IDC \(tile\)"):
         read_annotations(tmp_path / "a.geojson.gz")
+
+
+@given(st.uuids(), st.text(st.characters(exclude_categories=["Cs"])))
+def test_ids_are_those_of_the_standard_library(namespace: uuid.UUID, name: str) -> None:
+    assert uuid5(namespace, name) == str(uuid.uuid5(namespace, name))

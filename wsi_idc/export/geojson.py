@@ -23,6 +23,7 @@ from wsi_idc.scoring.qupath import (
     RGB,
     classification,
     feature,
+    uuid5,
     uuid_of,
     write_features,
 )
@@ -109,7 +110,7 @@ def write_contours(
 
 def object_id(scores: Scores, kind: str, i: int) -> str:
     """UUIDv5 of the slide and the position of its patch `i`, another one for each kind of object."""
-    return str(uuid.uuid5(_slide_id(scores.slide), f"{kind} {scores.minx[i]} {scores.miny[i]}"))
+    return uuid5(_slide_id(scores.slide), f"{kind} {scores.minx[i]} {scores.miny[i]}")
 
 
 @lru_cache(maxsize=1)

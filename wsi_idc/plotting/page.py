@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -233,6 +234,7 @@ class Page:
             _paste_colour(page, mask, round(x) + left, round(y) + top, _rgb(colour))
 
 
+@lru_cache(maxsize=512)
 def _letters(
     text: str, font: ImageFont.FreeTypeFont, anchor: str, angle: float, stroke: int
 ) -> tuple[Image.Image, int, int]:
