@@ -12,14 +12,12 @@ from pathlib import Path
 from wsi_idc.model.classifier import load_model
 from wsi_idc.scoring.results import score_into
 from wsi_idc.slides.slide import Slide
-from wsi_idc.source import find_patches
 
 
 def main(path: str, out: str) -> None:
     model = load_model()
     began = time.monotonic()
     with Slide(Path(path)) as slide:
-        find_patches(slide)  # as the command does, with the file's hash beside it
         score_into(slide, model, Path(out))
     print(time.monotonic() - began)
 

@@ -35,12 +35,14 @@ def test_nothing_is_not_kept() -> None:
 
 
 def test_what_is_forgotten_is_made_again_and_counts_no_more() -> None:
-    cache = Latest[int](10, size=int)
+    cache = Latest[int](100, size=int)
     for key in ("a", 1), ("a", 2), ("b", 3):
         cache.get(key, lambda key=key: key[1])
+    cache.get("no tuple", lambda: 4)
     cache.forget(("a", 1))
-    assert cache.held == 5
+    assert cache.held == 9
     cache.forget(("a", 1))
+    cache.forget("no tuple")
     cache.forget_where(lambda key: key[0] == "a")
     assert cache.held == 3
     assert cache.get(("a", 2), lambda: 4) == 4

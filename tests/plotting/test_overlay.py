@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from tests.plotting.conftest import MadeSource, make_probs, make_source, score
 from wsi_idc.plotting.error_map import OUTCOMES, outcomes, paint_agreement
-from wsi_idc.plotting.image_ops import grow_mask, place_boxes, shrink_mask
+from wsi_idc.plotting.image_ops import Boxes, grow_mask, place_boxes, shrink_mask
 from wsi_idc.plotting.mosaic import rebuild_mosaic
 from wsi_idc.plotting.overlay import (
     HALO_RGB,
@@ -135,13 +135,26 @@ def test_an_unreadable_patch_is_neither_zero_nor_a_hole() -> None:
         assert len(np.unique(tile)) == 2
 
 
-@pytest.mark.parametrize("by_px", [0, 1, 3])
+@pytest.mark.parametrize("by_px", [0, 1, 2, 3, 5, 14, 20, 50])
 def test_masks_shrink_and_grow(by_px: int) -> None:
     mask = np.random.default_rng(4).random((40, 30)) < 0.9
     assert (shrink_mask(mask, by_px) == (mask & ~beside(mask, by_px))).all()
     outside = np.pad(~mask, by_px, constant_values=True)
     grown = ~(outside & ~beside(outside, by_px))
     assert (grow_mask(mask, by_px) == grown[by_px : by_px + 40, by_px : by_px + 30]).all()
+
+
+def test_masks_cover_their_boxes_wherever_they_lie() -> None:
+    rng = np.random.default_rng(5)
+    for _ in range(50):
+        left, top = rng.integers(-10, 60, (2, 12))
+        boxes = Boxes(left, top, left + rng.integers(0, 20, 12), top + rng.integers(0, 20, 12))
+        which = rng.random(12) < 0.7
+        wanted = np.zeros((40, 50), dtype=bool)
+        y, x = np.mgrid[:40, :50]
+        for i in np.flatnonzero(which):
+            wanted |= (y >= boxes.top[i]) & (y < boxes.bottom[i]) & (x >= boxes.left[i]) & (x < boxes.right[i])
+        np.testing.assert_array_equal(boxes.mask(which, (40, 50)), wanted)
 
 
 def test_boxes_share_edges_at_any_scale() -> None:

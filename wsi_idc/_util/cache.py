@@ -59,7 +59,7 @@ class Latest(Generic[Made]):
 
     def forget(self, key: Hashable) -> None:
         """Forget one; who still uses it keeps it."""
-        self.forget_where(key.__eq__)
+        self.forget_where(lambda other: other == key)
 
     def forget_where(self, is_meant: Callable[[Any], bool]) -> None:
         """Forget those whose key is meant."""

@@ -23,6 +23,9 @@ Context = float | Literal["learned"] | None
 REACH = 2
 """Steps to each side that are looked at: 5x5 patches. Farther ones cost small foci more than they gain."""
 
+Steps = tuple[tuple[int, int], ...]
+"""Columns and rows to go from a patch to others."""
+
 _SURE = 1e-4
 """No probability is taken for surer than this: what a network says beyond is arbitrary."""
 
@@ -139,7 +142,7 @@ def fit_neighbourhood(
 
 def is_whole(position: NDArray[np.int64]) -> bool:
     """Whether a case's patches lie side by side, rather than drawn here and there from it."""
-    nearest = _neighbours(position, ((1, 0), (-1, 0), (0, 1), (0, -1)))
+    (nearest,) = _neighbours(position, [((1, 0), (-1, 0), (0, 1), (0, -1))])
     return bool((nearest >= 0).mean() >= _WHOLE)
 
 
@@ -147,11 +150,8 @@ def _features(position: NDArray[np.int64], prob: NDArray[np.float64], reach: int
     """Own log-odds, then of each ring mean, share, maximum and minimum; shape ``(n, 1 + 4 * rings)``."""
     odds = log_odds(prob, _SURE)
     rings = _rings(reach)
-    neighbours = _neighbours(position, tuple(step for ring in rings for step in ring))
-    columns, first = [odds], 0
-    for ring in rings:
-        rows = neighbours[first : first + len(ring)]
-        first += len(ring)
+    columns = [odds]
+    for ring, rows in zip(rings, _neighbours(position, rings), strict=True):
         there, around = rows >= 0, odds[rows]
         count = there.sum(axis=0)
         columns += [
@@ -164,7 +164,7 @@ def _features(position: NDArray[np.int64], prob: NDArray[np.float64], reach: int
 
 
 @cache
-def _rings(reach: int) -> tuple[tuple[tuple[int, int], ...], ...]:
+def _rings(reach: int) -> tuple[Steps, ...]:
     """Steps to the neighbours, those together that right-angle turns and flips carry into each other."""
     rings: dict[tuple[int, int], list[tuple[int, int]]] = {}
     for x, y in _steps(reach):
@@ -177,17 +177,18 @@ def _steps(reach: int) -> Iterator[tuple[int, int]]:
     return ((x, y) for x in sides for y in sides if (x, y) != (0, 0))
 
 
-def _neighbours(position: NDArray[np.int64], steps: Sequence[tuple[int, int]]) -> NDArray[np.intp]:
-    """Row of the patch that lies each of these steps away, -1 where there is none; shape (steps, n)."""
+def _neighbours(position: NDArray[np.int64], rings: Sequence[Steps]) -> Iterator[NDArray[np.intp]]:
+    """Of each ring, row of the patch that lies each of its steps away, -1 where there is none; shape (steps, n)."""
     if not len(position):
-        return np.empty((len(steps), 0), dtype=np.intp)
+        yield from (np.empty((len(ring), 0), dtype=np.intp) for ring in rings)
+        return
     # A number for each place, with room beside each line of them, so that no step leads into the next line.
     column, row = (position - position.min(axis=0)).T
-    across, down = np.array(steps).T
-    width = int(column.max()) + 1 + 2 * int(np.abs(across).max())
+    width = int(column.max()) + 1 + 2 * max(abs(x) for ring in rings for x, _ in ring)
     place = row * width + column
     order = np.argsort(place, kind="stable")
-    sorted_place = place[order]
-    wanted = place + (down * width + across)[:, None]
-    found = np.minimum(np.searchsorted(sorted_place, wanted), len(order) - 1)
-    return np.where(sorted_place[found] == wanted, order[found], -1)
+    in_order = place[order]
+    for ring in rings:
+        wanted = place + np.array([[y * width + x] for x, y in ring])
+        found = np.minimum(np.searchsorted(in_order, wanted), len(order) - 1)
+        yield np.where(in_order[found] == wanted, order[found], -1)

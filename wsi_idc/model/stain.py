@@ -208,19 +208,19 @@ def estimate_stain(patches: NDArray[np.uint8], target: Normalization) -> Stain:
     """
     whole = _whole(patches)
     planes = np.ascontiguousarray(whole[:, _STEP // 2 :: _STEP, _STEP // 2 :: _STEP].reshape(-1, 3).T)
-    count = planes.shape[1]
     glass, share = _find_glass(planes, target.glass)
-    if not count:
+    if not planes.size:
         return Stain(glass, share, target.usual_means, target.usual_spreads, 1.0, 0)
     tables = np.stack([_density_table(light, target.glass) for light in glass])
     density = np.stack([table[plane] for table, plane in zip(tables, planes, strict=True)])
     mean_density = (density[0] + density[1] + density[2]) / 3
     stained = mean_density > target.density
-    per_patch, count = count // len(whole), int(np.count_nonzero(stained))
+    count = int(np.count_nonzero(stained))
     means, spreads = np.array(target.usual_means), np.array(target.usual_spreads)
     if not count:
         return Stain(glass, share, target.usual_means, target.usual_spreads, 1.0, 0)
     seen = density[:, stained]
+    per_patch = planes.shape[1] // len(whole)
     prior = _prior_share(mean_density.reshape(-1, per_patch), stained.reshape(-1, per_patch))
     means = prior * means + (1 - prior) * seen.mean(axis=1)
     # Standard deviations are ratios: half way between two of them is their geometric mean.

@@ -49,15 +49,28 @@ class Boxes:
 
     def mask(self, which: NDArray[np.bool_], shape: tuple[int, int]) -> NDArray[np.bool_]:
         """Pixels of the chosen patches, shape (height, width)."""
-        mask = np.zeros(shape, dtype=np.bool_)
-        for _, where in self.slices(which):
-            mask[where] = True
-        return mask
+        # On the coarsest grid with these edges first: each box adds one between its corners.
+        down, top, bottom = _edges(self.top[which], self.bottom[which], shape[0])
+        across, left, right = _edges(self.left[which], self.right[which], shape[1])
+        steps = np.zeros((len(down), len(across)), dtype=np.int32)
+        for row, column, step in ((top, left, 1), (bottom, right, 1), (top, right, -1), (bottom, left, -1)):
+            np.add.at(steps, (row, column), step)
+        covered = steps.cumsum(axis=0).cumsum(axis=1)[:-1, :-1] > 0
+        return covered.repeat(np.diff(across), axis=1).repeat(np.diff(down), axis=0)
 
     @property
     def side_px(self) -> int:
         """Usual side of a patch in pixels; 0 where there is none."""
         return int(np.median(self.right - self.left)) if len(self.left) else 0
+
+
+def _edges(
+    first: NDArray[np.int64], last: NDArray[np.int64], length: int
+) -> tuple[NDArray[np.int64], NDArray[np.intp], NDArray[np.intp]]:
+    """Edges of a picture and of boxes along one side, each once, and which of them are the boxes' first and last."""
+    first, last = first.clip(0, length), last.clip(0, length)
+    edges = np.unique(np.concatenate([[0, length], first, last]))
+    return edges, np.searchsorted(edges, first), np.searchsorted(edges, last)
 
 
 def place_boxes(scores: Scores, scale: tuple[float, float]) -> Boxes:
@@ -82,11 +95,14 @@ def _rounded(position_l0: NDArray[np.int64], scale: float) -> NDArray[np.int64]:
 def shrink_mask(mask: NDArray[np.bool_], by_px: int) -> NDArray[np.bool_]:
     """Take `by_px` pixels off every edge of a mask, corners and the picture's border included."""
     for axis in (0, 1):
-        eroded = mask.copy()
-        for step in range(1, by_px + 1):
-            for ahead in (True, False):
-                _and_shifted(eroded, mask, step, axis, ahead)
-        mask = eroded
+        # All of a row of pixels must be set; rows of two make those of four, and so on.
+        left, have, wanted = mask.swapaxes(0, axis), 1, 2 * by_px + 1
+        while have < wanted:
+            step = min(have, wanted - have)
+            left = left[:-step] & left[step:]
+            have += step
+        mask = np.zeros_like(mask)
+        mask.swapaxes(0, axis)[by_px : by_px + len(left)] = left
     return mask
 
 
@@ -94,17 +110,6 @@ def grow_mask(mask: NDArray[np.bool_], by_px: int) -> NDArray[np.bool_]:
     """Add `by_px` pixels to every edge of a mask, within the picture."""
     padded = np.pad(~mask, by_px, constant_values=True)
     return ~shrink_mask(padded, by_px)[by_px:-by_px, by_px:-by_px] if by_px else mask
-
-
-def _and_shifted(target: NDArray[np.bool_], mask: NDArray[np.bool_], step: int, axis: int, ahead: bool) -> None:
-    """``target &= mask`` moved by `step` along `axis`; what comes in over the border is False."""
-    out, source = target.swapaxes(0, axis), mask.swapaxes(0, axis)
-    if ahead:
-        out[:-step] &= source[step:]
-        out[-step:] = False
-    else:
-        out[step:] &= source[:-step]
-        out[:step] = False
 
 
 def resize(pixels: NDArray[np.uint8], width_px: int, height_px: int) -> NDArray[np.uint8]:
@@ -132,8 +137,8 @@ def reduce_image(image: Image.Image, room: tuple[int, int]) -> NDArray[np.uint8]
 
 def save_png(path: Path, pixels: NDArray[np.uint8], dpi: int | None = None, thumbnail: bytes = b"") -> None:
     """Write a picture atomically: see `encode_png`."""
-    with replacing(path) as temporary:
-        temporary.write_bytes(encode_png(pixels, dpi, thumbnail))
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        file.writelines(_png_parts(pixels, dpi, thumbnail))
 
 
 def encode_png(pixels: NDArray[np.uint8], dpi: int | None = None, thumbnail: bytes = b"") -> bytes:
@@ -144,6 +149,11 @@ def encode_png(pixels: NDArray[np.uint8], dpi: int | None = None, thumbnail: byt
 
     Compressed by ISA-L: Pillow and imagecodecs, by zlib, take three times as long.
     """
+    return b"".join(_png_parts(pixels, dpi, thumbnail))
+
+
+def _png_parts(pixels: NDArray[np.uint8], dpi: int | None, thumbnail: bytes) -> list[bytes]:
+    """What the file of `encode_png` consists of, in order."""
     height, width = pixels.shape[:2]
     rows = pixels.reshape(height, 3 * width)
     filtered = np.empty((height, 1 + 3 * width), dtype=np.uint8)
@@ -163,4 +173,4 @@ def encode_png(pixels: NDArray[np.uint8], dpi: int | None = None, thumbnail: byt
         if content or kind == b"IEND":
             checksum = isal_zlib.crc32(content, isal_zlib.crc32(kind))
             parts += [struct.pack(">I", len(content)), kind, content, struct.pack(">I", checksum)]
-    return b"".join(parts)
+    return parts

@@ -174,7 +174,7 @@ def _encode(pixels: NDArray[np.uint8], phantom: bool) -> bytes:
 
 def _webp(pixels: NDArray[np.uint8], quality: int) -> bytes:
     with io.BytesIO() as file:
-        Image.fromarray(pixels).save(file, format="WEBP", quality=quality, method=4)
+        Image.fromarray(pixels).save(file, format="WEBP", quality=quality, method=2)
         return file.getvalue()
 
 

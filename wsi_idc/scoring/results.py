@@ -42,7 +42,7 @@ from wsi_idc.scoring.scores import (
     read_scores,
     write_scores,
 )
-from wsi_idc.source import Caution, PatchSource, Problem, SlideFacts
+from wsi_idc.source import Caution, PatchSource, Problem, SlideFacts, find_patches
 
 if TYPE_CHECKING:
     from wsi_idc.model.classifier import Classifier
@@ -264,6 +264,7 @@ def score_into(
         Called with the holder of the folder's lock where it has to be waited for.
     """
     out = Path(out)
+    find_patches(source)
     with wait_lock(make_folder(out / source.slide), on_wait):
         run = SlideRun(source, model, out, threshold=threshold, context=context, restart=restart, command=command)
         scored = run.finished
