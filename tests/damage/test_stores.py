@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import resource
 import shutil
@@ -196,7 +197,7 @@ def test_a_store_that_its_hashes_vouch_for(tmp_path: Path, column: str, value: i
     group = zarr.open_group(tmp_path / "a.zarr", mode="a")
     group[column][3] = value
     table = np.column_stack([np.asarray(group[name][:]) for name in layout._TABLE]).astype(layout._ROW_TYPE)
-    of_case("table_sha256", layout._sha256(table))(tmp_path / "a.zarr")
+    of_case("table_sha256", hashlib.sha256(table.tobytes()).hexdigest())(tmp_path / "a.zarr")
     with pytest.raises(NotIdcDataError, match=f"has a {column} that its patches cannot have"):
         read_all(tmp_path / "a.zarr")
 
