@@ -59,7 +59,9 @@ class Latest(Generic[Made]):
 
     def forget(self, key: Hashable) -> None:
         """Forget one; who still uses it keeps it."""
-        self.forget_where(lambda other: other == key)
+        with self._lock:
+            if key in self._made:
+                self._drop(key)
 
     def forget_where(self, is_meant: Callable[[Any], bool]) -> None:
         """Forget those whose key is meant."""

@@ -55,7 +55,7 @@ class Boxes:
         steps = np.zeros((len(down), len(across)), dtype=np.int32)
         for row, column, step in ((top, left, 1), (bottom, right, 1), (top, right, -1), (bottom, left, -1)):
             np.add.at(steps, (row, column), step)
-        covered = steps.cumsum(axis=0).cumsum(axis=1)[:-1, :-1] > 0
+        covered = steps.cumsum(axis=0, out=steps).cumsum(axis=1, out=steps)[:-1, :-1] > 0
         return covered.repeat(np.diff(across), axis=1).repeat(np.diff(down), axis=0)
 
     @property
