@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.in_turn import Ran
 from wsi_idc.datasets.case import LoadedCase
 from wsi_idc.datasets.store import write_store
 from wsi_idc.phantom import as_case, case_numbers, paint_slide
@@ -51,25 +51,26 @@ def write_cohorts(folder: Path, sizes: list[int]) -> dict[int, Path]:
 
 @dataclass(frozen=True)
 class Pace:
-    """How ``score all`` went.
+    """How a run went that scored patches.
 
     Attributes
     ----------
     patches_s : float
-        From when the first block of patches was begun to the end of the last.
-    peak_gb : float
+        From when the first block of patches was begun to the end of the last, while the command was not stopped.
+    peak_gb : float, optional
         Most memory that the process held.
     """
 
     patches_s: float
-    peak_gb: float
+    peak_gb: float = math.nan
+
+    @classmethod
+    def of(cls, ran: Ran) -> Pace:
+        """From the last line of what it printed."""
+        told = json.loads(ran.output.splitlines()[-1])
+        return cls(told["patches"] / ran.seconds(told["began"], told["ended"]), told.get("peak_gb", math.nan))
 
 
-def score_all(data: Path, out: Path) -> Pace:
-    """Run ``wsi-idc score all`` in a process of its own."""
-    command = [sys.executable, str(Path(__file__).with_name("timed_command.py"))]
-    given = ["score", "all", "--data", str(data), "--out", str(out)]
-    ran = subprocess.run([*command, *given], capture_output=True, text=True)
-    if ran.returncode:
-        raise RuntimeError(f"score all ended with {ran.returncode}: {ran.stderr[-300:]}")
-    return Pace(**json.loads(ran.stdout.splitlines()[-1]))
+def score_all(data: Path, out: Path) -> list[str]:
+    """The arguments of Python that run ``wsi-idc score all`` and tell its `Pace`."""
+    return [str(Path(__file__).with_name("timed_command.py")), "score", "all", "--data", str(data), "--out", str(out)]

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.cohorts import CASE_PATCHES, Pace, score_all, write_cohorts
+from benchmarks.in_turn import run_in_turn
 from wsi_idc.datasets.opening import open_dataset
 from wsi_idc.datasets.packing import write_patches
 from wsi_idc.evaluation.bootstrap import bootstrap_intervals
@@ -63,19 +64,12 @@ def score_all_pace(scale: Scale) -> Sequence[float]:
     """``score all`` from a store, patches/s from the first block to the last, over the network on patches in memory."""
     size = QUICK_FULL if scale.quick else 60_000
     store = write_cohorts(scale.folder, [size])[size]
-    alone = [sys.executable, str(Path(__file__).with_name("in_memory.py")), str(store), "5" if scale.quick else "10"]
-
-    def network() -> float:
-        return float(subprocess.run(alone, check=True, capture_output=True, text=True).stdout)
-
-    ratios, before = [], network()
+    alone = [str(Path(__file__).with_name("in_memory.py")), str(store), str(size)]
+    ratios = []
     for _ in range(scale.runs):
         with tempfile.TemporaryDirectory(dir=scale.folder) as out:
-            pace = score_all(store, Path(out)).patches_s
-        # The machine's pace drifts: the network's is that of just before and just after.
-        after = network()
-        ratios.append(2 * pace / (before + after))
-        before = after
+            ours, network = map(Pace.of, run_in_turn(score_all(store, Path(out)), alone))
+        ratios.append(ours.patches_s / network.patches_s)
     return ratios
 
 
@@ -89,7 +83,7 @@ def fast_cpu(scale: Scale) -> Sequence[float]:
     from wsi_idc.model.network import preprocess
     from wsi_idc.model.openvino_network import OpenVinoNetwork
 
-    patches = np.random.default_rng(0).integers(0, 256, (2_048 if scale.quick else 8_192, 50, 50, 3), dtype=np.uint8)
+    patches = np.random.default_rng(0).integers(0, 256, (2_048 if scale.quick else 4_096, 50, 50, 3), dtype=np.uint8)
     fast, network = OpenVinoNetwork(bundled_model(), file_sha256(bundled_model())), load_keras(bundled_model())
     shown = preprocess(patches)
 
@@ -100,7 +94,12 @@ def fast_cpu(scale: Scale) -> Sequence[float]:
     difference = np.abs(fast.predict(patches) - network.predict(shown, batch_size=best, verbose=0)).max()
     if difference > 1e-4:
         raise ValueError(f"outputs differ by {difference:.1e}")
-    return [plain(best) / _seconds(lambda: fast.predict(patches)) for _ in range(2 * scale.runs)]
+
+    def ratio() -> float:
+        both = [(plain(best), _seconds(lambda: fast.predict(patches))) for _ in range(5)]
+        return sum(slow for slow, _ in both) / sum(quick for _, quick in both)
+
+    return [ratio() for _ in range(scale.runs)]
 
 
 def growth(scale: Scale) -> dict[str, Sequence[float]]:
@@ -111,7 +110,7 @@ def growth(scale: Scale) -> dict[str, Sequence[float]]:
     for _ in range(3):
         for size in (small, large):
             with tempfile.TemporaryDirectory(dir=scale.folder) as out:
-                paces[size].append(score_all(stores[size], Path(out)))
+                paces[size] += map(Pace.of, run_in_turn(score_all(stores[size], Path(out))))
     both = list(zip(paces[large], paces[small], strict=True))
     return {
         "growth-time": [few.patches_s / many.patches_s for many, few in both],
@@ -164,11 +163,14 @@ def draw(scale: Scale) -> Sequence[float]:
     cases = 20 if scale.quick else 200
     store = write_cohorts(scale.folder, [cases * CASE_PATCHES])[cases * CASE_PATCHES]
 
-    def seconds(command: str) -> float:
+    ratios = []
+    for _ in range(3 if scale.quick else 2):
         with tempfile.TemporaryDirectory(dir=scale.folder) as out:
-            return _command_seconds("-m", "wsi_idc", command, "all", "--data", str(store), "--out", out, "--quiet")
-
-    return [seconds("heatmap") / seconds("score") for _ in range(3 if scale.quick else 1)]
+            given = ["all", "--data", str(store), "--quiet", "--out"]
+            both = [["-m", "wsi_idc", command, *given, str(Path(out, command))] for command in ("heatmap", "score")]
+            drawn, scored = run_in_turn(*both)
+        ratios.append(drawn.seconds() / scored.seconds())
+    return ratios
 
 
 def train(scale: Scale) -> Sequence[float]:

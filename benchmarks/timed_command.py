@@ -1,4 +1,7 @@
-"""Run a ``wsi-idc`` command; the last line of stdout is its pace and peak memory as JSON. Linux only."""
+"""Run a ``wsi-idc`` command; the last line of stdout says as JSON how it went. Linux only.
+
+``began`` and ``ended`` are when the first block of patches was begun and the last one done, by `time.monotonic`.
+"""
 
 from __future__ import annotations
 
@@ -34,8 +37,8 @@ def timed_task(*args: Any, task: Any = tasks.classify_task) -> Any:
 console.Bar = TimedBar
 engine.classify_task = tasks.classify_task = timed_task
 code = main(sys.argv[1:])
-pace = sum(count for _, count in done) / (done[-1][0] - began[0])
+went = {"began": began[0], "ended": done[-1][0], "patches": sum(count for _, count in done)}
 # Not getrusage: that begins with what the parent process held.
 status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-print(json.dumps({"patches_s": pace, "peak_gb": int(status["VmHWM"].split()[0]) * 1024 / 1e9}))
+print(json.dumps({**went, "peak_gb": int(status["VmHWM"].split()[0]) * 1024 / 1e9}))
 sys.exit(code)

@@ -5,6 +5,7 @@ Prints ratios. In a process of its own, as training needs TensorFlow and setting
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from pathlib import Path
@@ -19,8 +20,8 @@ from wsi_idc.training.augment import Augment
 from wsi_idc.training.fitting import train
 from wsi_idc.training.recipe import Recipe
 
-WARM_UP = 5
-"""Steps at the beginning that are not counted: the first builds the graph."""
+TURN = 10
+"""Steps that each of the two takes in turn; the first ones of both are not counted, as they build the graph."""
 
 
 def main(store: str, steps: int, runs: int) -> None:
@@ -32,33 +33,35 @@ def main(store: str, steps: int, runs: int) -> None:
     alone = keras.Sequential([keras.Input((50, 50, 3), dtype="uint8"), Augment(0, recipe.jitter), build_cancernet()])
     alone.compile(keras.optimizers.Adam(1e-3), "sparse_categorical_crossentropy")
     for _ in range(runs):
-        print(_pace(data, recipe) / _pace_alone(data, alone, steps), flush=True)
+        print(_ratio(data, recipe, alone), flush=True)
 
 
-def _pace(data: LabelledPatches, recipe: Recipe) -> float:
-    """Patches/s of an epoch's steps."""
-    done: list[int] = []
-    times: list[float] = []
+def _ratio(data: LabelledPatches, recipe: Recipe, alone: keras.Model) -> float:
+    """Patches/s of an epoch's steps over those of Keras alone, which takes its turn between them."""
+    ours, theirs = 0.0, 0.0
+    began = math.nan
 
-    def note(epoch: int, patches: int, total: int) -> None:
-        done.append(patches)
-        times.append(time.perf_counter())
+    def take_turns(epoch: int, patches: int, total: int) -> None:
+        nonlocal ours, theirs, began
+        if patches // recipe.batch_size % TURN:
+            return
+        now = time.perf_counter()
+        _steps_alone(data, alone, recipe.batch_size)
+        if not math.isnan(began):
+            ours += now - began
+            theirs += time.perf_counter() - now
+        began = time.perf_counter()
 
     with TemporaryDirectory() as folder:
-        train(data, recipe, Path(folder), on_batch=note)
-    return (done[-1] - done[WARM_UP]) / (times[-1] - times[WARM_UP])
+        train(data, recipe, Path(folder), on_batch=take_turns)
+    return theirs / ours
 
 
-def _pace_alone(data: LabelledPatches, model: keras.Model, steps: int) -> float:
-    """Patches/s of Keras, augmentation included, on batches that are ready."""
-    batches = [(data.pixels[i * 64 : (i + 1) * 64], data.label[i * 64 : (i + 1) * 64]) for i in range(8)]
-    began = 0.0
-    for step in range(WARM_UP + steps):
-        if step == WARM_UP:
-            began = time.perf_counter()
-        pixels, label = batches[step % len(batches)]
-        model.train_on_batch(pixels, label, class_weight={0: 1.0, 1: 1.0})
-    return 64 * steps / (time.perf_counter() - began)
+def _steps_alone(data: LabelledPatches, model: keras.Model, size: int) -> None:
+    """A turn of Keras, augmentation included, on batches that are ready: slices of what is in memory."""
+    for start in range(0, TURN * size, size):
+        batch = slice(start, start + size)
+        model.train_on_batch(data.pixels[batch], data.label[batch], class_weight={0: 1.0, 1: 1.0})
 
 
 if __name__ == "__main__":
