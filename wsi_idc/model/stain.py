@@ -219,7 +219,7 @@ def estimate_stain(patches: NDArray[np.uint8], target: Normalization) -> Stain:
     means, spreads = np.array(target.usual_means), np.array(target.usual_spreads)
     if not count:
         return Stain(glass, share, target.usual_means, target.usual_spreads, 1.0, 0)
-    seen = density[:, stained]
+    seen = np.compress(stained, density, axis=1)
     per_patch = planes.shape[1] // len(whole)
     prior = _prior_share(mean_density.reshape(-1, per_patch), stained.reshape(-1, per_patch))
     means = prior * means + (1 - prior) * seen.mean(axis=1)
@@ -330,7 +330,7 @@ def _find_glass(planes: NDArray[np.uint8], usual: float) -> tuple[Rgb, float]:
     least = (top + 1) * math.exp(-_GLASS_REACH) - 1
     is_glass = (planes[0] >= least[0]) & (planes[1] >= least[1]) & (planes[2] >= least[2])
     share = float(np.count_nonzero(is_glass)) / planes.shape[1]
-    seen = planes[:, is_glass].mean(axis=1, dtype=np.float64) if share else top
+    seen = np.compress(is_glass, planes, axis=1).mean(axis=1, dtype=np.float64) if share else top
     low, high = _GLASS_RANGE
     plausible = low <= seen.min() and seen.max() <= high and np.ptp(seen) <= _GLASS_TINT
     # No tissue is brighter than its glass, and glass hardly darker than usual.
