@@ -9,6 +9,7 @@ import shutil
 import socket
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from tests.plotting.conftest import make_source
 from tests.plotting.results import THRESHOLD, add_slide
 from tests.report.served import SIZE_PX, SLIDE, TOKEN, Client, add_raw_slide, pixels_of_slide, served, write_slide
 from wsi_idc.errors import DataNotFoundError, OptionError
+from wsi_idc.report.editing import Change, Editor
 from wsi_idc.report.live import LiveResults
 from wsi_idc.report.server import HOST, LONGEST_BODY, _listen, make_app, serving
 from wsi_idc.report.tiles import TILE_PX, Shape
@@ -456,6 +458,20 @@ def test_strokes_of_two_windows_at_once_are_all_kept(client: Client, out: Path) 
     for thread in threads:
         thread.join()
     assert {one.box for one in read_corrections(out / SLIDE)} == {tuple(box) for box in boxes}
+
+
+def test_strokes_of_two_programs_at_once_are_all_kept(out: Path) -> None:
+    boxes = [(x, y, 400, 400) for y in range(0, 2_000, 400) for x in range(0, 2_400, 400)]
+
+    def correct(mine: list[tuple[int, int, int, int]]) -> None:
+        editor = Editor(out / SLIDE, (0, 0))
+        for box in mine:
+            editor.change(Change("IDC", (box,), "Ada"), lambda box: True, "")
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(correct, (boxes[::2], boxes[1::2])))
+    assert {one.box for one in read_corrections(out / SLIDE)} == set(boxes)
+    assert not list((out / SLIDE).glob(".*lock"))
 
 
 def test_corrections_change_no_call(client: Client, out: Path) -> None:

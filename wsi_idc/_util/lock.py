@@ -60,9 +60,8 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 class FolderLock(Closable):
     """A folder that is locked for its holder until `close`; see `try_lock` and `wait_lock`."""
 
-    def __init__(self, folder: Path, handle: int, note: _Note) -> None:
-        self.folder = folder
-        self._handle, self._note = handle, note
+    def __init__(self, path: Path, handle: int, note: _Note) -> None:
+        self._path, self._handle, self._note = path, handle, note
         self._using = threading.Lock()
         self._closed = threading.Event()
         self._heart: threading.Thread | None = None
@@ -77,10 +76,10 @@ class FolderLock(Closable):
             # A file that cannot be removed is no lock without its holder.
             with suppress(OSError):
                 try:
-                    _remove(self.folder / LOCK_FILE, self._handle, self._note)
+                    _remove(self._path, self._handle, self._note)
                 except BaseException:
                     # Interrupted on the way: this process may live on, and the lock with it.
-                    _remove(self.folder / LOCK_FILE, self._handle, self._note)
+                    _remove(self._path, self._handle, self._note)
                     raise
                 finally:
                     handle, self._handle = self._handle, -1
@@ -91,7 +90,7 @@ class FolderLock(Closable):
     def _start(self) -> None:
         """Write the note, and go on doing so."""
         _write(self._handle, self._note)
-        heart = threading.Thread(target=self._beat, name=f"lock of {self.folder.name}", daemon=True)
+        heart = threading.Thread(target=self._beat, name=f"lock of {self._path.parent.name}", daemon=True)
         heart.start()
         self._heart = heart
 
@@ -105,7 +104,7 @@ class FolderLock(Closable):
             with suppress(OSError), self._using:
                 if self._handle < 0:
                     return
-                if _Note.read(_content(self.folder / LOCK_FILE)) == self._note:
+                if _Note.read(_content(self._path)) == self._note:
                     _write(self._handle, self._note)
                     os.fsync(self._handle)
                     missed = 0
@@ -148,11 +147,13 @@ def try_lock(folder: Path) -> FolderLock | None:
     OSError
         The disk is full.
     """
-    taken = _take(folder)
+    taken = _take(folder / LOCK_FILE)
     return taken if isinstance(taken, FolderLock) else None
 
 
-def wait_lock(folder: Path, on_wait: Callable[[str], None] | None = None, poll_s: float = 0.5) -> FolderLock:
+def wait_lock(
+    folder: Path, on_wait: Callable[[str], None] | None = None, poll_s: float = 0.5, name: str = LOCK_FILE
+) -> FolderLock:
     """Lock a folder as soon as no live run holds it.
 
     Parameters
@@ -163,23 +164,26 @@ def wait_lock(folder: Path, on_wait: Callable[[str], None] | None = None, poll_s
         Called once, if there is anything to wait for, with who holds the folder: ``process 123 on host``.
     poll_s : float
         Seconds between two looks.
+    name : str
+        Of the lock's file, where it is not all of the folder that is locked.
     """
-    taken = _take(folder)
+    path = folder / name
+    taken = _take(path)
     if on_wait and not isinstance(taken, FolderLock):
         on_wait(taken)
     while not isinstance(taken, FolderLock):
         time.sleep(poll_s)
-        taken = _take(folder)
+        taken = _take(path)
     return taken
 
 
-def _take(folder: Path) -> FolderLock | str:
-    """Lock a folder, or say who holds it."""
+def _take(path: Path) -> FolderLock | str:
+    """Take the lock of a file, or say who holds it."""
     made_here: set[int] = set()
     patient_until = time.monotonic() + _BEING_MADE_S
-    with _lock_errors(folder):
+    with _lock_errors(path.parent):
         while True:
-            taken = _take_once(folder, made_here)
+            taken = _take_once(path, made_here)
             if taken is not None:
                 return taken
             if time.monotonic() > patient_until:
@@ -188,9 +192,8 @@ def _take(folder: Path) -> FolderLock | str:
             time.sleep(random.uniform(0, 0.02))
 
 
-def _take_once(folder: Path, made_here: set[int]) -> FolderLock | str | None:
-    """Lock a folder, or say who holds it; None where to try again. `made_here`: files that this call made."""
-    path = folder / LOCK_FILE
+def _take_once(path: Path, made_here: set[int]) -> FolderLock | str | None:
+    """Take a lock, or say who holds it; None where to try again. `made_here`: files that this call made."""
     handle, writable, made = _open(path)
     lock: FolderLock | None = None
     try:
@@ -207,14 +210,14 @@ def _take_once(folder: Path, made_here: set[int]) -> FolderLock | str | None:
         content = os.pread(handle, _LONGEST, 0) if hasattr(os, "pread") else os.read(handle, _LONGEST)
         note = _Note.read(content)
         if content or state.st_ino not in made_here:
-            holder = _live_elsewhere(folder, handle, content, note)
+            holder = _live_elsewhere(path.parent, handle, content, note)
             if holder is not None:
                 return holder or None
         if not writable:
             path.unlink()  # Another user's, and stale. Nobody can lock it meanwhile.
             return None
         own = _Note.of_this_process()
-        lock = FolderLock(folder, handle, own)
+        lock = FolderLock(path, handle, own)
         lock._start()
         if note is not None and not note.is_of_here:
             time.sleep(_SETTLE_S)

@@ -103,10 +103,10 @@ class OpenVinoNetwork:
         # push each other's batches out of the caches.
         with self._feeding:
             for start in range(0, len(patches), _BATCH):
-                batch = self._interface.transform(patches[start : start + _BATCH])
                 request = finish() if len(running) == self._requests else self._free_request()
+                batch = patches[start : start + _BATCH]
                 # What an earlier batch left behind a shorter one is computed, and not looked at.
-                request.get_input_tensor(0).data[: len(batch)] = batch
+                self._interface.transform(batch, request.get_input_tensor(0).data[: len(batch)])
                 request.start_async()
                 running.append((request, start))
         while running:

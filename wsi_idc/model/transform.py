@@ -41,11 +41,12 @@ class Transform:
         """Height and width of what the network gets of a square patch."""
         return self.geometry[-1][1:] if self.geometry else (patch_px, patch_px)
 
-    def __call__(self, patches: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Float32 input ``(n, height, width, 3)`` of uint8 patches ``(n, size, size, 3)``."""
+    def __call__(self, patches: NDArray[np.uint8], out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+        """Float32 input ``(n, height, width, 3)`` of uint8 patches ``(n, size, size, 3)``, where given in `out`."""
         for step, height, width in self.geometry:
             patches = _resize(patches, height, width) if step == "Resize" else _crop(patches, height, width)
-        shown = patches.astype(np.float32)
+        shown = np.empty(patches.shape, dtype=np.float32) if out is None else out
+        shown[:] = patches
         if self.scaled:
             shown /= np.float32(255)
         if self.mean:

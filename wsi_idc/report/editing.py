@@ -10,6 +10,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, Literal, cast, get_args
 
+from wsi_idc._util.lock import FolderLock, wait_lock
 from wsi_idc.errors import OptionError
 from wsi_idc.report.gather import WIDEST_PX
 from wsi_idc.scoring.corrections import Correction, read_corrections, write_corrections
@@ -22,6 +23,11 @@ LONGEST_NAME, LONGEST_NOTE = 100, 2_000
 
 MOST_UNDONE = 200
 """Changes of a slide that can be undone."""
+
+_LOCK_FILE = ".corrections.lock"
+"""Not the lock of all the folder, which a run may hold for long."""
+
+_POLL_S = 0.02
 
 
 @dataclass(frozen=True)
@@ -82,7 +88,10 @@ def _is_box(box: Any) -> bool:
 
 
 class Editor:
-    """The corrections of one slide. The file is read before each change, so what QuPath saved in between stays.
+    """The corrections of one slide.
+
+    The file is read before each change, so what QuPath saved in between stays, and locked, so what others change who
+    look at the same results does, too.
 
     Parameters
     ----------
@@ -134,7 +143,7 @@ class Editor:
         if change.kind in ("IDC", "no IDC") and not all(map(patches, change.boxes)):
             raise OptionError("That is no patch of this slide's scores: reload the page.")
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        with self._lock:
+        with self._lock, self._alone():
             before = self.read()
             step = _step(change, before, now, model_sha256)
             if step.removed or step.added:
@@ -145,17 +154,21 @@ class Editor:
     def undo(self) -> tuple[Correction, ...]:
         """Take the last change back, but for what was changed otherwise since; without one, nothing happens."""
         with self._lock:
-            now = self.read()
             if not self._steps:
-                return now
-            last = self._steps[-1]
-            gone = tuple(one for one in last.added if one in now)
-            taken = {one.box for one in now if one.is_idc is not None and one not in gone}
-            back = tuple(one for one in last.removed if one.is_idc is None or one.box not in taken)
-            step = _Step(gone, back)
-            self._save(now, step)
-            self._steps.pop()
-            return _applied(now, step)
+                return self.read()
+            with self._alone():
+                now, last = self.read(), self._steps[-1]
+                gone = tuple(one for one in last.added if one in now)
+                taken = {one.box for one in now if one.is_idc is not None and one not in gone}
+                back = tuple(one for one in last.removed if one.is_idc is None or one.box not in taken)
+                step = _Step(gone, back)
+                self._save(now, step)
+                self._steps.pop()
+                return _applied(now, step)
+
+    def _alone(self) -> FolderLock:
+        """Keep other programs of this package from changing the corrections."""
+        return wait_lock(self._folder, poll_s=_POLL_S, name=_LOCK_FILE)
 
     def _save(self, before: Sequence[Correction], step: _Step) -> None:
         write_corrections(self._folder, _applied(before, step), self._origin)
