@@ -32,8 +32,8 @@ def command(
 ) -> int:
     """Check whether installation, GPU, scheduler, data, cache and disk are fit for a run.
 
-    Prints a line a check: ok, warn, or fail with what to do. Exit code 1 where something fails. Nothing is changed, and
-    no other machine is asked, but for --scheduler, addresses in --slides and models at hf://.
+    Prints a line a check: ok, warn, or fail with what to do. Exit code 1 where something fails. No results or data are
+    changed, and no other machine is asked, but for --scheduler, addresses in --slides and models at hf://.
     """
     from wsi_idc.cli.console import loading, ready_model
     from wsi_idc.doctor import examine

@@ -136,7 +136,7 @@ context = click.option(
     type=_context,
     metavar="SIGMA|learned",
     help="Calls and pictures follow each patch's neighbours, too: as the model has learned them, or by a blur over so "
-    "many patches (0.6 to 1 is usual). [default: off]",
+    "many patches (up to 10; 0.6 to 1 is usual). [default: off]",
 )
 
 layout = click.option(
@@ -243,7 +243,8 @@ _label_class = click.option(
     "label_classes",
     multiple=True,
     metavar="NAME",
-    help="Class of the outlines that are IDC. May be repeated. [default: Tumor, IDC and other usual names]",
+    help="Class of the outlines that are IDC, of --labels or --manifest. May be repeated. [default: Tumor, IDC and "
+    "other usual names]",
 )
 _roi = click.option(
     "--roi",
@@ -382,9 +383,13 @@ def dicom(function: Callable[..., int]) -> Callable[..., int]:
 _drawing = together(
     _dicom,
     click.option("--colormap", default="cividis", show_default=True, metavar="NAME", help="A colormap of matplotlib."),
-    click.option("--opacity", type=float, default=0.55, show_default=True, metavar="A", help="Of colour over tissue."),
+    click.option(
+        "--opacity", type=float, default=0.55, show_default=True, metavar="A", help="Of colour over tissue, up to 1."
+    ),
     click.option("--pdf", is_flag=True, help="The sheet also as heatmap.pdf: A4, with text that can be searched."),
-    click.option("--dpi", type=int, default=200, show_default=True, metavar="N", help="Of the sheet and the matrix."),
+    click.option(
+        "--dpi", type=int, default=200, show_default=True, metavar="N", help="Of sheet and matrix, 72 to 600."
+    ),
     click.option(
         "--geojson",
         type=click.Choice(["tiles", "contours", "tiles.gz", "contours.gz", "none"]),

@@ -31,7 +31,14 @@ if TYPE_CHECKING:
     help="official: the published lists of cases; patient: 80/10/10 by case; patch: 80/10/10 by patch, which leaks.",
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, metavar="N", help="Of split and weights.")
-@click.option("--epochs", type=click.IntRange(1), default=30, show_default=True, metavar="N", help="At most.")
+@click.option(
+    "--epochs",
+    type=click.IntRange(1),
+    default=30,
+    show_default=True,
+    metavar="N",
+    help="At most: training ends when the validation AUC has not risen for 15 epochs.",
+)
 @click.option("--exclude", default="", metavar="IDS", help="Cases to leave out, separated by commas.")
 @click.option("--extra-train", is_flag=True, help="With --split official: train on cases in no list, too.")
 @click.option(
