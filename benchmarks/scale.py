@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import dask
 from distributed import Client, LocalCluster
 from sleepers import Sleeper, classify_sleeping, describe_sleeping
 
@@ -20,6 +21,18 @@ from wsi_idc.scoring.engine import Cohort
 
 PATCHES, DESCRIBE_S, PATCH_S = 6_991, 0.9, 6.5e-4
 """Of a slide of 40 x 30 mm: tiles, and processor time to find its tissue and hash it, and per tile."""
+
+
+QUIET = {
+    "distributed.admin.tick.interval": "10s",
+    "distributed.admin.system-monitor.interval": "10s",
+    "distributed.worker.profile.enabled": False,
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": False,
+    "distributed.worker.memory.terminate": False,
+}
+"""What a worker does while it waits takes 2 % of a core, and all of them share this machine's."""
 
 
 def main() -> None:
@@ -34,6 +47,7 @@ def main() -> None:
     print(f"slides of {PATCHES:,} tiles, {slide_s:.1f} s each")
     print("| workers | slides | took | of it used by the workers | processor time of the run, per slide |")
     print("| --- | --- | --- | --- | --- |")
+    dask.config.set(QUIET)
     for count in map(int, asked.workers.split(",")):
         slides = asked.slides_per_worker * count
         refs = [Sleeper(f"slide-{i}", PATCHES, DESCRIBE_S, PATCH_S) for i in range(slides)]
