@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,7 +57,8 @@ def run_in_turn(*commands: Sequence[str]) -> list[Ran]:
                 pass
         finally:
             for process in processes:
-                process.kill()
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
         for i, process in enumerate(processes):
             if process.returncode:
@@ -67,8 +69,9 @@ def run_in_turn(*commands: Sequence[str]) -> list[Ran]:
 
 def _start(arguments: Sequence[str], into: Path) -> subprocess.Popen[bytes]:
     with into.with_suffix(".out").open("wb") as output, into.with_suffix(".err").open("wb") as errors:
-        process = subprocess.Popen([sys.executable, *arguments], stdout=output, stderr=errors)
-    process.send_signal(signal.SIGSTOP)
+        # Of a group of its own, so that the processes that it starts are stopped with it.
+        process = subprocess.Popen([sys.executable, *arguments], stdout=output, stderr=errors, process_group=0)
+    os.killpg(process.pid, signal.SIGSTOP)
     return process
 
 
@@ -78,10 +81,10 @@ def _take_turn(process: subprocess.Popen[bytes], turns: Turns) -> bool:
         return False
     ends = os.pidfd_open(process.pid)
     began = time.monotonic()
-    process.send_signal(signal.SIGCONT)
+    os.killpg(process.pid, signal.SIGCONT)
     ended = bool(select.select([ends], [], [], TURN_S)[0])
     if not ended:
-        process.send_signal(signal.SIGSTOP)
+        os.killpg(process.pid, signal.SIGSTOP)
     turns.append((began, time.monotonic()))
     os.close(ends)
     return not ended
