@@ -101,9 +101,12 @@ def _connected(scheduler: str | None, workers: int | None) -> Iterator[Client]:
         ):
             yield client
         return
+    default = dask.config.get("scheduler", None)
     try:
-        client = Client(scheduler, timeout=_ANSWER_S, set_as_default=False)  # type: ignore[no-untyped-call]
+        client = Client(scheduler, timeout=_ANSWER_S)  # type: ignore[no-untyped-call]
     except (OSError, ValueError, TypeError, RuntimeError) as error:
+        # One that is refused stays the default of the process.
+        dask.config.set(scheduler=default)
         raise OptionError(
             f"No dask scheduler answers at {scheduler}: start one, or leave out --scheduler; "
             "for tls:// set distributed.comm.tls in dask's configuration."
