@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     default=30,
     show_default=True,
     metavar="N",
-    help="At most: training ends when the validation AUC has not risen for 15 epochs.",
+    help="At most: training ends when the validation AUC has not risen for 15 epochs, unless the last epoch is kept "
+    "(with --folds, or --corrections without --data).",
 )
 @click.option("--exclude", default="", metavar="IDS", help="Cases to leave out, separated by commas.")
 @click.option("--extra-train", is_flag=True, help="With --split official: train on cases in no list, too.")
